@@ -1,0 +1,1 @@
+"""The supervised actor tree of the bridge process (`python -m actors`)."""

@@ -1,0 +1,1 @@
+"""What the laptop does for the remote: the clipboard and the browser."""
