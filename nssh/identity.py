@@ -1,0 +1,108 @@
+"""Who a target really is: what `ssh -G` makes of the words the user typed. Standard library only, on the way to ssh."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from nssh import spawn
+from nssh.errors import ConnectError
+
+# The few values of `ssh -G` that list one item a line and may be long; the rest fits any configuration in use.
+_OUTPUT_LIMIT = 1 << 20
+
+
+class Target(NamedTuple):
+    """A destination and everything ssh would use to reach it."""
+
+    destination: str
+    """As typed: a host alias, user@host, ssh://…"""
+    ssh: tuple[str, ...]
+    """The ssh command, for example `("ssh", "-F", "file")`."""
+    options: tuple[str, ...]
+    """The user's own ssh options."""
+    config: dict[str, list[str]]
+    """The output of `ssh -G`: lower-case keys, values in order."""
+
+    def first(self, key: str, default: str = "") -> str:
+        """Return the first value of a key of `ssh -G`."""
+        return next(iter(self.config.get(key, ())), default)
+
+    @property
+    def hostname(self) -> str:
+        """The resolved full name or address, lower case."""
+        return self.first("hostname", self.destination).lower()
+
+    @property
+    def user(self) -> str:
+        """The user to log in as."""
+        return self.first("user")
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+        return int(self.first("port", "22"))
+
+    @property
+    def jump(self) -> str:
+        """ProxyJump's chain, or ``."""
+        value = self.first("proxyjump")
+        return "" if value == "none" else value
+
+    @property
+    def proxied(self) -> bool:
+        """Whether the TCP connection is made by something else than ssh itself."""
+        return bool(self.jump) or self.first("proxycommand", "none") != "none"
+
+    @property
+    def host_key_alias(self) -> str:
+        """HostKeyAlias, or ``."""
+        value = self.first("hostkeyalias")
+        return "" if value == "none" else value
+
+    @property
+    def control_path(self) -> str:
+        """The user's own ControlPath, or `` if none is configured."""
+        value = self.first("controlpath")
+        return "" if value == "none" else os.path.expanduser(value)
+
+    @property
+    def key(self) -> str:
+        """The identity of a session: user@hostname:port, with the jump chain and the host key alias where they are set."""
+        host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
+        key = f"{self.user}@{host}:{self.port}"
+        if self.jump:
+            key += f" via {self.jump.lower()}"
+        elif self.proxied:
+            key += f" via {self.first('proxycommand')}"
+        if self.host_key_alias:
+            key += f" as {self.host_key_alias.lower()}"
+        return key
+
+
+def parse_config(output: str) -> dict[str, list[str]]:
+    """Read the output of `ssh -G`: a keyword, a blank, the value."""
+    config: dict[str, list[str]] = {}
+    for line in output.splitlines():
+        keyword, _, value = line.partition(" ")
+        config.setdefault(keyword.lower(), []).append(value)
+    return config
+
+
+def resolve(ssh: tuple[str, ...], destination: str, options: tuple[str, ...] = ()) -> Target:
+    """Ask `ssh -G` who a destination is.
+
+    Raises:
+        ConnectError: ssh is missing or refuses the arguments; the text is ssh's own last line.
+    """
+    try:
+        status, output = spawn.capture(
+            [*ssh, "-G", *options, "--", destination], merge_stderr=True, limit=_OUTPUT_LIMIT
+        )
+    except FileNotFoundError:
+        raise ConnectError(f"{ssh[0]}: no such program; install the OpenSSH client") from None
+    text = output.decode("utf-8", "replace")
+    if status:
+        reason = (text.strip().splitlines() or [f"exit status {status}"])[-1]
+        raise ConnectError(f"{destination}: {reason}", "resolve")
+    return Target(destination, ssh, options, parse_config(text))
