@@ -1,0 +1,56 @@
+"""Durations as people write them: `168h`, `30d`, `1h30m`; and gaps as the event log writes them."""
+
+from __future__ import annotations
+
+_UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+_LONGEST = 100 * 365 * 86400
+_EXAMPLES = "write it like 30s, 10m, 168h, 30d or 1h30m"
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that `text` means.
+
+    It is made of numbers with the units w, d, h, m and s, each at most once, from large to small; `0` needs no unit.
+
+    Raises:
+        ValueError: It is something else, or longer than 100 years; the text is one line and shows the form.
+    """
+    if text == "0":
+        return 0.0
+    total, number, units = 0.0, "", list(_UNITS)
+    for char in text:
+        if char in "0123456789.":
+            number += char
+        elif char in units and _is_number(number):
+            total += float(number) * _UNITS[char]
+            units = units[units.index(char) + 1 :]
+            number = ""
+        else:
+            break
+    else:
+        if text and not number and total <= _LONGEST:
+            return total
+    if total > _LONGEST:
+        raise ValueError(f"{text[:40]!r} is longer than 100 years; {_EXAMPLES}")
+    raise ValueError(f"{text[:40]!r} is not a duration; {_EXAMPLES}")
+
+
+def _is_number(text: str) -> bool:
+    whole, dot, fraction = text.partition(".")
+    return len(text) <= 16 and whole.isdecimal() and (not dot or fraction.isdecimal())
+
+
+def format_gap(seconds: float) -> str:
+    """Return whole seconds as Go's `time.Duration` prints them: `6s`, `1m0s`, `1h2m3s`.
+
+    A negative gap (the clock was set back) is `0s`. `parse_duration` reads the result.
+
+    Raises:
+        ValueError, OverflowError: `seconds` is not a finite number.
+    """
+    rest = max(0, int(seconds + 0.5))
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
