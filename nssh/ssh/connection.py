@@ -17,18 +17,32 @@ class Completed(NamedTuple):
 class ByteStream(Protocol):
     """What a stream to the remote can do: the part of `socket.socket` that http.client needs."""
 
-    def sendall(self, data: bytes, /) -> None: ...
-    def recv(self, size: int, /) -> bytes: ...
-    def settimeout(self, seconds: float | None, /) -> None: ...
-    def fileno(self) -> int: ...
-    def close(self) -> None: ...
+    def sendall(self, data: bytes, /) -> None:
+        """Send all of it."""
+        ...
+
+    def recv(self, size: int, /) -> bytes:
+        """Return what has arrived, at most `size` bytes, waiting for the first; empty at the end."""
+        ...
+
+    def settimeout(self, seconds: float | None, /) -> None:
+        """Let `recv` and `sendall` raise TimeoutError when nothing moves for so long."""
+        ...
+
+    def fileno(self) -> int:
+        """Return a descriptor that becomes readable when `recv` would not wait."""
+        ...
+
+    def close(self) -> None:
+        """End it, at once; may be called twice, and from another thread than the one that waits in `recv`."""
+        ...
 
 
 class Connection(Protocol):
     """A live, authenticated connection to one remote; usable from any thread.
 
-    Every call raises `nssh.errors.ConnectError` when the connection is gone or a deadline (seconds) passes. Commands are
-    given to the user's login shell on the remote, whichever that is: keep them to words any shell understands (see
+    Every call raises `nssh.errors.ConnectError` when the connection is gone or a deadline (seconds) passes. Commands
+    are given to the user's login shell on the remote, whichever that is: keep them to words any shell understands (see
     `nssh.framing.BOOTSTRAP`), and feed anything longer on stdin.
     """
 
