@@ -1,1 +1,1 @@
-"""What both ends speak: envelopes, the session file, private files, a minimal HTTP client. Standard library, Python 3.8+."""
+"""What both ends speak: envelopes, session file, private files, an HTTP client. Standard library only, Python 3.8+."""

@@ -1,0 +1,298 @@
+"""Connections for the HTTP client: `unix:/path`, `http://host:port`, `https://host`; opened in milliseconds.
+
+`socket` costs 16 ms to import, `_socket` half of one; only https needs more. Error texts are one line and hold neither
+request path nor topic nor token.
+"""
+
+# ruff: noqa: PTH112, PTH119, PTH120 -- pathlib costs 5 ms to import
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+from time import monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_CHUNK = 64 * 1024
+_NO_SIGNAL = getattr(_socket, "MSG_NOSIGNAL", 0)  # a caller may have SIGPIPE at its default
+
+
+class HttpError(OSError):
+    """The server can't be reached, or what it says is no HTTP; base class of the client's errors."""
+
+
+class Unreachable(HttpError):  # noqa: N818  (named as the caller thinks of it)
+    """No connection."""
+
+
+class Timeout(HttpError):  # noqa: N818
+    """Nothing came within the deadline; the connection is as it was, a stream may be read again."""
+
+
+class Closed(HttpError):  # noqa: N818
+    """The server closed the connection before its answer, or a stream, was complete."""
+
+
+class Address:
+    """A server name taken apart; `where` is how error texts call it."""
+
+    __slots__ = ("host", "path", "port", "prefix", "scheme", "where")
+
+    def __init__(self, server: str) -> None:
+        self.path = self.host = self.prefix = ""
+        self.port = 0
+        self.scheme, _, rest = server.partition(":")
+        if self.scheme == "unix" and rest.startswith("/"):
+            self.path, self.host, self.where = rest, "localhost", "the nssh relay"
+            return
+        if self.scheme not in {"http", "https"} or not rest.startswith("//"):
+            raise HttpError("the server must be unix:/path, http://host or https://host")
+        authority, slash, prefix = rest[2:].partition("/")
+        self.prefix = (slash + prefix).rstrip("/")
+        host, colon, port = authority.rpartition(":")
+        if not colon or port.endswith("]"):
+            host, port = authority, ""
+        if port and not (port.isdigit() and 0 < int(port) < 65536):
+            raise HttpError("the server's port is not valid")
+        self.port = int(port) if port else (443 if self.scheme == "https" else 80)
+        self.host = host
+        if not host or any(character <= " " or character in "@?#\\" for character in host):
+            raise HttpError("the server's host name is not valid")
+        self.where = "%s://%s" % (self.scheme, authority)
+
+
+class Connection:
+    """One connection, or none yet, with what was read too far; not thread-safe.
+
+    Args:
+        address: Where to.
+        timeout: Seconds without any progress after which a step (connect, send, receive) gives up.
+    """
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        self.where = address.where
+        self.is_cut_short = False
+        self._address = address
+        self._timeout = timeout
+        self._socket: Any = None
+        self._buffer = bytearray()
+
+    def open(self) -> None:
+        """Connect, if not connected.
+
+        Raises:
+            Unreachable: Nobody answers there.
+            Timeout: The server did not answer in time.
+        """
+        if self._socket is not None and self._is_stale():
+            self.close()
+        if self._socket is not None:
+            return
+        self._buffer.clear()
+        self.is_cut_short = False
+        try:
+            self._socket = _open(self._address, self._timeout)
+        except HttpError:
+            raise
+        except OSError as error:
+            if _is_timeout(error):
+                raise Timeout("%s does not answer" % self.where) from None
+            raise Unreachable("cannot reach %s: %s" % (self.where, _reason(error))) from None
+
+    def close(self) -> None:
+        """Close it; `open` makes a new one."""
+        connection, self._socket = self._socket, None
+        self._buffer.clear()
+        if connection is not None:
+            connection.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor.
+
+        Raises:
+            Closed: There is no connection.
+        """
+        return int(self._connected().fileno())
+
+    def _connected(self) -> Any:
+        if self._socket is None:
+            raise Closed("the connection to %s is closed" % self.where)
+        return self._socket
+
+    def _is_stale(self) -> bool:
+        """Whether the server closed the idle connection (or sent something nobody asked for)."""
+        if self._buffer:
+            return True
+        self._socket.settimeout(0)
+        try:
+            self._socket.recv(1)
+        except OSError as error:
+            return not _would_block(error)
+        return True
+
+    def send(self, head: bytes, body: bytes, deadline: float | None) -> None:
+        """Send a request. If the server stops reading (an early 413) this returns too, with `is_cut_short` set.
+
+        Raises:
+            Timeout, Closed: As they say.
+        """
+        connection = self._connected()
+        # One segment for small requests: a second one would wait for the first one's acknowledgement.
+        parts = [head + body] if len(body) <= _CHUNK else [head, body]
+        flags = () if self._address.scheme == "https" else (_NO_SIGNAL,)  # an SSLSocket takes no flags
+        try:
+            for part in parts:
+                view = memoryview(part)
+                if len(part) > _CHUNK and flags:
+                    self._send_watching(view, deadline)
+                    break
+                while view:
+                    connection.settimeout(self._remaining(deadline))
+                    view = view[connection.send(view, *flags) :]
+        except OSError as error:
+            if isinstance(error, Timeout):
+                raise
+            if _is_timeout(error):
+                raise Timeout("%s takes no data" % self.where) from None
+            # EPIPE, reset: a server that refuses a body answers early and closes. Its answer can still be read.
+            self.is_cut_short = True
+
+    def _send_watching(self, view: memoryview, deadline: float | None) -> None:
+        """Send a large body, but stop as soon as the server answers: it will not read the rest."""
+        from select import POLLIN, POLLOUT, poll  # noqa: PLC0415  (only large bodies need it)
+
+        poller = poll()
+        poller.register(self._socket.fileno(), POLLIN | POLLOUT)
+        self._socket.settimeout(0)
+        while view:
+            events = poller.poll(self._remaining(deadline) * 1000)
+            if not events:
+                raise Timeout("%s takes no data" % self.where)
+            if events[0][1] & ~POLLOUT:
+                self.is_cut_short = True
+                return
+            try:
+                view = view[self._socket.send(view[: 4 * _CHUNK], _NO_SIGNAL) :]
+            except OSError as error:
+                if not _would_block(error):
+                    raise
+
+    def _remaining(self, deadline: float | None) -> float:
+        if deadline is None:
+            return self._timeout
+        left = deadline - monotonic()
+        if left <= 0:
+            raise Timeout("%s does not answer" % self.where)
+        return min(left, self._timeout)
+
+    def receive(self, deadline: float | None, *, patient: bool = False) -> bytes:
+        """Return what arrives next, b"" at the end.
+
+        Args:
+            deadline: `time.monotonic()`, or None.
+            patient: Only the deadline counts, not the timeout of a step; past it, what has arrived is still returned.
+
+        Raises:
+            Timeout, Closed: As they say.
+        """
+        if self._buffer:
+            data = bytes(self._buffer)
+            self._buffer.clear()
+            return data
+        connection = self._connected()
+        if patient and deadline is not None:
+            connection.settimeout(max(0.0, deadline - monotonic()))
+        else:
+            connection.settimeout(self._remaining(deadline))
+        try:
+            return bytes(connection.recv(_CHUNK))
+        except OSError as error:
+            if _is_timeout(error) or _would_block(error):
+                raise Timeout("%s does not answer" % self.where) from None
+            raise Closed("%s closed the connection" % self.where) from None
+
+    def unread(self, data: bytes) -> None:
+        """Put back what was read too far."""
+        self._buffer[:0] = data
+
+
+def _open(address: Address, timeout: float) -> Any:
+    if address.scheme == "unix":
+        return _open_unix(address.path, timeout)
+    connection = _open_tcp(address, timeout)
+    if address.scheme == "http":
+        return connection
+    import socket  # noqa: PLC0415  (https only: 40 ms)
+    import ssl  # noqa: PLC0415
+
+    plain = socket.socket(fileno=connection.detach())
+    plain.settimeout(timeout)
+    try:
+        return ssl.create_default_context().wrap_socket(plain, server_hostname=address.host.strip("[]"))
+    except ssl.SSLCertVerificationError as error:
+        plain.close()
+        raise Unreachable("cannot trust %s: %s" % (address.where, error.verify_message)) from None
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _open_unix(path: str, timeout: float) -> Any:
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    directory = -1
+    try:
+        connection.settimeout(timeout)
+        name = os.fsencode(path)
+        if len(name) > 100 and os.path.isdir("/proc/self/fd"):  # sun_path holds 108 bytes; a home directory may be deep
+            directory = os.open(os.path.dirname(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            name = b"/proc/self/fd/%d/%s" % (directory, os.path.basename(name))
+        connection.connect(name)
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        if directory >= 0:
+            os.close(directory)
+    return connection
+
+
+def _open_tcp(address: Address, timeout: float) -> Any:
+    host = address.host.strip("[]")
+    # As bytes: a str would import the idna codec, and with it stringprep.
+    name = host.encode("ascii") if host.isascii() else host.encode("idna")
+    last: OSError = OSError(errno.EHOSTUNREACH, "no address")
+    for family, kind, protocol, _, target in _socket.getaddrinfo(name, address.port, 0, _socket.SOCK_STREAM):
+        connection = _socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(timeout)
+            connection.connect(target)
+            connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        except OSError as error:
+            connection.close()
+            last = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise last
+
+
+def _is_timeout(error: OSError) -> bool:
+    return isinstance(error, (_socket.timeout, TimeoutError))  # two classes before Python 3.10
+
+
+def _would_block(error: OSError) -> bool:
+    if error.errno in {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR}:
+        return True
+    return type(error).__name__ in {"SSLWantReadError", "SSLWantWriteError"}  # without importing ssl
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "it is not running"
+    return error.strerror or type(error).__name__
