@@ -1,0 +1,96 @@
+"""Whether this machine is somebody's desktop, where shims in place of `xclip` and `xdg-open` would do harm."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+import struct
+import subprocess
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# An X server that draws nothing belongs to tests and agents, not to a person.
+_HEADLESS_SERVERS = ("Xvfb", "Xdummy")
+
+
+def reason(environ: Mapping[str, str] = os.environ, platform: str = sys.platform, sockets: str = "/tmp/.X11-unix") -> str:  # noqa: S108 (X11's own address)
+    """Say why this machine looks like the desktop of the calling user, or return an empty string.
+
+    Takes 3 s at most (loginctl's deadline).
+    """
+    if platform == "darwin":
+        return "it is a Mac"
+    if environ.get("WAYLAND_DISPLAY"):
+        return "WAYLAND_DISPLAY is set"
+    display = environ.get("DISPLAY", "")
+    # sshd's X forwarding starts at display 10 and puts a host name before the colon; a local server has none.
+    if display and (display.startswith(":") or not re.search(r":\d{2,}(\.\d+)?$", display)):
+        return "DISPLAY is " + display if len(display) < 40 else "DISPLAY is set"
+    server = _x_server(sockets)
+    if server:
+        return server
+    session = _graphical_session()
+    return "loginctl shows a running %s session" % session if session else ""
+
+
+def _x_server(directory: str) -> str:
+    """Find a live X server of ours that shows something."""
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return ""
+    for name in names:
+        path = os.path.join(directory, name)
+        try:
+            info = os.lstat(path)
+        except OSError:
+            continue
+        if not stat.S_ISSOCK(info.st_mode) or info.st_uid != os.geteuid() or not name.startswith("X"):
+            continue
+        program = _listener(path)
+        if program and program not in _HEADLESS_SERVERS:
+            return "an X server of yours runs (display :%s)" % name[1:]
+    return ""
+
+
+def _listener(path: str) -> str:
+    """Name the program behind a socket: empty if nobody listens, `?` if it has no name for us."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(path)
+            if not hasattr(socket, "SO_PEERCRED"):
+                return "?"
+            pid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        except OSError:
+            return ""
+    try:
+        with open("/proc/%d/comm" % pid, encoding="utf-8", errors="replace") as comm:
+            return comm.read().strip() or "?"
+    except OSError:
+        return "?"
+
+
+def _loginctl(*args: str) -> str:
+    try:
+        done = subprocess.run(
+            ["loginctl", *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            timeout=1.5, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""
+
+
+def _graphical_session() -> str:
+    """Return the type (x11, wayland, mir) of the user's graphical session, as logind knows it, or nothing."""
+    session = _loginctl("show-user", str(os.geteuid()), "--property=Display", "--value")
+    if not session:
+        return ""
+    kind = _loginctl("show-session", session.splitlines()[0], "--property=Type", "--value")
+    return kind if kind in ("x11", "wayland", "mir") else ""

@@ -1,0 +1,70 @@
+"""Ends the relay of this host and removes what the remote role of nssh keeps in the state directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import struct
+import time
+
+_PATIENCE = 3.0
+
+OURS = ("session", "log.jsonl", "log.jsonl.1", "relay.sock", "relay.lock", "relay")
+"""Of the state directory: what belongs to the remote role. The laptop's own files (sessions, topics) are left alone."""
+
+
+def relay(state: str) -> bool:
+    """End the relay that listens in the state directory, if there is one; return whether there was.
+
+    The process is the one that the kernel names as the listener of the socket, so it can't be a stranger with a reused
+    PID. Its spool stays. Takes 3 s at most; a relay that does not end is left.
+    """
+    pid = _listener(os.path.join(state, "relay.sock"))
+    if pid <= 1 or pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except OSError:
+        return False
+    end = time.monotonic() + _PATIENCE
+    pause = 0.005
+    while _listener(os.path.join(state, "relay.sock")) == pid and time.monotonic() < end:
+        time.sleep(pause)
+        pause = min(pause * 2, 0.2)
+    return True
+
+
+def _listener(path: str) -> int:
+    """Return the PID of the process of ours that listens on a unix socket, or 0."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(path)
+            if hasattr(socket, "SO_PEERCRED"):
+                pid, uid, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+                return pid if uid == os.geteuid() else 0
+            return int(struct.unpack("i", client.getsockopt(0, 2, 4))[0])  # macOS: SOL_LOCAL, LOCAL_PEERPID
+        except OSError:
+            return 0
+
+
+def forget(state: str) -> bool:
+    """Remove the remote role's files, and the directory itself if nothing else is in it; return whether there were any."""
+    changed = False
+    if os.path.islink(state) or not os.path.isdir(state):
+        return False
+    for name in OURS:
+        path = os.path.join(state, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+            changed = True
+        elif os.path.lexists(path):
+            os.unlink(path)
+            changed = True
+    try:
+        os.rmdir(state)
+    except OSError:
+        pass  # this host is somebody's laptop too: sessions and topics of its own
+    return changed
