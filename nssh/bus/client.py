@@ -1,0 +1,240 @@
+"""The client of the ntfy API: publish, poll, stream, download; ntfy or the relay alike (PROTOCOL.md, NTFY.md)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import time
+from typing import TYPE_CHECKING, Final
+
+from nssh.bus import failures
+from nssh.bus.messages import (
+    Backlog,
+    BadLineError,
+    Lines,
+    Message,
+    Published,
+    parse_object,
+    parse_published,
+    valid_id,
+    valid_topic,
+)
+from nssh.bus.sockets import Cutter
+from nssh.bus.stream import Stream, expect_ndjson, read_events
+from nssh.bus.transport import Transport, parse_address
+from nssh.errors import BusError
+from nssh.wire import envelope as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import requests
+
+    from nssh.ssh.connection import ByteStream
+
+INLINE_MAX: Final = 4095
+"""Bytes of text that ntfy keeps as a message; from 4096 on it makes an attachment of it (NTFY.md, trap 5)."""
+POLL_MAX: Final = 64 << 20
+"""Bytes of one poll; what goes beyond is left for the next one."""
+DOWNLOAD_MAX: Final = 20 << 20
+_POLL_LIMIT: Final = POLL_MAX + (8 << 20)  # more than POLL_MAX without one message in it is an attack
+_POLL_SECONDS: Final = 60.0
+_DOWNLOAD_SECONDS: Final = 300.0
+_ANSWER_MAX: Final = 2 << 20  # a publish is answered with the message itself, JSON-escaped
+_FILE_TEXT = "You received a file: "
+
+
+class BusClient:
+    """Talks to one bus server, with one kept connection for requests and one more for each open stream.
+
+    Any method may be called from any thread. In the bridge one thread publishes and another one streams and polls; when
+    two requests meet, the second takes a connection of its own for the time. Every method but `close`, `cut` and the
+    attributes blocks for `timeout` seconds a step at most, and raises `BusError`, whose text never holds topic, token
+    or payload.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        *,
+        token: str = "",
+        user: str = "",
+        password: str = "",
+        dial: Callable[[], ByteStream] | None = None,
+        timeout: float = 10.0,
+        dead_after: float = 90.0,
+    ) -> None:
+        """Keep the settings; nothing is opened.
+
+        Args:
+            server: `http(s)://host[:port][/prefix]`, `unix:/path`, or any name if `dial` is given.
+            token: An ntfy access token; precedes user and password.
+            user: For basic authentication.
+            password: For basic authentication.
+            dial: Makes a fresh stream to the server for each connection; its errors come out as BusError.
+            timeout: Seconds for connecting, and for each wait for bytes of an answer.
+            dead_after: Seconds without a byte, keepalives included, after which a stream counts as dead.
+
+        Raises:
+            BusError: Server or token can't be used as written (kinds `request`, `auth`).
+        """
+        address = parse_address(server, dial, timeout)
+        self._transport = Transport(address, token=token, user=user, password=password, timeout=timeout)
+        self._dead_after = dead_after
+        self._cutter = Cutter()
+        self._session = self._transport.session(self._cutter)
+        self.unreadable = 0
+        """Messages left out so far because they were longer than a line may be."""
+
+    @property
+    def where(self) -> str:
+        """How errors name the server."""
+        return self._transport.where
+
+    @property
+    def server_time(self) -> float | None:
+        """The newest server time seen (Date of an answer, open event), in seconds since the epoch; None before any."""
+        return self._transport.server_time
+
+    def publish(self, topic: str, text: str) -> Published:
+        """Publish a text. ntfy trims it, and makes a file of 4096 bytes or more; "" becomes "triggered".
+
+        An error of kind `unreachable` leaves open whether the server has it: a retry needs an id of its own inside.
+        """
+        return self._publish("POST", topic, text.encode(), {"Content-Type": "text/plain"})
+
+    def publish_file(self, topic: str, data: bytes, filename: str, text: str) -> Published:
+        r"""Publish a file with a text beside it.
+
+        The text travels in a header: ASCII, no line breaks, and ntfy makes a line break of the two characters `\n`.
+
+        Raises:
+            ValueError: The text or the name does not fit into a header.
+            BusError: As always; kind `size` if the file is too large for the server.
+        """
+        for value in (filename, text):
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError("a file's name and text must be printable ASCII")
+        headers = {"Content-Type": "application/octet-stream", "Filename": filename, "X-Message": text}
+        return self._publish("PUT", topic, data, headers)
+
+    def publish_envelope(self, topic: str, envelope: wire.Envelope) -> Published:
+        """Publish an envelope, its payload inside or as an attachment as PROTOCOL.md says.
+
+        A payload goes as an attachment, too, where the encoded envelope would be longer than a message of ntfy may be.
+        """
+        text = wire.encode(envelope)
+        size = len(envelope.body)
+        if not wire.wants_attachment(envelope.mime, size) and (not size or len(text) <= INLINE_MAX):
+            return self.publish(topic, text)
+        head = wire.Envelope(envelope.kind, envelope.url, envelope.mime, b"", envelope.id)
+        return self.publish_file(
+            topic, envelope.body, wire.attachment_name(envelope.mime), _for_header(wire.encode(head))
+        )
+
+    def poll(self, topic: str, since: str | None) -> Backlog:
+        """Return the messages after the message `since`, or all with None, in the order of the bus.
+
+        A server that does not know the id returns everything (NTFY.md, trap 1): drop what is known.
+        """
+        if since is not None and not valid_id(since):
+            raise ValueError("since is not a message id")
+        params = {"poll": "1", "since": since or "all"}
+        response = self._transport.send(self._session, "GET", self._path(topic, "/json"), params=params)
+        return self._read_backlog(response)
+
+    def stream(self, topic: str) -> Stream:
+        """Return a live stream of the topic, to be opened with `with`; it brings what is published from then on."""
+        return Stream(self._transport, self._path(topic, "/json"), self._dead_after)
+
+    def download(self, message_id: str, limit: int = DOWNLOAD_MAX, size: int | None = None) -> bytes:
+        """Return the file that came with a message, from our own server whatever URL the message holds.
+
+        Args:
+            message_id: The message's id.
+            limit: Bytes that are accepted.
+            size: The size that the message told, to be checked, or None.
+
+        Raises:
+            BusError: Also when the file is larger than `limit` (kind `size`), gone (`request`), or cut short
+                (`unreachable`).
+        """
+        if not valid_id(message_id):
+            raise ValueError("not a message id")
+        response = self._transport.send(self._session, "GET", f"/file/{message_id}")
+        data = b"".join(self._transport.chunks(response, limit, _DOWNLOAD_SECONDS))
+        if size is not None and size != len(data):
+            raise BusError(f"{self.where} sent {len(data)} of the {size} bytes of a file", "unreachable")
+        return data
+
+    def full_text(self, message: Message) -> str:
+        """Return the text as it was published: the message's, or its file's if the server made a file of a long text.
+
+        ntfy does so from 4096 bytes on, which an envelope of the Go shims with 3072 bytes of payload exceeds.
+
+        Raises:
+            BusError: The file can't be had.
+        """
+        attachment = message.attachment
+        if attachment is None or not message.text.startswith(_FILE_TEXT) or attachment.name != "attachment.txt":
+            return message.text
+        return self.download(message.id, wire.MAX_TEXT, attachment.size).decode("utf-8", "replace")
+
+    def health(self) -> bool:
+        """Return whether the server says that it is well; False if it says or answers anything else."""
+        try:
+            response = self._transport.send(self._session, "GET", "/v1/health")
+            answer = parse_object(b"".join(self._transport.chunks(response, 1 << 16, self._transport.timeout)))
+        except (BusError, BadLineError):
+            return False
+        return answer.get("healthy") is True
+
+    def cut(self) -> None:
+        """End every request that is under way, and drop the kept connection: the network changed or the laptop woke.
+
+        Those requests raise a retryable BusError; the next ones connect anew. Streams are not concerned. Any thread.
+        """
+        self._cutter.cut()
+        self._session.close()
+
+    def close(self) -> None:
+        """As `cut`; the client may be used again. Streams are closed by who opened them."""
+        self.cut()
+
+    def _path(self, topic: str, rest: str = "") -> str:
+        if not valid_topic(topic):
+            raise BusError("the topic is not one that ntfy takes: 1 to 64 letters, digits, - and _", "request")
+        return f"/{topic}{rest}"
+
+    def _publish(self, method: str, topic: str, data: bytes, headers: dict[str, str]) -> Published:
+        # A file object is sent piece by piece, each with a timeout of its own; bytes would have to go in one timeout.
+        body: bytes | io.BytesIO = data if len(data) <= INLINE_MAX else io.BytesIO(data)
+        response = self._transport.send(self._session, method, self._path(topic), headers=headers, data=body)
+        answer = b"".join(self._transport.chunks(response, _ANSWER_MAX, self._transport.timeout))
+        failure = None
+        try:
+            return parse_published(answer)
+        except BadLineError:
+            failure = failures.nonsense(self.where)
+        raise failure
+
+    def _read_backlog(self, response: requests.Response) -> Backlog:
+        expect_ndjson(response, self.where)
+        backlog, lines, total = Backlog(), Lines(), 0
+        enough = time.monotonic() + _POLL_SECONDS
+        with contextlib.closing(self._transport.chunks(response, _POLL_LIMIT, 2 * _POLL_SECONDS)) as chunks:
+            for chunk in chunks:
+                total += len(chunk)
+                events = read_events(lines.feed(chunk), self.where)
+                backlog += (event.message for event in events if event.message is not None)
+                if backlog and (total > POLL_MAX or time.monotonic() > enough):
+                    backlog.complete = False
+                    break
+        self.unreadable += lines.skipped
+        return backlog
+
+
+def _for_header(json_text: str) -> str:
+    r"""Return the same JSON without the two characters `\n` in a row, which ntfy would make a line break."""
+    return re.sub(r"\\[n\\]", lambda match: {"\\n": "\\u000a", "\\\\": "\\u005c"}[match.group()], json_text)

@@ -1,0 +1,140 @@
+"""From what went wrong to a `BusError`: one line for the user that never holds a topic, a token or a payload.
+
+Texts of exceptions of requests and urllib3 contain the URL, which contains the topic, so they are never quoted; nor is
+what a server says, which may be anything.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import math
+import socket
+import ssl
+import time
+from typing import Final
+
+import requests
+import urllib3
+
+from nssh.errors import BusError, NsshError
+
+_MAX_RETRY_AFTER: Final = 86400.0
+
+# ntfy's own codes (NTFY.md, "Errors"); what is not here is told by its HTTP status.
+_CODES: Final = {
+    40010: "does not allow this topic's name: choose another one",
+    40014: "has no attachments (attachment-cache-dir is not set there): large texts and images can't be sent",
+    40401: "does not know this page or topic name: check `server` in config.toml",
+    42901: "says that there are too many requests",
+    42903: "says that there are too many subscriptions from this address",
+    42904: "says that it has too many topics",
+    42905: "says that this address has used up its bandwidth for files",
+    42908: "says that this address has used up its messages for today",
+    42909: "says that this address gave wrong credentials too often: check token in config.toml",
+    42911: "says that this address made too many new topics",
+}
+
+
+def from_exception(error: BaseException, where: str) -> BusError:
+    """Explain a failure below HTTP; `where` names the server for the user."""
+    causes = _causes(error)
+    if any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
+        where = f"the proxy on the way to {where}"
+    for cause in causes:
+        if isinstance(cause, BusError):
+            return BusError(str(cause), cause.kind, cause.retry_after)
+        text = _explain(cause, where)
+        if text:
+            return BusError(text, "unreachable")
+        if isinstance(cause, http.client.HTTPException):
+            return BusError(f"{where} does not speak HTTP: check `server` in config.toml", "server")
+    return BusError(f"{where} can't be reached: the connection broke ({type(error).__name__})", "unreachable")
+
+
+def _explain(cause: BaseException, where: str) -> str:  # noqa: PLR0911  (one line a case)
+    if isinstance(cause, NsshError):
+        return str(cause)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"the certificate of {where} can't be trusted: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError):
+        return f"{where} can't be reached: TLS failed ({cause.reason or 'no reason given'}); is it https there?"
+    if isinstance(cause, socket.gaierror):
+        return f"{where} can't be reached: its name does not resolve; is `server` in config.toml right?"
+    if isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)):
+        return f"{where} does not answer"
+    if isinstance(cause, ConnectionRefusedError):
+        return f"{where} can't be reached: connection refused; is it running?"
+    if isinstance(cause, (ConnectionError, http.client.IncompleteRead)):
+        return f"{where} closed the connection early"
+    if isinstance(cause, FileNotFoundError):
+        return f"{where} can't be reached: its socket does not exist; is it running?"
+    if isinstance(cause, OSError) and cause.errno is not None and cause.strerror:
+        return f"{where} can't be reached: {cause.strerror.lower()}"
+    return ""
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return all that is wrapped in `error`, innermost first: requests and urllib3 use args, reason and chains."""
+    found: list[BaseException] = []
+    todo: list[object] = [error]
+    while todo and len(found) < 20:
+        item = todo.pop(0)
+        if isinstance(item, BaseException) and not any(item is other for other in found):
+            found.append(item)
+            todo += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
+    return found[::-1]
+
+
+def from_status(status: int, code: int, retry_after: float | None, where: str, *, credentials: bool) -> BusError:  # noqa: PLR0911  (one line a case)
+    """Explain an answer that is not 200; `code` is ntfy's own, 0 if there is none."""
+    if status == 401:
+        return BusError(f"{where} refuses these credentials: check token in config.toml", "auth", retry_after)
+    if status == 403:
+        what = "does not let these credentials use this topic" if credentials else "wants credentials for this topic"
+        return BusError(f"{where} {what}: check token in config.toml", "auth", retry_after)
+    if status == 413:
+        return BusError(f"{where} does not take files of this size (or its space is used up)", "size", retry_after)
+    if status == 429:
+        return BusError(f"{where} {_CODES.get(code, _CODES[42901])}", "limit", retry_after)
+    if 300 <= status < 400:
+        return BusError(f"{where} redirects elsewhere: set `server` in config.toml to its real address", "request")
+    if status == 407:
+        return BusError(f"the proxy on the way to {where} wants credentials: set them in https_proxy", "request")
+    if 400 <= status < 500:
+        return BusError(f"{where} {_CODES.get(code, f'refused the request (HTTP {status})')}", "request", retry_after)
+    return BusError(f"{where} failed (HTTP {status})", "server", retry_after)
+
+
+def nonsense(where: str) -> BusError:
+    """Explain an answer that is not of the ntfy API: a web page, say."""
+    return BusError(f"{where} does not answer like an ntfy server: check `server` in config.toml", "server")
+
+
+def retry_after(value: str | None, server_now: float | None) -> float | None:
+    """Parse a Retry-After header, seconds or a date, into seconds from now; None if absent or unreadable.
+
+    Args:
+        value: The header.
+        server_now: The answer's Date, against which a date is judged; the clock here if there is none.
+    """
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        when = http_date(value)
+        if when is None:
+            return None
+        seconds = when - (time.time() if server_now is None else server_now)
+    if not math.isfinite(seconds):
+        return None
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
+
+
+def http_date(value: str | None) -> float | None:
+    """Parse an HTTP date into seconds since the epoch; None if absent or unreadable."""
+    try:
+        return email.utils.parsedate_to_datetime(value).timestamp() if value else None
+    except (ValueError, OverflowError, TypeError):
+        return None
