@@ -58,12 +58,12 @@ sys.exit(run(request, say))
 
 _SCRIPT = """\
 py= old=
+ask="import sys; print('%%d.%%d' %% sys.version_info[:2]); sys.exit(sys.version_info < (3, 8))"
 for name in python3 /usr/bin/python3 /usr/local/bin/python3 "$HOME/.local/bin/python3" /opt/homebrew/bin/python3 \\
     python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python3.8; do
     path=$(command -v "$name" 2>/dev/null) || continue
     case $path in /*) ;; *) continue ;; esac
-    if version=$("$path" -IS -c 'import sys; print("%%d.%%d" %% sys.version_info[:2]); sys.exit(sys.version_info < (3, 8))' \\
-        </dev/null 2>/dev/null); then
+    if version=$("$path" -IS -c "$ask" </dev/null 2>/dev/null); then
         # An interpreter without its standard library is of no use either.
         if "$path" -IS -c 'import json, py_compile, socket, subprocess' </dev/null >/dev/null 2>&1; then
             py=$path
@@ -148,7 +148,7 @@ def infect_self(*, force: bool = False) -> Report:
 
 
 def remove_self() -> Report:
-    """Take away what `infect_self`, or an `infect` of this machine from elsewhere, put here. Raises as `infect_self`."""
+    """Take away what `infect_self`, or an `infect` of this machine from elsewhere, put here. Raises RemoteError."""
     return _here(_request("remove"))
 
 
@@ -179,7 +179,9 @@ def _report(answer: framing.Answer, stderr: bytes, host: str) -> Report:
     fields = answer.fields
     if answer.status == 3 and "nopython" in fields:
         found = f" ({_clean(fields['nopython'])} there)" if fields["nopython"] else ""
-        raise RemoteError(f"no python3 on {host}{found}: install python3 (3.8 or newer) there, then run nssh infect again")
+        raise RemoteError(
+            f"no python3 on {host}{found}: install python3 (3.8 or newer) there, then run nssh infect again"
+        )
     if answer.status != 0:
         last = stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no reason given"]
         raise RemoteError(f"{host}: {_clean(fields.get('error') or f'the installer failed ({last[0]})')}")

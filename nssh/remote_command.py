@@ -12,7 +12,9 @@ def remote_command(*words: str) -> str:
         ValueError: A word has a character that some shell could read as more than itself.
     """
     for word in words:
-        if not word or not all(character.isascii() and (character.isalnum() or character in "-_./:=") for character in word):
+        if not word or not all(
+            character.isascii() and (character.isalnum() or character in "-_./:=") for character in word
+        ):
             raise ValueError("a word for a remote command may have letters, digits and -_./:= only")
     arguments = "".join(f" {word}" for word in words)
     return f"exec sh -c 'exec \"${{XDG_DATA_HOME:-$HOME/.local/share}}/nssh/nssh-remote\"{arguments}'"

@@ -1,5 +1,7 @@
 """Whether this machine is somebody's desktop, where shims in place of `xclip` and `xdg-open` would do harm."""
 
+# ruff: noqa: PTH118, PTH123, PTH208 -- os.path like the rest of what is shipped: plain strings, exact symlink semantics
+
 from __future__ import annotations
 
 import os
@@ -14,11 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_X_SOCKETS = "/tmp/.X11-unix"  # noqa: S108 (where X puts them)
+
 # An X server that draws nothing belongs to tests and agents, not to a person.
 _HEADLESS_SERVERS = ("Xvfb", "Xdummy")
 
 
-def reason(environ: Mapping[str, str] = os.environ, platform: str = sys.platform, sockets: str = "/tmp/.X11-unix") -> str:  # noqa: S108 (X11's own address)
+def reason(environ: Mapping[str, str] = os.environ, platform: str = sys.platform, sockets: str = _X_SOCKETS) -> str:
     """Say why this machine looks like the desktop of the calling user, or return an empty string.
 
     Takes 3 s at most (loginctl's deadline).

@@ -1,9 +1,11 @@
 """Puts the remote side of nssh in place on the machine it runs on, and takes it away again.
 
 Runs on the remote, from memory, with the interpreter that will run the shims (`nssh.deploy` sends it there); the laptop
-uses it for `infect self` as well. Nothing is written through a symlink, nothing of anybody else's is destroyed, and what
-is on disk at any moment is a whole old version or a whole new one.
+uses it for `infect self` too. Nothing is written through a symlink, nothing of anybody else's is destroyed, and what
+is on disk is, at any moment, a whole old version or a whole new one.
 """
+
+# ruff: noqa: PTH101, PTH102, PTH103, PTH104, PTH106, PTH108, PTH110, PTH111, PTH112, PTH114, PTH117, PTH118, PTH119, PTH120, PTH123, PTH208 -- os.path like the rest of what is shipped: plain strings, exact symlink semantics
 
 from __future__ import annotations
 
@@ -58,10 +60,8 @@ def run(request: dict[str, object], say: Callable[[str, str], None]) -> int:
     """
     try:
         places = Places()
-        if request["action"] == "remove":
-            changed = remove(places, say)
-        else:
-            changed = install(places, request, say)
+        removing = request["action"] == "remove"
+        changed = remove(places, say) if removing else install(places, request, say)
     except InstallError as error:
         say("error", str(error))
         return 1
@@ -83,7 +83,8 @@ def install(places: Places, request: dict[str, object], say: Callable[[str, str]
     why = "" if force else desktop.reason()
     if why:
         raise InstallError(
-            "this looks like a desktop (%s): its own clipboard and browser would be hidden; use --force if that is meant" % why
+            "this looks like a desktop (%s): nssh would hide its own clipboard and browser; use --force if that is meant"
+            % why
         )
     made: list[str] = []
     try:
@@ -101,7 +102,9 @@ def _install(places: Places, request: dict[str, object], say: Callable[[str, str
         blocked = [path for path in places.shims if _foreign(path)]
         if blocked and not force:
             kind = "a link" if os.path.islink(blocked[0]) else "a program"
-            raise InstallError("%s is %s of yours; use --force to have it kept as %s" % (blocked[0], kind, _saved(blocked[0])))
+            raise InstallError(
+                "%s is %s of yours; use --force to have it kept as %s" % (blocked[0], kind, _saved(blocked[0]))
+            )
         version, digest = str(request["version"]), str(request["digest"])
         python = _interpreter()
         lib = os.path.join(places.data, "lib-%s-%s" % (version, digest))
@@ -180,11 +183,11 @@ class _Lock:
 
 
 def _interpreter() -> str:
-    """Return the interpreter that stubs shall name: this one, or what the virtual environment it is in was made from."""
+    """Return the interpreter that stubs shall name: this one, or the one that its virtual environment was made from."""
     python = sys.executable
     if not os.path.isabs(python):
         raise InstallError("python3 does not know its own path")
-    # Environments come and go. Links are followed no further than out of them: /usr/bin/python3 outlives its python3.11.
+    # Links are followed no further than out of the environment: /usr/bin/python3 outlives its python3.11.
     while os.path.exists(os.path.join(os.path.dirname(python), "..", "pyvenv.cfg")) and os.path.islink(python):
         python = os.path.normpath(os.path.join(os.path.dirname(python), os.readlink(python)))
     return python
@@ -233,14 +236,17 @@ def _write_library(lib: str, sources: dict[str, bytes]) -> bool:
         return False
     temporary = tempfile.mkdtemp(prefix=".lib-", dir=os.path.dirname(lib))
     try:
-        os.chmod(temporary, 0o755)
+        os.chmod(temporary, 0o755)  # noqa: S103 (the data directory guards it; mkdtemp made it 0700)
         for name, text in sources.items():
             path = os.path.join(temporary, *_parts(name))
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             _write(path, text, 0o644)
             # No time stamps in it: copies and backups of a home directory change them.
             py_compile.compile(
-                path, dfile=os.path.join(lib, name), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+                path,
+                dfile=os.path.join(lib, name),
+                doraise=True,
+                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
             )
         if os.path.lexists(lib):
             os.rename(lib, temporary + ".damaged")
@@ -258,7 +264,7 @@ def _parts(name: str) -> list[str]:
     return parts
 
 
-def _sweep_libraries(data: str, keep: list[str], fresh: bool) -> None:
+def _sweep_libraries(data: str, keep: list[str], *, fresh: bool) -> None:
     """Remove library directories that no stub uses any more, and what interrupted installs left."""
     for name in os.listdir(data):
         stale = name.startswith(".lib-") or (fresh and name.startswith("lib-") and name not in keep)

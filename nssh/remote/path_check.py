@@ -3,6 +3,8 @@
 Shells are asked, rc files and all, and never edited.
 """
 
+# ruff: noqa: PTH110, PTH111, PTH113, PTH118, PTH119 -- os.path like the rest of what is shipped: plain strings, exact symlink semantics
+
 from __future__ import annotations
 
 import os
@@ -20,15 +22,15 @@ _DEADLINE = 5.0
 class _Question:
     """One shell, started in one of the ways in which it comes to run programs, that was asked for its PATH."""
 
-    def __init__(self, shell: str, interactive: bool) -> None:
+    def __init__(self, shell: str, *, interactive: bool) -> None:
         self.shell = shell
         self.name = os.path.basename(shell)
         self.interactive = interactive
         self.path = ""
         self._mark = b"nssh-" + os.urandom(9).hex().encode()
         self._seen = b""
-        # Words and quotes that sh, bash, zsh, fish and tcsh read alike; the marker tells the answer from rc files' noise.
-        command = "exec /bin/sh -c 'printf \"\\n%s %s\\n\" \"$0\" \"$PATH\"' " + self._mark.decode()
+        # Words and quotes that sh, bash, zsh, fish and tcsh read alike; the marker tells the answer from noise.
+        command = 'exec /bin/sh -c \'printf "\\n%s %s\\n" "$0" "$PATH"\' ' + self._mark.decode()
         # A leading dash in argv[0] is how sshd and login start a login shell; tcsh knows no other way beside -c.
         argv = ["-" + self.name, "-i", "-c", command] if interactive else [self.name, "-c", command]
         environ = {k: v for k, v in os.environ.items() if k not in ("ENV", "BASH_ENV", "SHLVL")}
@@ -67,7 +69,7 @@ class _Question:
 
 
 def warnings(bin_dir: str, deadline: float = _DEADLINE) -> list[str]:
-    """Ask the login shell, and bash where there is one, for their PATH; return a line for each that passes the shims by.
+    """Ask the login shell, and bash where there is one, for their PATH; return a line for each that misses the shims.
 
     Takes `deadline` seconds at most: the shells are asked side by side.
     """
@@ -75,8 +77,8 @@ def warnings(bin_dir: str, deadline: float = _DEADLINE) -> list[str]:
     for shell in _shells():
         for interactive in (True, False):
             try:
-                questions.append(_Question(shell, interactive))
-            except OSError:
+                questions.append(_Question(shell, interactive=interactive))
+            except OSError:  # noqa: PERF203
                 continue  # a shell in passwd that can't be started concerns its login, not our PATH
     waiting = list(questions)
     end = time.monotonic() + deadline
@@ -116,7 +118,11 @@ def which(name: str, path: str) -> str:
 
 def _judge(question: _Question, bin_dir: str) -> str:
     shown = "~" + bin_dir[len(os.path.expanduser("~")) :] if bin_dir.startswith(os.path.expanduser("~")) else bin_dir
-    when = "a login with " + question.name if question.interactive else "a command given to ssh (run by %s)" % question.name
+    when = (
+        "a login with " + question.name
+        if question.interactive
+        else "a command given to ssh (run by %s)" % question.name
+    )
     if not question.path:
         return "could not see which PATH %s has: %s gave no answer" % (when, question.shell)
     first = [which(name, question.path) for name in stub.PERSONAS]

@@ -1,5 +1,7 @@
 """Ends the relay of this host and removes what the remote role of nssh keeps in the state directory."""
 
+# ruff: noqa: PTH106, PTH108, PTH112, PTH114, PTH118 -- os.path like the rest of what is shipped: plain strings, exact symlink semantics
+
 from __future__ import annotations
 
 import os
@@ -51,7 +53,7 @@ def _listener(path: str) -> int:
 
 
 def forget(state: str) -> bool:
-    """Remove the remote role's files, and the directory itself if nothing else is in it; return whether there were any."""
+    """Remove the remote role's files, and the directory itself if nothing else is in it; tell whether there were any."""
     changed = False
     if os.path.islink(state) or not os.path.isdir(state):
         return False
@@ -66,5 +68,5 @@ def forget(state: str) -> bool:
     try:
         os.rmdir(state)
     except OSError:
-        pass  # this host is somebody's laptop too: sessions and topics of its own
-    return changed
+        return changed  # this host is somebody's laptop too: sessions and topics of its own
+    return True

@@ -1,4 +1,4 @@
-"""The small files that answer to `xclip`, `xdg-open` and so on: how they look, and how to tell them from anything else."""
+"""The small files that answer to `xclip`, `xdg-open` and so on: how they look, and how they are recognised."""
 
 from __future__ import annotations
 

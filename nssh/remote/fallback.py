@@ -1,0 +1,44 @@
+"""The real tool of a name, further down the PATH: for every call that is not for the laptop."""
+
+# ruff: noqa: PTH113, PTH118 -- pathlib costs 5 ms to import
+
+from __future__ import annotations
+
+import os
+
+from nssh.remote import stub
+from nssh.remote.failure import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+_DEPTH = "NSSH_SHIM_DEPTH"
+# A real xdg-open may run sensible-browser, which may run xdg-open; eight of ours in a row is a circle.
+_DEEPEST = 8
+
+
+def find(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the first program called `name` on the PATH that is no shim of nssh, or an empty string."""
+    for directory in environ.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(directory or ".", name)
+        if os.path.isfile(path) and os.access(path, os.X_OK) and not stub.is_ours(path):
+            return path
+    return ""
+
+
+def run(path: str, argv: list[str], environ: MutableMapping[str, str] = os.environ) -> None:
+    """Become the real tool, with the arguments as they were given.
+
+    Raises:
+        Failure: It can't be started, or we were started by it, which was started by us, and so on.
+    """
+    depth = environ.get(_DEPTH, "")
+    count = int(depth) if depth.isdigit() and len(depth) < 4 else 0
+    if count >= _DEEPEST:
+        raise Failure("this shim and %s start each other in a circle (is it set as $BROWSER?)" % path)
+    environ[_DEPTH] = str(count + 1)
+    try:
+        os.execve(path, argv, dict(environ))  # noqa: S606 (no shell is meant)
+    except OSError as error:
+        raise Failure("can't start %s: %s" % (path, error.strerror)) from None
