@@ -1,0 +1,256 @@
+"""Local ends of a remote command: its bytes over pipes to the end, or as one stream."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_CHUNK = 1 << 16
+_TAIL = 4096  # bytes of stderr kept of a stream, for an error's text
+
+
+class Pipes:
+    """Three pipes, for a command's stdin, stdout and stderr: `far` are the command's ends, the others are ours."""
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        far_in, self.stdin = self._pipe()
+        self.stdout, far_out = self._pipe()
+        self.stderr, far_err = self._pipe()
+        self.far = (far_in, far_out, far_err)
+
+    def _pipe(self) -> tuple[int, int]:
+        try:
+            pair = os.pipe()
+        except OSError:
+            self.close()
+            raise
+        self._open.update(pair)
+        return pair
+
+    def close(self, *files: int) -> None:
+        """Close the given ends, or all; what is closed already is left alone."""
+        for file in files or tuple(self._open):
+            if file in self._open:
+                self._open.discard(file)
+                os.close(file)
+
+
+def _feed(file: int, view: memoryview) -> memoryview:
+    """Write what fits now; return what is left, nothing if the command does not want the rest."""
+    try:
+        return view[os.write(file, view[:_CHUNK]) :]
+    except BlockingIOError:
+        return view
+    except OSError:
+        return view[:0]
+
+
+def pump(pipes: Pipes, data: bytes, deadline: float, limit: int) -> tuple[bytes, bytes, bool]:
+    """Feed a command and collect what it writes until it closed both outputs.
+
+    Returns:
+        stdout and stderr, each cut at `limit` bytes, and whether something was cut.
+
+    Raises:
+        TimeoutError: `deadline` (by `time.monotonic`) passed.
+    """
+    poll = select.poll()
+    collected = {pipes.stdout: bytearray(), pipes.stderr: bytearray()}
+    truncated = False
+    for file in collected:
+        poll.register(file, select.POLLIN)
+    view = memoryview(data)
+    if view:
+        os.set_blocking(pipes.stdin, False)
+        poll.register(pipes.stdin, select.POLLOUT)
+    else:
+        pipes.close(pipes.stdin)
+    running = set(collected)
+    while running:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        for file, _ in poll.poll(remaining * 1000):
+            if file == pipes.stdin:
+                view = _feed(file, view)
+                if not view:
+                    poll.unregister(file)
+                    pipes.close(file)
+                continue
+            part = os.read(file, _CHUNK)
+            if not part:
+                poll.unregister(file)
+                running.discard(file)
+                continue
+            room = limit - len(collected[file])
+            truncated = truncated or len(part) > room
+            collected[file] += part[: max(room, 0)]
+    return bytes(collected[pipes.stdout]), bytes(collected[pipes.stderr]), truncated
+
+
+class Stream:
+    """What streams share: one thread may receive while another sends, and `close` may come from any.
+
+    Whoever is inside a call when `close` comes is woken (`_wake`), and what belongs to the stream is given back
+    (`_end`) by the last to leave: a descriptor closed under a waiting thread neither wakes it nor keeps its number.
+    """
+
+    def __init__(self) -> None:
+        self._timeout: float | None = None
+        self._lock = threading.Lock()
+        self._users = 0
+        self._closed = False
+        self._ended = False
+
+    def settimeout(self, seconds: float | None, /) -> None:
+        """See `ByteStream`."""
+        self._timeout = seconds
+
+    def close(self) -> None:
+        """See `ByteStream`."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._wake()
+        self._end_if_idle()
+
+    def _wake(self) -> None:
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        raise NotImplementedError
+
+    def _deadline(self) -> float | None:
+        return None if self._timeout is None else time.monotonic() + self._timeout
+
+    @contextlib.contextmanager
+    def _inside(self) -> Iterator[bool]:
+        """Count a thread in and out; yields whether the stream is still open."""
+        with self._lock:
+            usable = not self._closed
+            self._users += usable
+        try:
+            yield usable
+        finally:
+            with self._lock:
+                self._users -= usable
+            self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        with self._lock:
+            if not self._closed or self._users or self._ended:
+                return
+            self._ended = True
+        self._end()
+
+
+class SocketStream(Stream):
+    """A remote command's stdin and stdout as one stream, over our half of a socket pair.
+
+    The command's stderr is read along the way and its tail kept, so that it never fills up.
+    """
+
+    def __init__(self, sock: socket.socket, stderr: int | None, on_close: Callable[[], None]) -> None:
+        """Take over `sock` and the read end `stderr`.
+
+        Args:
+            sock: Our half.
+            stderr: A descriptor to read the command's stderr from, if there is one.
+            on_close: Ends what is behind them; called once, by `close`, in its thread.
+        """
+        super().__init__()
+        self._sock = sock
+        self._sock.setblocking(False)  # noqa: FBT003, it has no keyword
+        self._stderr = stderr
+        if stderr is not None:
+            os.set_blocking(stderr, False)
+        self._spent: int | None = None
+        self._on_close = on_close
+        self._tail = b""
+
+    def fileno(self) -> int:
+        """See `ByteStream`."""
+        return self._sock.fileno()
+
+    @property
+    def stderr(self) -> str:
+        """The last of what the command wrote to stderr, as read so far."""
+        return self._tail.decode("utf-8", "replace")
+
+    def recv(self, size: int, /) -> bytes:
+        """See `ByteStream`."""
+        deadline = self._deadline()
+        with self._inside() as usable:
+            while usable and not self._closed:
+                try:
+                    return self._sock.recv(size)
+                except BlockingIOError:
+                    self._wait(select.POLLIN, deadline)
+                except ConnectionError:
+                    break  # reset: the other end is gone with our bytes unread, which is an end like any other
+        return b""
+
+    def sendall(self, data: bytes, /) -> None:
+        """See `ByteStream`.
+
+        Raises:
+            OSError: The command or the connection is gone.
+        """
+        deadline = self._deadline()
+        view = memoryview(data)
+        with self._inside():
+            while view:
+                if self._closed:
+                    raise BrokenPipeError(errno.EPIPE, "the stream is closed")
+                try:
+                    view = view[self._sock.send(view[:_CHUNK]) :]
+                except BlockingIOError:
+                    self._wait(select.POLLOUT, deadline)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # already disconnected
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._on_close()
+
+    def _end(self) -> None:
+        self._sock.close()
+        for file in (self._stderr, self._spent):
+            if file is not None:
+                os.close(file)
+
+    def _wait(self, events: int, deadline: float | None) -> None:
+        poll = select.poll()
+        poll.register(self._sock, events)
+        with self._lock:
+            stderr = self._stderr
+            if stderr is not None:
+                poll.register(stderr, select.POLLIN)
+        remaining = None if deadline is None else deadline - time.monotonic()
+        if remaining is not None and remaining <= 0:
+            raise TimeoutError("timed out")
+        ready = {file for file, _ in poll.poll(None if remaining is None else remaining * 1000)}
+        if stderr in ready:
+            self._drain()
+
+    def _drain(self) -> None:
+        with self._lock:
+            if self._stderr is None:
+                return
+            try:
+                self._tail = (self._tail + (part := os.read(self._stderr, _CHUNK)))[-_TAIL:]
+            except BlockingIOError:  # the other thread was faster
+                return
+            if not part:
+                # Closed only with the stream: the number must not be reused while the other thread polls it.
+                self._spent, self._stderr = self._stderr, None

@@ -1,0 +1,84 @@
+"""Framed scripts over any connection, and the one that writes a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nssh import framing
+from nssh.errors import RemoteError
+
+if TYPE_CHECKING:
+    from nssh.ssh.connection import Connection
+
+# What is counted before the rename is what arrived: a connection that dies in the middle ends the input early, and
+# `cat` can't tell that from the end of the file. `set -C` makes the shell create the temporary file, never follow a symlink
+# planted under its name. `mv` onto a directory, or a symlink to one, would move into it.
+_PUT = """\
+IFS= read -r path && IFS= read -r size || finish 3
+cd || finish 3
+case $path in /*) ;; *) path=$PWD/$path ;; esac
+if [ -d "$path" ]; then say error "is a directory"; finish 4; fi
+[ -d "${path%/*}/" ] || { say error "no such directory"; finish 4; }
+temporary=$path.nssh.$$
+rm -f -- "$temporary" || finish 5
+trap 'rm -f -- "$temporary"' EXIT
+trap 'exit 1' HUP INT TERM
+(set -C; cat > "$temporary") || finish 5
+[ "$(($(wc -c < "$temporary")))" -eq "$size" ] || { say error "arrived incomplete"; finish 6; }
+mv -f -- "$temporary" "$path" || finish 5
+finish 0
+"""
+
+
+def last_line(text: bytes | str) -> str:
+    """Return the last line that is not blank, at most 300 characters without control characters, or ``."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "".join(c for c in lines[-1][:300] if c.isprintable()) if lines else ""
+
+
+def run_script(
+    connection: Connection,
+    script: str,
+    *,
+    lines: tuple[str, ...] = (),
+    data: bytes = b"",
+    timeout: float = 30.0,
+    what: str = "a command on the remote",
+) -> framing.Answer:
+    """Run a framed POSIX sh script and return its answer; a status other than 0 is an error.
+
+    Args:
+        connection: Any connection.
+        script: Uses `say` and `finish` of `nssh.framing`.
+        lines: Read by the script with `IFS= read -r name`.
+        data: The rest of its stdin.
+        timeout: Seconds.
+        what: What failed, for the error's text.
+
+    Raises:
+        ConnectError: The connection is gone, or the deadline passed.
+        RemoteError: The script finished with another status than 0; the text has its `error` field or the last line
+            of stderr.
+    """
+    packed = framing.pack(script, lines=lines, data=data)
+    done = connection.run(framing.BOOTSTRAP, stdin=packed.stdin, timeout=timeout)
+    answer = framing.unpack(packed, done.stdout)
+    if answer.status:
+        reason = answer.fields.get("error") or last_line(done.stderr) or f"status {answer.status}"
+        raise RemoteError(f"{what} failed: {reason}")
+    return answer
+
+
+def put(connection: Connection, data: bytes, path: str, timeout: float) -> None:
+    """Write a 0600 file on the remote; see `Connection.put`.
+
+    Raises:
+        ConnectError: The connection is gone, or the deadline passed; the old file is untouched.
+        RemoteError: It could not be written (no such directory, disk full, …); the old file is untouched.
+        ValueError: `path` holds a newline or NUL.
+    """
+    run_script(
+        connection, _PUT, lines=(path, str(len(data))), data=data, timeout=timeout, what=f"writing {path} on the remote"
+    )
