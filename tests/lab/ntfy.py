@@ -215,8 +215,6 @@ class NtfyServer:
 
     def start(self) -> None:
         """Start it and wait until it is healthy."""
-        if self._auth and not self.token:
-            self._add_user()
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._binary, "serve", "--config", self._config], stdout=log, stderr=log, stdin=subprocess.DEVNULL
@@ -227,6 +225,9 @@ class NtfyServer:
                 pytest.fail(f"ntfy did not start: {(self._directory / 'log').read_text()[-2000:]}")
             time.sleep(pause)
             pause = min(pause * 2, 0.1)
+        # The server creates the user database; changes act at once.
+        if self._auth and not self.token:
+            self._add_user()
 
     def healthy(self) -> bool:
         """Return whether it answers that it is healthy."""
