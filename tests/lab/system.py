@@ -97,7 +97,7 @@ def main() -> int:
         _say(f"installed {' '.join(wanted)}")
         return 0
     why = reason or "it would start a server on this machine: install it yourself if you want that"
-    print(f"missing {' '.join(left)} ({why})" + ("" if in_ci() else "; the tests that need them will be skipped"))
+    _say(f"missing {' '.join(left)} ({why})" + ("" if in_ci() else "; the tests that need them will be skipped"))
     return 1 if in_ci() else 0
 
 

@@ -1,0 +1,202 @@
+"""Local programs, run so that a hung, chatty or forking one harms nothing: deadline, size limit, own process group."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import tempfile
+import time
+from typing import IO, TYPE_CHECKING, cast
+
+from nssh.errors import ToolError
+from nssh.remote import stub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_CHUNK = 256 << 10
+_STDERR_LIMIT = 8 << 10
+# Grace for a group that was sent SIGKILL: only a process in an uninterruptible system call needs any.
+_REAP_DEADLINE = 5.0
+
+
+class ToolFailedError(ToolError):
+    """A program ended with a status other than 0; `status` is negative for a signal, `stderr` is cut at 8 KiB."""
+
+    def __init__(self, text: str, status: int, stderr: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.stderr = stderr
+
+
+class ToolHungError(ToolError):
+    """A program did not end before its deadline; it and its children were killed."""
+
+
+def find_tool(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the absolute path of a program on the PATH that is not one of nssh's own shims, or None.
+
+    A name with a slash is taken as it is. Relative directories of the PATH are skipped: what they hold depends on where
+    nssh was started.
+    """
+    if "/" in name:
+        return name if _usable(name) else None
+    for directory in environ.get("PATH", os.defpath).split(os.pathsep):
+        path = f"{directory}/{name}"
+        if directory.startswith("/") and _usable(path):
+            return path
+    return None
+
+
+def _usable(path: str) -> bool:
+    if not os.access(path, os.X_OK) or not os.path.isfile(path):  # noqa: PTH113  a whole PATH is walked: strings are cheaper
+        return False
+    # The Go program's shims are links to its binary, ours carry a marker.
+    return not stub.is_ours(path) and os.path.realpath(path).rpartition("/")[2] != "nssh"
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    timeout: float,
+    limit: int = 1 << 20,
+    environ: Mapping[str, str] | None = None,
+) -> bytes:
+    """Run a program to the end of its output and return that; blocks, for any thread.
+
+    Args:
+        argv: The program, by absolute path, and its arguments.
+        stdin: What it reads; closed afterwards.
+        timeout: Seconds for all of it.
+        limit: The largest output in bytes.
+        environ: Its environment; ours by default.
+
+    Raises:
+        ToolFailedError: It ended with another status than 0.
+        ToolHungError: The deadline passed; the program and its process group were killed.
+        ToolError: It can't be started, or gave more than `limit` bytes (and was killed).
+    """
+    return _run(argv, stdin, timeout, limit, environ)
+
+
+def run_writer(
+    argv: Sequence[str], *, stdin: bytes = b"", timeout: float, environ: Mapping[str, str] | None = None
+) -> None:
+    """Run a program that takes input and may leave a child behind, as `xclip -i` and `wl-copy` do to serve a clipboard.
+
+    Such a child keeps the standard streams open, so nobody may wait for their end: what it prints goes to /dev/null.
+    The child is left running unless the deadline passes. Blocks, for any thread; raises what `run` raises.
+    """
+    _run(argv, stdin, timeout, None, environ)
+
+
+def _run(
+    argv: Sequence[str], stdin: bytes, timeout: float, limit: int | None, environ: Mapping[str, str] | None
+) -> bytes:
+    name = argv[0].rpartition("/")[2]
+    deadline = time.monotonic() + timeout
+    with contextlib.ExitStack() as stack:
+        try:
+            # A file, since a child that is left behind would keep a pipe open, or die of one that nobody reads.
+            errors = stack.enter_context(tempfile.TemporaryFile())
+            process = stack.enter_context(_started(argv, errors, environ, capture=limit is not None))
+            output = _exchange(process, stdin, deadline, limit)
+            status = process.wait(max(0.0, deadline - time.monotonic()))
+        except (TimeoutError, subprocess.TimeoutExpired):
+            raise ToolHungError(f"{name} did not end within {timeout:g} s and was killed") from None
+        except _TooMuchError:
+            raise ToolError(f"{name} gave more than {limit} bytes, which is the limit, and was killed") from None
+        except (OSError, ValueError) as error:
+            # ValueError: an argument with a NUL
+            reason = error.strerror if isinstance(error, OSError) else "bad argument"
+            raise ToolError(f"{name} can't be run: {reason}") from None
+        if status == 0:
+            return output
+        errors.seek(0)
+        said = errors.read(_STDERR_LIMIT).decode("utf-8", "replace")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    # The last line: xclip and friends say there what the failure means, after those of the libraries.
+    reason = (
+        "".join(char if char.isprintable() else "?" for char in lines[-1][:200]) if lines else "it does not say why"
+    )
+    how = f"status {status}" if status > 0 else f"signal {-status}"
+    raise ToolFailedError(f"{name} failed ({how}): {reason}", status, said)
+
+
+class _TooMuchError(Exception):
+    """More output than allowed."""
+
+
+@contextlib.contextmanager
+def _started(
+    argv: Sequence[str], errors: IO[bytes], environ: Mapping[str, str] | None, *, capture: bool
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program in a session of its own; kill its process group if the block is left by an exception."""
+    process = subprocess.Popen(
+        list(argv),
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE if capture else subprocess.DEVNULL,
+        stderr=errors,
+        env=None if environ is None else dict(environ),
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+        if process.returncode is None:
+            # Not reaped yet: so its process group's number can't belong to somebody else by now.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_REAP_DEADLINE)
+
+
+def _exchange(process: subprocess.Popen[bytes], stdin: bytes, deadline: float, limit: int | None) -> bytes:
+    """Feed the input and gather the output until both streams are done with; does not reap.
+
+    Raises:
+        TimeoutError: The deadline passed.
+        _TooMuchError: There is more than `limit` bytes of output.
+    """
+    output = bytearray()
+    rest = memoryview(stdin)
+    with selectors.DefaultSelector() as selector:
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
+            selector.register(process.stdin, selectors.EVENT_WRITE)
+        if process.stdout is not None:
+            selector.register(process.stdout, selectors.EVENT_READ)
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            for key, events in selector.select(left):
+                if events & selectors.EVENT_READ:
+                    data = os.read(key.fd, _CHUNK)
+                    output += data
+                    ended = not data
+                    if limit is not None and len(output) > limit:
+                        raise _TooMuchError
+                else:
+                    rest = _feed(key.fd, rest)
+                    ended = not rest
+                if ended:
+                    selector.unregister(key.fileobj)
+                    cast("IO[bytes]", key.fileobj).close()
+    return bytes(output)
+
+
+def _feed(fd: int, rest: memoryview) -> memoryview:
+    """Write a part of the input and return what is left of it."""
+    try:
+        return rest[os.write(fd, rest[:_CHUNK]) :]
+    except BrokenPipeError:
+        return memoryview(b"")  # it wants no more; its status tells whether that is a failure
