@@ -222,7 +222,7 @@ class Connection:
 
 def _open(address: Address, timeout: float) -> Any:
     if address.scheme == "unix":
-        return _open_unix(address.path, timeout)
+        return open_unix(address.path, timeout)
     connection = _open_tcp(address, timeout)
     if address.scheme == "http":
         return connection
@@ -241,7 +241,12 @@ def _open(address: Address, timeout: float) -> Any:
         raise
 
 
-def _open_unix(path: str, timeout: float) -> Any:
+def open_unix(path: str, timeout: float) -> Any:
+    """Return a socket connected to the unix socket at `path`, however long that is (on Linux), with `timeout` set.
+
+    Raises:
+        OSError: Nobody listens there.
+    """
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     directory = -1
     try:

@@ -1,0 +1,13 @@
+"""Entry point of the daemon (`python3 -I -S …/nssh/relay/__main__.py serve …`), and of `python3 -m nssh.relay`."""
+
+# ruff: noqa: PTH100, PTH120 -- pathlib costs 5 ms to import
+
+import os
+import sys
+
+if not __package__:  # run by path, isolated: find our own package and nothing else
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from nssh.relay.main import main
+
+sys.exit(main(sys.argv[1:]))

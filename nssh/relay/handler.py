@@ -1,0 +1,304 @@
+"""The endpoints: publish, subscribe, download, health; ntfy's paths, parameters, codes and JSON (NTFY.md)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from nssh.relay import message
+from nssh.relay.hub import Listener
+from nssh.relay.protocol import BadRequestError, Connection, DisconnectedError, Request
+from nssh.relay.store import MAX_FILE, DiskError, Store, TooLargeError, TooManyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nssh.relay.hub import Hub
+
+INLINE_LIMIT = 4095
+"""Bytes of body that are a message; one more, and it is an attachment."""
+
+_NDJSON = "application/x-ndjson; charset=utf-8"
+_CHUNK = 64 * 1024
+# What Go takes for white space; Python would strip U+001C to U+001F too.
+_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+class RefusedError(Exception):
+    """The request can't be served; answered with ntfy's error object."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.status = code // 100
+
+
+def _not_found() -> RefusedError:
+    return RefusedError(40401, "page not found")
+
+
+class Handler:
+    """Serves connections: `serve` runs in the connection's own thread.
+
+    Args:
+        store: The spool.
+        hub: The live streams.
+        base_url: What precedes `/file/…` in an attachment's URL.
+        keepalive: Seconds between keepalive events of a quiet stream.
+    """
+
+    def __init__(self, store: Store, hub: Hub, base_url: str, keepalive: float) -> None:
+        self._store = store
+        self._hub = hub
+        self._base_url = base_url
+        self._keepalive = keepalive
+
+    def serve(self, connection: Connection) -> None:
+        """Answer requests until the peer ends or breaks the connection; the caller closes the socket."""
+        try:
+            while True:
+                request = connection.read_request()
+                if request is None:
+                    return
+                self._answer(connection, request)
+                if not request.keep_alive or connection.is_broken:
+                    connection.linger()
+                    return
+        except BadRequestError as error:
+            connection.is_broken = True
+            try:
+                self._send(connection, error.status, "text/plain; charset=utf-8", "%s\n" % error)
+                connection.linger()
+            except DisconnectedError:
+                return
+        except DisconnectedError:
+            return
+
+    def _answer(self, connection: Connection, request: Request) -> None:
+        if not request.keep_alive:
+            connection.is_broken = True
+        try:
+            self._route(connection, request)
+        except RefusedError as error:
+            connection.skip_body()
+            body = message.render({"code": error.code, "http": error.status, "error": str(error)})
+            self._send(connection, error.status, "application/json", body + "\n")
+
+    def _send(self, connection: Connection, status: int, content_type: str, body: str) -> None:
+        data = body.encode("utf-8")
+        connection.send_head(status, [("Content-Type", content_type), ("Content-Length", str(len(data)))], data)
+
+    def _route(self, connection: Connection, request: Request) -> None:
+        parts = request.path.split("/")[1:]
+        if request.method in {"POST", "PUT"} and len(parts) == 1:
+            self._publish(connection, request, _topic(parts[0]))
+            return
+        connection.skip_body()
+        if request.method in {"GET", "HEAD"} and len(parts) == 2:
+            if parts == ["v1", "health"]:
+                self._send(connection, 200, "application/json", '{"healthy":true}\n')
+                return
+            if parts[0] == "file":
+                self._download(connection, request, parts[1])
+                return
+            if parts[1] == "json" and request.method == "GET":
+                self._subscribe(connection, request, _topic(parts[0]))
+                return
+        raise _not_found()
+
+    def _publish(self, connection: Connection, request: Request, topic: str) -> None:
+        if connection.announced > MAX_FILE:
+            connection.is_broken = True
+            raise RefusedError(41301, "attachment too large, or bandwidth limit reached")
+        text = _decode_header(request.parameter("message", "m")).replace("\\n", "\n")
+        name = _decode_header(request.parameter("filename", "file", "f"))
+        head = b""
+        while len(head) <= INLINE_LIMIT:
+            piece = connection.read_body(INLINE_LIMIT + 1 - len(head))
+            if not piece:
+                break
+            head += piece
+        body = None if name or len(head) > INLINE_LIMIT else _decode_text(head)
+        if body is not None:
+            line = self._store_message(topic, body.strip(_SPACE).replace("\0", "") or text or "triggered")
+        else:
+            line = self._receive_attachment(connection, topic, head, name, text)
+        subscribers = self._hub.wake(topic)
+        answer = '%s,"subscribers":%d}\n' % (self._resolve(line)[:-1], subscribers)
+        self._send(connection, 200, "application/json", answer)
+
+    def _store_message(self, topic: str, text: str) -> str:
+        try:
+            return self._store.publish(topic, text)
+        except TooManyError:
+            raise RefusedError(42908, "limit reached: too many messages are waiting in this topic") from None
+        except DiskError as error:
+            raise _disk(error) from error
+
+    def _receive_attachment(self, connection: Connection, topic: str, head: bytes, name: str, text: str) -> str:
+        content_type, extension = message.sniff(head)
+        if name:
+            extension = message.extension_of(name) or extension
+        else:
+            name = "attachment" + extension
+        try:
+            upload = self._store.upload()
+        except DiskError as error:
+            raise _disk(error) from error
+        try:
+            piece = head
+            while piece:
+                upload.write(piece)
+                piece = connection.read_body(_CHUNK)
+            upload.close()
+            text = text or "You received a file: " + name
+            return self._store.publish(topic, text, upload, name, content_type + "|" + extension)
+        except BaseException as error:
+            upload.abort()
+            if isinstance(error, TooLargeError):
+                raise RefusedError(41301, "attachment too large, or bandwidth limit reached") from None
+            if isinstance(error, TooManyError):
+                raise RefusedError(42908, "limit reached: too many messages are waiting in this topic") from None
+            if isinstance(error, DiskError):
+                raise _disk(error) from error
+            raise
+
+    def _resolve(self, line: str) -> str:
+        # Inside a JSON string a quote is escaped, so that this can only be the attachment's own field.
+        return line.replace('"url":"/file/', '"url":"%s/file/' % self._base_url, 1)
+
+    def _download(self, connection: Connection, request: Request, name: str) -> None:
+        identity, dot, extension = name.partition(".")
+        if dot and message.extension_of(name) != "." + extension:
+            raise _not_found()
+        found = self._store.open_file(identity)
+        if found is None:
+            raise _not_found()
+        fd, content_type, size = found
+        try:
+            headers = [("Content-Type", content_type), ("Content-Length", str(size))]
+            if request.method == "HEAD":
+                connection.send_head(200, headers[1:])
+                return
+            connection.send_head(200, headers, os.read(fd, _CHUNK))
+            while True:
+                data = os.read(fd, 4 * _CHUNK)
+                if not data:
+                    return
+                connection.send(data)
+        finally:
+            os.close(fd)
+
+    def _subscribe(self, connection: Connection, request: Request, topic: str) -> None:
+        polls = request.parameter("poll", "po").lower() in {"1", "true", "yes"}
+        since = message.parse_since(request.parameter("since", "si") or ("all" if polls else "none"), time.time())
+        if since is None:
+            raise RefusedError(40008, "invalid request: since parameter is invalid")
+        lines = _Lines(connection, chunked=request.is_modern)
+        if polls:
+            after = self._store.start_of(since, topic)
+            lines.begin("")
+            self._replay(lines, topic, after, self._store.last, since.time)
+            lines.end()
+            return
+        listener = Listener(connection.socket)
+        self._hub.add(topic, listener)
+        try:
+            # From here on a new message wakes the listener: replay up to now, then whatever follows. There is no seam.
+            now = self._store.last
+            after = self._store.start_of(since, topic)
+            lines.begin(_event("open", topic))
+            if after < now:
+                self._replay(lines, topic, after, now, since.time)
+            self._follow(lines, listener, topic, max(now, after))
+        finally:
+            self._hub.remove(topic, listener)
+            listener.close()
+
+    def _replay(self, lines: _Lines, topic: str, after: int, upto: int, not_before: float) -> None:
+        more = True
+        while more:
+            batch, after, more = self._store.fetch(topic, after, upto, not_before)
+            if batch:
+                lines.send("\n".join(map(self._resolve, batch)) + "\n")
+
+    def _follow(self, lines: _Lines, listener: Listener, topic: str, after: int) -> None:
+        """Send what comes, in order, from the store: a slow reader costs the store a query, and no memory."""
+        quiet_until = time.monotonic() + self._keepalive
+        more = True
+        while True:
+            if not more and not listener.wait(quiet_until - time.monotonic()):
+                raise DisconnectedError
+            upto = self._store.last
+            batch, after, more = self._store.fetch(topic, after, upto) if after < upto else ([], after, False)
+            if batch:
+                lines.send("\n".join(map(self._resolve, batch)) + "\n")
+            elif time.monotonic() >= quiet_until:
+                lines.send(_event("keepalive", topic))
+            else:
+                continue
+            quiet_until = time.monotonic() + self._keepalive
+
+
+class _Lines:
+    """An NDJSON answer of unknown length."""
+
+    def __init__(self, connection: Connection, *, chunked: bool) -> None:
+        self._connection = connection
+        self._chunked = chunked
+
+    def begin(self, text: str) -> None:
+        headers = [("Content-Type", _NDJSON), ("Cache-Control", "no-cache")]
+        if self._chunked:
+            headers.append(("Transfer-Encoding", "chunked"))
+        else:
+            self._connection.is_broken = True  # its end is the connection's
+        self._connection.send_head(200, headers, self._frame(text) if text else b"")
+
+    def send(self, text: str) -> None:
+        self._connection.send(self._frame(text))
+
+    def _frame(self, text: str) -> bytes:
+        data = text.encode("ascii")
+        return b"%x\r\n%s\r\n" % (len(data), data) if self._chunked else data
+
+    def end(self) -> None:
+        if self._chunked:
+            self._connection.send(b"0\r\n\r\n")
+
+
+def _topic(text: str) -> str:
+    if not message.is_topic(text):
+        raise _not_found()
+    if message.is_reserved(text):
+        raise RefusedError(40010, "invalid request: topic name is not allowed")
+    return text
+
+
+def _event(kind: str, topic: str) -> str:
+    return message.render({"id": message.new_id(), "time": int(time.time()), "event": kind, "topic": topic}) + "\n"
+
+
+def _disk(error: DiskError) -> RefusedError:
+    sys.stderr.write("nssh relay: %s\n" % error)
+    return RefusedError(50701, str(error))
+
+
+def _decode_text(data: bytes) -> str | None:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _decode_header(value: str) -> str:
+    """Decode RFC 2047 words, if there are any."""
+    if "=?" not in value:
+        return value
+    from email.errors import HeaderParseError  # noqa: PLC0415  (40 ms, and nssh's own clients never need it)
+    from email.header import decode_header, make_header  # noqa: PLC0415
+
+    try:
+        return str(make_header(decode_header(value)))
+    except (HeaderParseError, UnicodeError, LookupError, ValueError):
+        return value

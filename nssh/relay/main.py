@@ -1,0 +1,171 @@
+"""`nssh relay serve|start|dial`: arguments, the process around the server, exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from nssh.relay.places import BusyError, Places, RelayError, take_lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nssh.relay.server import Server
+
+USAGE = """\
+usage: nssh relay start|dial|serve [options]
+
+  start   start the relay unless it runs, and return when it answers
+  dial    connect standard input and output to the relay; starts it if need be
+  serve   as start; with --foreground, be the relay
+
+  --state DIR          nssh's state directory (default: $XDG_STATE_HOME/nssh)
+  --socket PATH        the unix socket (default: relay.sock in the state directory)
+  --listen HOST:PORT   listen there too (no authentication: loopback only)
+  --idle SECONDS       end after this time without a connection (default: 600)
+  --keepalive SECONDS  between keepalive events (default: 45)
+  --retention SECONDS  how long messages are kept (default: 43200)
+  --foreground         don't detach; prints a line when it is ready
+"""
+
+_NUMBERS = {"--idle": 600.0, "--keepalive": 45.0, "--retention": 43200.0}
+_TEXTS = {"--state": "", "--socket": "", "--listen": ""}
+_FLAGS = {"--foreground", "--detached"}  # the latter is how `start` calls the daemon's own process
+
+
+class _UsageError(Exception):
+    """Wrong arguments."""
+
+
+class _Options:
+    def __init__(self, command: str, argv: Sequence[str]) -> None:
+        if command not in {"start", "dial", "serve"}:
+            raise _UsageError("unknown command" if command else "a command is missing")
+        self.numbers = dict(_NUMBERS)
+        self.texts = dict(_TEXTS)
+        self.flags: set[str] = set()
+        self.given: list[str] = []
+        rest = list(argv)
+        while rest:
+            name, equals, value = rest.pop(0).partition("=")
+            if name in _FLAGS and not equals:
+                self.flags.add(name)
+                continue
+            if name not in self.numbers and name not in self.texts:
+                raise _UsageError("unknown option %s" % name)
+            if not equals:
+                if not rest:
+                    raise _UsageError("%s needs a value" % name)
+                value = rest.pop(0)
+            if name in self.texts:
+                self.texts[name] = value
+            else:
+                self.numbers[name] = _number(name, value)
+            if name not in {"--state", "--socket"}:
+                self.given += [name, value]
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < 1e9:
+        raise _UsageError("%s needs a number of seconds" % name)
+    return number
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `nssh relay …` with the arguments after `relay`; return the exit code (2: usage, 1: any other failure)."""
+    command = argv[0] if argv else ""
+    if command in {"-h", "--help"}:
+        sys.stdout.write(USAGE)
+        return 0
+    try:
+        options = _Options(command, argv[1:])
+    except _UsageError as error:
+        sys.stderr.write("nssh relay: %s\n%s" % (error, USAGE))
+        return 2
+    try:
+        places = Places(options.texts["--state"], options.texts["--socket"])
+        if command == "dial":
+            from nssh.relay.dial import dial  # noqa: PLC0415  (each command loads its own part)
+
+            dial(places, options.given)
+        elif command == "serve" and options.flags:
+            _serve(places, options)
+        else:
+            from nssh.relay.daemon import ensure_running  # noqa: PLC0415
+
+            ensure_running(places, options.given)
+    except RelayError as error:
+        sys.stderr.write("nssh relay: %s\n" % error)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _serve(places: Places, options: _Options) -> None:
+    """Be the relay; with `--detached`, cut every tie to whoever started it, and tell it over standard output."""
+    is_detached = "--detached" in options.flags
+    os.umask(0o077)
+    if is_detached:
+        _detach()
+    try:
+        relay = _make_server(places, options)
+    except RelayError as error:
+        if not is_detached:
+            raise
+        os.write(1, b"busy\n" if isinstance(error, BusyError) else ("%s\n" % error).encode("utf-8", "replace"))
+        return
+    relay.catch_signals()
+    if is_detached:
+        os.write(1, b"ready\n")
+        os.dup2(2, 1)
+    else:
+        sys.stdout.write("ready unix:%s %s\n" % (places.socket, relay.url))
+        sys.stdout.flush()
+    relay.run()
+
+
+def _detach() -> None:
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    os.chdir("/")
+    try:
+        inherited = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:  # not Linux
+        inherited = list(range(256))
+    for fd in inherited:
+        if fd > 2:
+            os.closerange(fd, fd + 1)  # which does not mind one that is closed: listdir's own is among them
+
+
+def _make_server(places: Places, options: _Options) -> Server:
+    places.make()
+    # A moment of patience: the one before us may be just ending.
+    try:
+        lock = take_lock(places.lock, 0.0 if "--detached" in options.flags else 1.0)
+    except BusyError:
+        raise BusyError("another relay is running in %s" % places.directory) from None
+    os.ftruncate(lock, 0)
+    os.write(lock, b"%d\n" % os.getpid())
+    try:
+        from nssh.relay import server  # noqa: PLC0415  (sqlite3, threading, socket: only here)
+        from nssh.relay.store import Store, StoreError  # noqa: PLC0415
+    except ImportError as error:
+        raise RelayError("the nssh relay needs python3 with its whole standard library: %s" % error) from error
+    try:
+        store = Store(places.directory, options.numbers["--retention"])
+    except StoreError as error:
+        raise RelayError("cannot use %s: %s" % (places.directory, error)) from error
+    return server.Server(
+        places,
+        lock,
+        store,
+        listen=options.texts["--listen"],
+        idle=options.numbers["--idle"],
+        keepalive=options.numbers["--keepalive"],
+    )

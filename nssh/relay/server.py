@@ -1,0 +1,273 @@
+"""The daemon: listeners, a thread a connection, its clean end and its idle end."""
+
+# ruff: noqa: PTH108, PTH119, PTH120 -- pathlib costs 5 ms to import
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import socket
+import stat
+import sys
+import threading
+from time import monotonic, time
+
+from nssh.relay.handler import Handler
+from nssh.relay.hub import Hub
+from nssh.relay.places import RelayError, is_same_file
+from nssh.relay.protocol import Connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nssh.relay.places import Places
+    from nssh.relay.store import Store
+
+MAX_CONNECTIONS = 200
+MAX_LOG = 1 << 20
+_CHECK = 5.0
+"""Seconds between looks at our socket and lock, which a cleaner of old files may have taken."""
+_PURGE = 600.0
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Server:
+    """Serves until SIGTERM, SIGINT, or for `idle` seconds nobody was connected; `run` belongs to the main thread.
+
+    Args:
+        places: Where.
+        lock: The descriptor of the lock, which the caller holds.
+        store: The spool; closed by `run` at its end.
+        listen: `host:port` to listen on beside the unix socket, or "".
+        idle: Seconds.
+        keepalive: Seconds between keepalive events.
+
+    Raises:
+        RelayError: A socket can't be made.
+    """
+
+    def __init__(self, places: Places, lock: int, store: Store, *, listen: str, idle: float, keepalive: float) -> None:
+        self._places = places
+        self._lock_fd = lock
+        self._store = store
+        self._idle = idle
+        self._guard = threading.Lock()
+        self._threads: dict[threading.Thread, socket.socket] = {}
+        self._last_active = monotonic()
+        self._signals, signals_in = os.pipe()
+        os.set_blocking(self._signals, False)
+        os.set_blocking(signals_in, False)
+        self._signals_in = signals_in
+        self._unix = _listen_unix(places.socket)
+        self._socket_identity = _identity(places.socket)
+        self._tcp = _listen_tcp(listen) if listen else None
+        self.url = "http://localhost"
+        if self._tcp is not None:
+            host, port = self._tcp.getsockname()[:2]
+            self.url = "http://%s:%d" % ("[%s]" % host if ":" in host else host, port)
+        self._handler = Handler(store, Hub(), self.url, keepalive)
+
+    def catch_signals(self) -> None:
+        """From now on SIGTERM and SIGINT end `run`."""
+        signal.set_wakeup_fd(self._signals_in, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+
+    def run(self) -> None:
+        """Serve; see the class."""
+        try:
+            self._loop()
+        finally:
+            self._stop()
+
+    def _loop(self) -> None:
+        poller = select.poll()
+        poller.register(self._signals, select.POLLIN)
+        poller.register(self._unix.fileno(), select.POLLIN)
+        if self._tcp is not None:
+            poller.register(self._tcp.fileno(), select.POLLIN)
+        next_purge = 0.0
+        while True:
+            if monotonic() >= next_purge:
+                next_purge = monotonic() + _PURGE
+                while self._store.purge(time()) and not poller.poll(0):
+                    pass
+            ready = {fd for fd, _ in poller.poll(min(_CHECK, self._idle) * 1000)}
+            if self._signals in ready:
+                return
+            for listener in (self._unix, self._tcp):
+                if listener is not None and listener.fileno() in ready:
+                    self._accept(listener)
+            if not ready and not self._check(poller):
+                return
+
+    def _check(self, poller: select.poll) -> bool:
+        """Look after our files in a quiet moment; return whether to go on."""
+        if not is_same_file(self._lock_fd, self._places.lock):
+            sys.stderr.write("nssh relay: the state directory was removed, ending\n")
+            return False
+        _bound_log()
+        with self._guard:
+            is_idle = not self._threads and monotonic() - self._last_active >= self._idle
+        if is_idle:
+            # Nobody can connect any more; but somebody may just have done so.
+            self._remove_socket()
+            if not self._accept(self._unix) and (self._tcp is None or not self._accept(self._tcp)):
+                return False
+        if _identity(self._places.socket) != self._socket_identity:
+            poller.unregister(self._unix.fileno())
+            self._unix.close()
+            self._unix = _listen_unix(self._places.socket)
+            self._socket_identity = _identity(self._places.socket)
+            poller.register(self._unix.fileno(), select.POLLIN)
+        return True
+
+    def _accept(self, listener: socket.socket) -> int:
+        """Accept all who wait; return how many."""
+        count = 0
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except BlockingIOError:
+                return count
+            except OSError as error:
+                if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+                    sys.stderr.write("nssh relay: cannot accept: %s\n" % error.strerror)
+                    threading.Event().wait(0.2)  # it would be ready again at once
+                    return count
+                if error.errno == errno.ECONNABORTED:
+                    continue
+                raise
+            count += 1
+            with self._guard:
+                is_full = len(self._threads) >= MAX_CONNECTIONS
+            if is_full:
+                connection.settimeout(0)
+                _send_and_close(connection, _FULL)
+                continue
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            with self._guard:
+                self._threads[thread] = connection
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            if connection.family != socket.AF_UNIX:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._handler.serve(Connection(connection))
+        finally:
+            with self._guard:
+                self._threads.pop(threading.current_thread(), None)
+                self._last_active = monotonic()
+            connection.close()
+
+    def _stop(self) -> None:
+        self._remove_socket()
+        self._unix.close()
+        if self._tcp is not None:
+            self._tcp.close()
+        with self._guard:
+            threads = dict(self._threads)
+        for connection in threads.values():
+            _hang_up(connection)
+        deadline = monotonic() + 2.0
+        for thread in threads:
+            thread.join(max(0.0, deadline - monotonic()))
+        self._store.close()
+
+    def _remove_socket(self) -> None:
+        if self._socket_identity is not None and _identity(self._places.socket) == self._socket_identity:
+            os.unlink(self._places.socket)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
+
+
+def _listen_unix(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        # By its bare name: sun_path holds 108 bytes, and a home directory may be deep. The umask makes it 0600.
+        os.chdir(os.path.dirname(path))
+        try:
+            listener.bind(os.path.basename(path))
+        finally:
+            os.chdir("/")
+        listener.listen(128)
+        listener.settimeout(0)
+    except OSError as error:
+        listener.close()
+        raise RelayError("cannot listen on %s: %s" % (path, error.strerror or error)) from error
+    except RelayError:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        info = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(info.st_mode) or info.st_uid != os.geteuid():
+        raise RelayError("cannot listen on %s: something else is there; remove it" % path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        os.chdir(os.path.dirname(path))
+        try:
+            probe.settimeout(1.0)
+            probe.connect(os.path.basename(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            os.unlink(path)
+        else:
+            raise RelayError("cannot listen on %s: another process does" % path)
+        finally:
+            os.chdir("/")
+
+
+def _listen_tcp(listen: str) -> socket.socket:
+    host, _, port = listen.rpartition(":")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]") or "127.0.0.1", int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, ValueError) as error:
+        raise RelayError("cannot listen on %s: %s" % (listen, error)) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+        listener.settimeout(0)
+    except OSError as error:
+        listener.close()
+        raise RelayError("cannot listen on %s: %s" % (listen, error.strerror)) from error
+    return listener
+
+
+def _hang_up(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # closed in the meantime
+
+
+def _send_and_close(connection: socket.socket, data: bytes) -> None:
+    try:
+        connection.send(data)
+    except OSError:
+        pass  # it is told to go away; being gone already will do
+    finally:
+        connection.close()
+
+
+def _bound_log() -> None:
+    """Empty our log when it has grown too large; only a file is a log."""
+    info = os.fstat(2)
+    if stat.S_ISREG(info.st_mode) and info.st_size > MAX_LOG:
+        os.ftruncate(2, 0)
