@@ -109,7 +109,7 @@ class BaseActor(pykka.ThreadingActor):
             mail = mail._replace(taken=self._read_ahead.release)
         accepted = self.context.directory.deliver(self.context.incarnation, mail)
         if not accepted and mail.taken is not None:
-            mail.taken()  # lets the next reader that waits here find out, too
+            mail.taken()  # for the next reader that waits here
         return accepted
 
     def spawn_reader(
@@ -225,7 +225,7 @@ class BaseActor(pykka.ThreadingActor):
         self._leave()
         for timer in list(self._timers):
             timer.cancel()
-        self._read_ahead.release(1_000_000)  # nobody waits in `post` any more, and finds out there
+        self._read_ahead.release()  # whoever waits in `post` finds out that it is over, and passes this on to the next
         closers = [close for _, close in reversed(self._readers) if close is not None]
         for release in [*closers, self.stopped]:
             try:

@@ -12,7 +12,10 @@ def describe(error: BaseException | None) -> str:
     """One line: the type and the text of `error`, at most 500 characters; "ended" for none."""
     if error is None:
         return "ended"
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    try:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+    except Exception:  # noqa: BLE001 - an error that can't be printed is still an error
+        text = type(error).__name__
     return text.removesuffix(":")[:500]
 
 

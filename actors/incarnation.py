@@ -193,6 +193,11 @@ class Incarnation:
         self.hurried = True
 
     @property
+    def has_thread(self) -> bool:
+        """Whether its thread exists."""
+        return self.thread is not None and self.thread.is_alive()
+
+    @property
     def over(self) -> bool:
         """Whether its thread will not do anything any more."""
         return self.phase is Phase.ENDED or self.lost

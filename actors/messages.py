@@ -22,7 +22,7 @@ class EventKind(enum.StrEnum):
     ABANDONED = "abandoned"  # it could not be stopped: its thread is left behind, and nothing it does counts any more
     DROPPED = "dropped"  # a message to it will never be handled; `error` has its type and the reason
     ESCALATED = "escalated"  # the tree gives up; the process should end and be started afresh
-    STOPPED = "stopped"  # the whole tree is down
+    STOPPED = "stopped"  # the whole tree is down; `error` has the ids of abandoned threads that still exist
 
 
 class Event(NamedTuple):

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from actors.child import Child
 from actors.debug import describe, stack_of, trace_of
 from actors.directory import Directory
+from actors.ghosts import Ghosts
 from actors.health import HealthWatch
-from actors.incarnation import Context, Incarnation, Phase, WedgedError
+from actors.incarnation import Context, Phase, WedgedError
 from actors.messages import ChildStatus, Event, EventKind
 from actors.restarts import Backoff, RestartWindow, check_reachable
 from actors.spec import Restart, Strategy
@@ -90,8 +91,6 @@ class Supervisor:
         self._strategy = strategy
         self._window = RestartWindow(intensity, period)
         check_reachable(self._window, backoff)
-        self._abandonments = abandonments
-        self._abandonment_period = abandonment_period
         self._on_event = on_event
         self._clock = Clock() if clock is None else clock
         self._timers = Timers(self._clock)
@@ -103,8 +102,7 @@ class Supervisor:
         self._outcome: Outcome | None = None
         self._escalation: str | None = None
         self._start_error: StartError | None = None
-        self._ghosts: list[tuple[float, Incarnation]] = []
-        self._abandoned: list[str] = []
+        self._ghosts = Ghosts(abandonments, abandonment_period)
         self._emitting = threading.local()
         self._thread: threading.Thread | None = None
         self._up = False
@@ -131,6 +129,8 @@ class Supervisor:
             while not self._up and self._outcome is None:
                 self._changed.wait()
             error = self._start_error
+        if error is None and not self._up:
+            error = StartError(self._escalation or "the tree was stopped")
         if error is not None:
             raise error
 
@@ -159,8 +159,7 @@ class Supervisor:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             self.wait()
-        with self._changed:
-            return tuple(incarnation.id for _, incarnation in self._ghosts if _exists(incarnation))
+        return self._ghosts.existing()
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
         """Wait until the tree is down; None if it still runs after `timeout` seconds (real time)."""
@@ -203,14 +202,15 @@ class Supervisor:
                 outcome = Outcome.FAILED
             else:
                 outcome = Outcome.STOPPED if self._escalation is None else Outcome.ESCALATED
-            self._emit(Event(EventKind.STOPPED, restarts=self.restarts, error=", ".join(self._abandoned)))
+            self._emit(Event(EventKind.STOPPED, restarts=self.restarts, error=" ".join(self._ghosts.existing())))
             with self._changed:
                 self._outcome = outcome
                 self._changed.notify_all()
 
     def _start_all(self) -> bool:
         for child in self._children.values():
-            self._start_child(child)
+            if not self._stop_requested:
+                self._start_child(child)
             if not child.running:
                 error = None if child.incarnation is None else child.incarnation.error
                 reason = "the tree was stopped" if self._stop_requested else describe(error)
@@ -406,18 +406,11 @@ class Supervisor:
             return
         self.directory.abandon(incarnation)
         incarnation.leave(error)
-        now = self._clock.monotonic()
-        with self._changed:
-            self._ghosts = [ghost for ghost in self._ghosts if self._counts(ghost, now)] + [(now, incarnation)]
-            self._abandoned.append(incarnation.id)
+        bearable = self._ghosts.add(incarnation, self._clock.monotonic())
         self._emit(child.event(EventKind.ABANDONED)._replace(error=describe(error), trace=stack_of(incarnation.thread)))
-        if len(self._ghosts) > self._abandonments and self._up and not self._stop_requested:
-            ids = ", ".join(ghost.id for _, ghost in self._ghosts)
-            self._escalate(f"{len(self._ghosts)} actors had to be abandoned ({ids}), the last {describe(error)}")
-
-    def _counts(self, ghost: tuple[float, Incarnation], now: float) -> bool:
-        abandoned_at, incarnation = ghost
-        return now - abandoned_at <= self._abandonment_period or _exists(incarnation)
+        if not bearable and self._up and not self._stop_requested:
+            names = self._ghosts.names()
+            self._escalate(f"{len(names)} actors had to be abandoned ({', '.join(names)}), the last {describe(error)}")
 
     def _escalate(self, reason: str, trace: str = "") -> None:
         if self._escalation is None:
@@ -436,7 +429,3 @@ class Supervisor:
             logger.exception("on_event failed for %s of %s", event.kind, event.id)
         finally:
             self._emitting.now = False
-
-
-def _exists(incarnation: Incarnation) -> bool:
-    return incarnation.thread is not None and incarnation.thread.is_alive()

@@ -30,7 +30,7 @@ class Clock:
 
         May return early: the caller looks again at what it waits for.
         """
-        condition.wait(timeout)
+        condition.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
 
 
 class Timer:
