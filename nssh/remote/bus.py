@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from time import monotonic, sleep
 
 from nssh.remote.failure import Failure, printable
@@ -66,7 +65,7 @@ class Bus:
                 reason = str(error)
                 if isinstance(error, Unreachable) and self._relay and not started:
                     started = True
-                    start_relay()
+                    _start_relay(self._session.server)
                     wait = 0.0
                 final = not isinstance(error, (Unreachable, Timeout, Closed))
             else:
@@ -139,7 +138,7 @@ class Bus:
                 reason, final = str(error), False
                 if self._relay and not started:
                     started = True
-                    start_relay()
+                    _start_relay(self._session.server)
                     continue
             if final or monotonic() + pause > end:
                 raise Failure(reason) from None
@@ -297,18 +296,15 @@ def _connect_beside(client: Client) -> Any:
     return done
 
 
-def start_relay() -> None:
-    """Start this host's relay in a process of its own; whether it runs is seen by connecting to it."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            from nssh.relay import main  # noqa: PLC0415 (rarely needed)
+def _start_relay(server: str) -> None:
+    """Start this host's relay, if it is the one that the session names. Raises Failure."""
+    from nssh.relay.daemon import ensure_running  # noqa: PLC0415 (rarely needed)
+    from nssh.relay.places import Places, RelayError  # noqa: PLC0415
 
-            null = os.open(os.devnull, os.O_RDWR)
-            for fd in (0, 1, 2):
-                os.dup2(null, fd)
-            status = main(["start"])
-        finally:
-            os._exit(status)
-    os.waitpid(pid, 0)
+    places = Places()
+    if server != "unix:" + places.socket:
+        return  # somebody else's to start
+    try:
+        ensure_running(places, timeout=RETRY)
+    except RelayError as error:
+        raise Failure(str(error)) from None

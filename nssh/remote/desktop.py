@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _X_SOCKETS = "/tmp/.X11-unix"  # noqa: S108 (where X puts them)
 
-# An X server that draws nothing belongs to tests and agents, not to a person.
-_HEADLESS_SERVERS = ("Xvfb", "Xdummy")
+# Those that drive a screen. Xvfb and Xvnc belong to tests and agents; Xwayland's compositor is known to logind.
+_SCREEN_SERVERS = ("Xorg", "Xorg.bin", "X")
 
 
 def reason(environ: Mapping[str, str] = os.environ, platform: str = sys.platform, sockets: str = _X_SOCKETS) -> str:
@@ -43,7 +43,7 @@ def reason(environ: Mapping[str, str] = os.environ, platform: str = sys.platform
 
 
 def _x_server(directory: str) -> str:
-    """Find a live X server of ours that shows something."""
+    """Find a live X server of ours that has a screen."""
     try:
         names = sorted(os.listdir(directory))
     except OSError:
@@ -56,28 +56,27 @@ def _x_server(directory: str) -> str:
             continue
         if not stat.S_ISSOCK(info.st_mode) or info.st_uid != os.geteuid() or not name.startswith("X"):
             continue
-        program = _listener(path)
-        if program and program not in _HEADLESS_SERVERS:
+        if _listener(path) in _SCREEN_SERVERS:
             return "an X server of yours runs (display :%s)" % name[1:]
     return ""
 
 
 def _listener(path: str) -> str:
-    """Name the program behind a socket: empty if nobody listens, `?` if it has no name for us."""
+    """Name the program behind a socket; empty if nobody listens, or the system does not tell."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(1.0)
         try:
             client.connect(path)
             if not hasattr(socket, "SO_PEERCRED"):
-                return "?"
+                return ""
             pid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
         except OSError:
             return ""
     try:
         with open("/proc/%d/comm" % pid, encoding="utf-8", errors="replace") as comm:
-            return comm.read().strip() or "?"
+            return comm.read().strip()
     except OSError:
-        return "?"
+        return ""
 
 
 def _loginctl(*args: str) -> str:

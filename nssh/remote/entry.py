@@ -27,7 +27,7 @@ def main(argv: list[str]) -> NoReturn:
 
 def _nssh_remote(arguments: list[str]) -> int:
     if arguments[:1] == ["relay"]:
-        from nssh.relay import main as relay
+        from nssh.relay.main import main as relay
 
         return relay(arguments[1:])
     if arguments in (["version"], ["--version"]):

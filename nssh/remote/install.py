@@ -83,7 +83,7 @@ def install(places: Places, request: dict[str, object], say: Callable[[str, str]
     why = "" if force else desktop.reason()
     if why:
         raise InstallError(
-            "this looks like a desktop (%s): nssh would hide its own clipboard and browser; use --force if that is meant"
+            "this looks like a desktop (%s): nssh would hide its own clipboard and browser; use --force if you mean it"
             % why
         )
     made: list[str] = []

@@ -93,7 +93,7 @@ class Shim:
 
 
 def plain(mime: str) -> str:
-    """Return the MIME type for a name of X or Wayland, one for all names of plain text. Raises Failure if it is none."""
+    """Return the MIME type for a name of X or Wayland, one for all plain text. Raises Failure if it is none."""
     if not mime or mime in _TEXT_NAMES or mime.startswith("text/plain;"):
         return TEXT
     if not is_mime(mime):

@@ -53,7 +53,7 @@ def _listener(path: str) -> int:
 
 
 def forget(state: str) -> bool:
-    """Remove the remote role's files, and the directory itself if nothing else is in it; tell whether there were any."""
+    """Remove the remote role's files, and the directory itself if nothing else is in it; tell if there were any."""
     changed = False
     if os.path.islink(state) or not os.path.isdir(state):
         return False
