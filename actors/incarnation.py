@@ -147,7 +147,7 @@ class Incarnation:
                     # Now, because an asker that is given the same error adds its own frames to it.
                     self.trace = trace_of(error)
                 elif self.error is not error:
-                    self.error.add_note(f"and then {describe(error)}")
+                    self.trace += f"\nand then {describe(error)}"
             if self.leaving_at is None:
                 self.leaving_at = self._clock.monotonic()
             self._advance(Phase.LEAVING)
