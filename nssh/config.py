@@ -135,14 +135,17 @@ def _read(path: str) -> tuple[bytes, int]:
         return b"", 0
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror}); fix its permissions or move it away") from None
-    with os.fdopen(fd, "rb") as file:
+    try:
         mode = os.fstat(fd).st_mode
         if not stat.S_ISREG(mode):
             raise ConfigError(f"{path}: is not a regular file; move it away")
-        try:
-            data = file.read(_SIZE_LIMIT + 1)
-        except OSError as error:
-            raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
+        data = b""
+        while len(data) <= _SIZE_LIMIT and (part := os.read(fd, _SIZE_LIMIT + 1)):
+            data += part
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
+    finally:
+        os.close(fd)
     if len(data) > _SIZE_LIMIT:
         raise ConfigError(f"{path}: is larger than {_SIZE_LIMIT >> 10} KiB; is it really a configuration of nssh?")
     return data.removeprefix(b"\xef\xbb\xbf"), mode
