@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -19,12 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pytest
+import requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,7 +195,7 @@ class NtfyServer:
             f'base-url: "{self.url}"',
             f'cache-file: "{directory}/cache.db"',
             # Write-ahead logging, as the stock configuration suggests: publishing is twice as fast.
-            'cache-startup-queries: "pragma journal_mode = WAL; pragma synchronous = normal; pragma temp_store = memory;"',
+            'cache-startup-queries: "pragma journal_mode = WAL; pragma synchronous = normal;"',
             f'attachment-cache-dir: "{directory}/attachments"',
             f'keepalive-interval: "{keepalive}"',
             'attachment-file-size-limit: "15M"',
@@ -232,10 +230,10 @@ class NtfyServer:
     def healthy(self) -> bool:
         """Return whether it answers that it is healthy."""
         try:
-            with urllib.request.urlopen(f"{self.url}/v1/health", timeout=5) as answer:
-                return json.load(answer) == {"healthy": True}
-        except (OSError, ValueError):
+            answer = requests.get(f"{self.url}/v1/health", timeout=5)
+        except requests.RequestException:
             return False
+        return answer.status_code == 200 and answer.text.strip() == '{"healthy":true}'
 
     def stop(self) -> None:
         """End it with SIGTERM, and SIGKILL if it does not go; it may be started again."""
@@ -277,9 +275,11 @@ def _free_port() -> int:
 @contextlib.contextmanager
 def running(*, auth: bool = False, tight: bool = False, keepalive: str = "45s") -> Iterator[NtfyServer]:
     """Run a server in a directory of its own for the time of the context."""
-    with tempfile.TemporaryDirectory(prefix="nssh-ntfy-") as directory:
-        with NtfyServer(Path(directory), auth=auth, tight=tight, keepalive=keepalive) as server:
-            yield server
+    with (
+        tempfile.TemporaryDirectory(prefix="nssh-ntfy-") as directory,
+        NtfyServer(Path(directory), auth=auth, tight=tight, keepalive=keepalive) as server,
+    ):
+        yield server
 
 
 if __name__ == "__main__":

@@ -1,0 +1,257 @@
+"""The subscriber: every message of a topic, each once, across reconnects, crashes and sleep (DESIGN.md, section 5)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from nssh.bus.backoff import Backoff
+from nssh.bus.reader import Poll, Reader
+from nssh.bus.schedule import Schedule
+from nssh.errors import BusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nssh.bus.client import BusClient
+    from nssh.bus.ledger import Ledger
+    from nssh.bus.messages import Message
+
+STEADY_SECONDS: Final = 10.0
+"""A stream that lived this long ends the backoff."""
+
+
+class Up(NamedTuple):
+    """The feed is live and has caught up."""
+
+    reconnect: bool
+    """False the first time."""
+    gap: float
+    """Seconds, sleep included, since the last sign of life of the stream before; 0 the first time."""
+    since: str | None
+    """The cursor it asked from; None on a fresh topic."""
+    replayed: int
+    """Messages that were missed and came with the poll."""
+
+
+class Down(NamedTuple):
+    """An outage began; once an outage, and once more if it turns out that the credentials are refused."""
+
+    error: BusError
+
+
+def uptime() -> float:
+    """Return seconds of a clock that never jumps and, where the system has one, goes on while the machine sleeps."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
+class Feed:
+    """Follows one topic and hands over every message once, in order, through one filter by id.
+
+    A stream opened with `since` loses and repeats messages on a busy ntfy, and an id seen live may be unknown to the
+    cache yet (NTFY.md, traps 1 to 4). So the stream is opened without, and once it is open, polls from a cursor that
+    only polls move fetch what was missed. The relay has none of these traps; the same recipe serves it.
+
+    `run` calls `deliver` and `notify` on its caller's thread, one at a time; `stop` and `nudge` are for any thread.
+    """
+
+    def __init__(
+        self,
+        client: BusClient,
+        topic: str,
+        ledger: Ledger,
+        deliver: Callable[[list[Message], bool], None],
+        notify: Callable[[Up | Down], None],
+        *,
+        clock: Callable[[], float] = uptime,
+        backoff: Backoff | None = None,
+    ) -> None:
+        """Keep the parts; nothing is opened.
+
+        Args:
+            client: May be shared with a publisher.
+            topic: The topic.
+            ledger: Of this topic; only while its lease is held.
+            deliver: Called with messages in order, and whether a poll brought them (then they may be old: judge them,
+                nssh.bus.replay). They count as handled once it returns. It may take its time: the stream is read on.
+                Before doing what must never happen twice it claims the message's id in the ledger itself. What it
+                raises ends `run`, and the messages come again.
+            notify: Called with Up and Down.
+            clock: Seconds that never jump; see `uptime`.
+            backoff: Between attempts.
+        """
+        self._client = client
+        self._topic = topic
+        self._ledger = ledger
+        self._deliver = deliver
+        self._notify = notify
+        self._clock = clock
+        self._backoff = backoff or Backoff()
+        self._poll_backoff = Backoff()
+        self._changed = threading.Condition()
+        self._reader: Reader | None = None
+        self._stopped = False
+        self._nudged = False
+        self._down_kinds: set[str] = set()
+        self._was_up = False
+        self._announced = False
+        self._silent_since = 0.0
+
+    @property
+    def server_time(self) -> float | None:
+        """The newest server time known, to judge a backlog by."""
+        return self._client.server_time
+
+    def run(self) -> None:
+        """Follow the topic until `stop`; returns at once then, or when the `deliver` under way is done.
+
+        Raises:
+            Exception: What `deliver` or `notify` raised, or a defect. Errors of the bus are waited out.
+        """
+        while not self._stopped:
+            error = self._live_once()
+            if error is not None:
+                self._report_down(error)
+            with self._changed:
+                self._changed.wait_for(lambda: self._nudged, self._backoff.delay(error) if error else 0.0)
+
+    def stop(self) -> None:
+        """Make `run` return; it may not be run again."""
+        self._interrupt(stop=True)
+
+    def nudge(self) -> None:
+        """Drop all connections and reconnect at once: the laptop woke, or its network changed."""
+        self._interrupt(stop=False)
+        self._client.cut()
+
+    def _interrupt(self, *, stop: bool) -> None:
+        with self._changed:
+            self._nudged = True
+            self._stopped = self._stopped or stop
+            reader = self._reader
+            self._changed.notify_all()
+        if reader is not None:
+            reader.close()
+
+    def _live_once(self) -> BusError | None:
+        """Live through one stream; return why it ended, None if it was interrupted."""
+        reader = Reader(self._client.stream(self._topic), self._changed, self._clock)
+        with self._changed:
+            if self._stopped:
+                return None
+            self._nudged = False
+            self._announced = False
+            self._reader = reader
+        reader.start()
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: reader.opened or reader.ended or self._nudged)
+            if reader.opened:
+                self._follow(reader)
+        finally:
+            reader.close()
+        if self._nudged:
+            return None
+        if reader.error is not None and not isinstance(reader.error, BusError):
+            raise reader.error
+        return reader.error or BusError(f"{self._client.where} ended the stream", "unreachable")
+
+    def _follow(self, reader: Reader) -> None:
+        """Hand over what an open stream and the polls beside it bring, until the stream ends or an interruption."""
+        opened = self._clock()
+        life = _Life(Schedule(opened), self._ledger.cursor)
+        schedule = life.schedule
+        while True:
+            now = self._clock()
+            if life.poll is None and (due := schedule.due()) is not None and due <= now:
+                # A fresh topic has no cursor and asks for everything: its name is random and new, so that is all ours.
+                life.poll = Poll(self._client, self._topic, self._ledger.cursor, self._changed)
+                life.poll_started = now
+                life.poll.start()
+            elif life.poll is not None and life.poll.done:
+                self._take_poll(life)
+            # What arrives while the first poll is under way waits for it, for the sake of order.
+            if life.caught_up and (live := reader.take()):
+                self._hand_over(live, replayed=False)
+                schedule.live(self._clock())
+            with self._changed:
+                self._changed.wait_for(lambda: self._nudged or reader.ended or life.has_work(reader), self._pause(life))
+                if reader.overflowed:
+                    reader.overflowed = False
+                    schedule.at_once(self._clock())
+                if self._nudged or (reader.ended and not (life.caught_up and reader.pending)):
+                    break
+        self._silent_since = reader.heard
+        if self._clock() - opened >= STEADY_SECONDS:
+            self._backoff.reset()
+
+    def _pause(self, life: _Life) -> float | None:
+        due = life.schedule.due()
+        return None if due is None or life.poll is not None else max(0.0, due - self._clock())
+
+    def _take_poll(self, life: _Life) -> None:
+        """Hand over what a poll brought, move the cursor, and tell of it."""
+        poll, life.poll = life.poll, None
+        life.caught_up = True
+        if poll is None or poll.backlog is None:
+            error = poll.error if poll is not None else None
+            if not isinstance(error, BusError):
+                raise error or RuntimeError("a poll ended without a result")
+            self._report_down(error)
+            life.schedule.failed(self._clock() + self._poll_backoff.delay(error))
+            return
+        backlog = poll.backlog
+        count = self._hand_over(backlog, replayed=True)
+        life.replayed += count
+        if backlog:
+            self._ledger.set_cursor(backlog[-1].id)
+        life.schedule.polled(life.poll_started)
+        if not backlog.complete and count:
+            life.schedule.at_once(self._clock())
+            return
+        self._poll_backoff.reset()
+        self._report_up(life)
+
+    def _hand_over(self, messages: list[Message], *, replayed: bool) -> int:
+        """Deliver what was not handled yet; return how many that were."""
+        fresh = {message.id: message for message in messages if not self._ledger.seen(message.id)}
+        if fresh:
+            self._deliver(list(fresh.values()), replayed)
+            for message_id in fresh:
+                self._ledger.claim(message_id)
+        return len(fresh)
+
+    def _report_down(self, error: BusError) -> None:
+        if not self._down_kinds or (error.kind == "auth" and "auth" not in self._down_kinds):
+            self._notify(Down(error))
+        if self._announced:
+            # The stream is open, but polls fail: messages may be missing.
+            self._silent_since = self._clock()
+            self._announced = False
+        self._down_kinds.add(error.kind)
+
+    def _report_up(self, life: _Life) -> None:
+        if not self._announced:
+            gap = max(0.0, self._clock() - self._silent_since) if self._was_up else 0.0
+            self._notify(Up(self._was_up, gap, life.since, life.replayed))
+            self._announced = True
+            self._was_up = True
+            self._down_kinds.clear()
+        life.replayed = 0
+
+
+class _Life:
+    """What the feed keeps while one stream lives."""
+
+    def __init__(self, schedule: Schedule, since: str | None) -> None:
+        self.schedule = schedule
+        self.since = since
+        self.replayed = 0
+        self.caught_up = False
+        self.poll: Poll | None = None
+        self.poll_started = 0.0
+
+    def has_work(self, reader: Reader) -> bool:
+        return reader.overflowed or (self.caught_up and reader.pending) or (self.poll is not None and self.poll.done)

@@ -1,0 +1,193 @@
+"""What of a topic was handled, on disk: the cursor and the ids, so that nothing takes effect twice across a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from nssh.bus.messages import valid_id
+from nssh.wire.files import write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+RING: Final = 30_000
+"""Ids that are remembered; the oldest is forgotten first. ntfy keeps 17,280 messages a day at most by default."""
+
+_HANDLED, _CURSOR = "h", "c"
+_END = ";\n"
+_MAX_FILE: Final = 32 << 20
+_RETRY_SECONDS: Final = 1.0
+
+
+class Ledger:
+    """The durable state of one topic: `claim` ids, move the `cursor`.
+
+    A journal of one record a line, each appended by one write, so that a process killed at any moment loses at most the
+    record it was writing: a record counts only with its end. (Survives the death of the process; after a loss of power
+    the last records may be missing.) It is rewritten, atomically, when it is loaded and when it grew long.
+
+    Only the holder of the topic's lease may use it: a session that takes over calls `load` at that moment. Callable
+    from any thread of that process.
+
+    Failures of the disk don't stop the bridge: the state goes on in memory, `failure` tells, and the file is written
+    again as soon as that works.
+    """
+
+    def __init__(self, path: str, *, ring: int = RING) -> None:
+        """Name the file; it is read at first use, its directory must exist by then.
+
+        Args:
+            path: The journal, 0600, beside which `<path>.damaged` may appear.
+            ring: Ids to remember.
+        """
+        self._path = path
+        self._ring = ring
+        self._lock = threading.RLock()
+        self._fd = -1
+        self._loaded = False
+        self._handled: dict[str, None] = {}
+        self._cursor: str | None = None
+        self._records = 0
+        self._retry_at = 0.0
+        self.failure: OSError | None = None
+        """Why the state is not on disk at present, or None."""
+        self.damaged = False
+        """Whether the last `load` found what no ledger writes; that was moved aside, and what could be read kept."""
+
+    def load(self) -> None:
+        """Read the file as it is now, in place of what is in memory."""
+        with self._lock:
+            self._close()
+            self._handled, self._cursor, self.damaged, self.failure = {}, None, False, None
+            try:
+                self._read()
+            except FileNotFoundError:
+                pass  # a fresh topic
+            except OSError:
+                self.damaged = True  # unreadable: a symlink, a directory, somebody else's
+            if self.damaged:
+                with contextlib.suppress(OSError):  # the rewrite below replaces it then
+                    Path(self._path).replace(f"{self._path}.damaged")
+            self._loaded = True
+            self._rewrite()
+
+    @property
+    def cursor(self) -> str | None:
+        """The id of the last message of a poll whose messages were all handled; None on a fresh topic."""
+        with self._loaded_lock():
+            return self._cursor
+
+    def set_cursor(self, message_id: str) -> None:
+        """Move the cursor to a message id."""
+        with self._loaded_lock():
+            key = _key(message_id)
+            if key != self._cursor:
+                self._cursor = key
+                self._append(_CURSOR, key)
+
+    def seen(self, any_id: str) -> bool:
+        """Return whether `claim` was called for the id."""
+        with self._loaded_lock():
+            return _key(any_id) in self._handled
+
+    def claim(self, any_id: str) -> bool:
+        """Record an id, of a message or an envelope; return True the first time, False ever after.
+
+        The record has left the process when this returns: claim before doing what must not happen twice, and after
+        doing what may.
+        """
+        with self._loaded_lock():
+            key = _key(any_id)
+            if key in self._handled:
+                return False
+            self._handled[key] = None
+            if len(self._handled) > self._ring:
+                del self._handled[next(iter(self._handled))]
+            self._append(_HANDLED, key)
+            return True
+
+    def close(self) -> None:
+        """Close the file; a later use loads it again."""
+        with self._lock:
+            self._close()
+            self._loaded = False
+
+    def _loaded_lock(self) -> threading.RLock:
+        with self._lock:
+            if not self._loaded:
+                self.load()
+        return self._lock
+
+    def _read(self) -> None:
+        fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(_MAX_FILE + 1)
+        self.damaged = len(data) > _MAX_FILE
+        for line in data.split(b"\n"):
+            kind, _, rest = line.decode("ascii", "replace").partition(" ")
+            key = rest[:-1]
+            if not line.endswith(b";"):
+                # A record without its end was being written when the process died, or the disk was full.
+                self.damaged |= len(line) > 200 or not line.isascii() or b"\0" in line
+            elif kind == _HANDLED and valid_id(key):
+                self._remember([key])
+            elif kind == _CURSOR and valid_id(key):
+                self._cursor = key
+            else:
+                self.damaged = True
+
+    def _remember(self, keys: Iterable[str]) -> None:
+        self._handled.update(dict.fromkeys(keys))
+        while len(self._handled) > self._ring:
+            del self._handled[next(iter(self._handled))]
+
+    def _append(self, kind: str, key: str) -> None:
+        record = f"{kind} {key}{_END}".encode()
+        if self.failure is None and self._records < 2 * self._ring + 1000:
+            self._records += 1
+            try:
+                written = os.write(self._fd, record)
+            except OSError as error:
+                self._fail(error)
+            else:
+                # What is cut off here is a record without its end; the rewrite removes it.
+                if written != len(record):
+                    self._fail(OSError(28, os.strerror(28)))
+        elif time.monotonic() >= self._retry_at:
+            self._rewrite()
+
+    def _fail(self, error: OSError) -> None:
+        self.failure = error
+        self._retry_at = time.monotonic() + _RETRY_SECONDS
+
+    def _rewrite(self) -> None:
+        """Write the whole state anew and append to that file from now on."""
+        lines = [f"{_HANDLED} {key}{_END}" for key in self._handled]
+        if self._cursor is not None:
+            lines.append(f"{_CURSOR} {self._cursor}{_END}")
+        try:
+            write_private(self._path, "".join(lines).encode())
+            self._close()
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            self._fail(error)
+        else:
+            self.failure, self._records = None, len(lines)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _key(any_id: str) -> str:
+    """Return what stands for an id in the file: itself, or a hash if it is not plain (it comes from the remote)."""
+    if valid_id(any_id):
+        return any_id
+    return "sha256-" + hashlib.sha256(any_id.encode("utf-8", "surrogatepass")).hexdigest()[:40]
