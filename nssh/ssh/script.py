@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from nssh.ssh.connection import Connection
 
 # What is counted before the rename is what arrived: a connection that dies in the middle ends the input early, and
-# `cat` can't tell that from the end of the file. `set -C` makes the shell create the temporary file, never follow a symlink
-# planted under its name. `mv` onto a directory, or a symlink to one, would move into it.
+# `cat` can't tell that from the end of the file. `set -C` makes the shell create the temporary file, never follow a
+# symlink planted under its name. `mv` onto a directory, or a symlink to one, would move into it.
 _PUT = """\
 IFS= read -r path && IFS= read -r size || finish 3
 cd || finish 3

@@ -1,0 +1,264 @@
+"""An authenticated paramiko transport to a host, through its jump hosts, checked against known_hosts."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import paramiko
+
+from nssh import identity
+from nssh.errors import ConnectError
+from nssh.ssh import _dial, _keys, known_hosts
+from nssh.ssh._dial import UnsupportedError
+from nssh.ssh._tokens import expand
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nssh.identity import Target
+    from nssh.ssh.known_hosts import KnownKey
+
+_KEEPALIVE = 15  # seconds
+_POLL = 5.0  # seconds between looks of paramiko's thread at its keepalive clock, when nothing arrives; it has 0.1
+_MAX_HOPS = 8
+_SSH_PORT = 22
+
+# What only OpenSSH does, and the values of ssh -G that mean it is not wanted.
+_FOREIGN = {
+    "knownhostscommand": {"", "none"},
+    "revokedhostkeys": {"", "none"},
+    "verifyhostkeydns": {"", "no", "false"},
+    "bindaddress": {"", "none"},
+    "bindinterface": {"", "none"},
+    "proxyusefdpass": {"", "no", "false"},
+    "pubkeyauthentication": {"", "yes", "true", "unbound", "host-bound"},
+}
+
+
+class UnknownHostKeyError(ConnectError):
+    """There is no key on record for the host; ssh itself may know one by ways that are its own."""
+
+
+class Link:
+    """A transport and what carries it."""
+
+    transport: paramiko.Transport
+
+    def __init__(self, target: Target, deadline: float, *, through: Link | None = None, depth: int = 0) -> None:
+        """Connect and log in.
+
+        Args:
+            target: Whom to reach.
+            deadline: By `time.monotonic`.
+            through: A link to the host that connects us, in place of what the configuration says.
+            depth: How many links hang on this one.
+
+        Raises:
+            UnsupportedError: OpenSSH has to do it.
+            UnknownHostKeyError: The host's key is not on record.
+            ConnectError: With ssh's words for it.
+        """
+        self._target = target
+        self._deadline = deadline
+        self._undo = contextlib.ExitStack()  # what was made, in order
+        if depth > _MAX_HOPS:
+            raise ConnectError(f"{target.destination}: more than {_MAX_HOPS} jump hosts, or a circle of them")
+        for key, fine in _FOREIGN.items():
+            if target.first(key) not in fine:
+                raise UnsupportedError(f"{target.destination}: {key} is for ssh alone")
+        try:
+            self._sock = self._connect(through, depth)
+            self._shake_hands()
+            self._authenticate()
+        except BaseException:
+            self.close()
+            raise
+        self.transport.set_keepalive(_KEEPALIVE)
+        self._sock.settimeout(_POLL)
+
+    def open_session(self, deadline: float) -> paramiko.Channel:
+        """Open a session channel; raises what paramiko does."""
+        return self.transport.open_session(timeout=max(deadline - time.monotonic(), 0.01))
+
+    def open_port(self, host: str, port: int, deadline: float) -> paramiko.Channel:
+        """Open a channel to a port as seen from the host; raises what paramiko does."""
+        remaining = max(deadline - time.monotonic(), 0.01)
+        return self.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=remaining)
+
+    def close(self) -> None:
+        """End it and the links below; waits a second at most for each thread."""
+        self._undo.close()
+
+    def _connect(self, through: Link | None, depth: int) -> socket.socket | paramiko.Channel:
+        target = self._target
+        if through is None and target.jump:
+            through = self._jump(depth)
+        if through is not None:
+            return self._channel(through)
+        if target.proxied:
+            sock, stop = _dial.proxy_command(target)
+            self._undo.callback(stop)
+        else:
+            sock = _dial.tcp(target, self._deadline)
+            self._undo.callback(sock.close)
+        # Wakes paramiko's thread at once; it might be sending to somebody who takes nothing.
+        self._undo.callback(_shut_down, sock)
+        return sock
+
+    def _jump(self, depth: int) -> Link:
+        # As ssh does it: each hop by its own configuration, reached through the one before it. Of the user's options
+        # only the configuration file goes for them, too.
+        target, link = self._target, None
+        for destination, options in _dial.hops(target.jump):
+            hop = identity.resolve(target.ssh, destination, (*_config_option(target.options), *options))
+            link = Link(hop, self._deadline, through=link, depth=depth + 1)
+            self._undo.callback(link.close)
+        if link is None:
+            raise UnsupportedError(f"{target.destination}: ProxyJump names no host")
+        return link
+
+    def _channel(self, through: Link) -> paramiko.Channel:
+        target = self._target
+        try:
+            channel = through.open_port(target.hostname, target.port, self._deadline)
+        except paramiko.ChannelException as error:
+            text = f"{target.destination}: the jump host can't reach {target.hostname} port {target.port}: {error.text}"
+            raise ConnectError(text, "refused") from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise ConnectError(f"{target.destination}: the jump host does not answer", "timeout") from error
+        self._undo.callback(channel.close)
+        return channel
+
+    def _remaining(self) -> float:
+        return max(self._deadline - time.monotonic(), 0.01)
+
+    def _shake_hands(self) -> None:
+        target = self._target
+        known = self._known_keys()
+        try:
+            self.transport = paramiko.Transport(self._sock)
+        except (paramiko.SSHException, OSError) as error:
+            raise ConnectError(f"{target.destination}: {error}") from error
+        transport = self.transport
+        transport.daemon = True
+        self._undo.callback(_end, transport, self._sock)
+        transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = self._remaining()
+        self._prefer(known)
+        done = threading.Event()
+        transport.start_client(event=done)
+        if not done.wait(self._remaining()):
+            raise ConnectError(f"{target.destination}: Connection timed out during the handshake", "timeout")
+        failure = transport.get_exception()
+        if failure is not None or not transport.is_active():
+            self._raise_handshake(failure)
+        self._check_host_key(known)
+
+    def _raise_handshake(self, error: Exception | None) -> None:
+        text = f"{self._target.destination}: {error or 'Connection closed by remote host'}"
+        if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+            raise UnsupportedError(text) from error
+        if isinstance(error, TimeoutError) or (error and "timeout" in str(error).lower()):
+            raise ConnectError(f"{self._target.destination}: Connection timed out", "timeout") from error
+        if error is None or isinstance(error, EOFError) or "banner" in str(error):
+            raise ConnectError(f"{self._target.destination}: Connection closed by remote host", "closed") from error
+        raise ConnectError(text) from error
+
+    @property
+    def _name(self) -> str:
+        """What the host is called in known_hosts."""
+        target = self._target
+        if target.host_key_alias:
+            return target.host_key_alias
+        return target.hostname if target.port == _SSH_PORT else f"[{target.hostname}]:{target.port}"
+
+    def _known_keys(self) -> list[KnownKey]:
+        target = self._target
+        values = [*target.config.get("userknownhostsfile", []), *target.config.get("globalknownhostsfile", [])]
+        files = [path for value in values for word in value.split() if (path := expand(word, target))]
+        found = known_hosts.look_up(self._name, files)
+        if not found and self._name.startswith("[") and not target.host_key_alias:
+            # ssh accepts a key on record for the name without the port, too.
+            found = known_hosts.look_up(target.hostname, files)
+        if any(key.marker for key in found):
+            raise UnsupportedError(f"{target.destination}: known_hosts has a marked line, which is for ssh alone")
+        return found
+
+    def _prefer(self, known: Sequence[KnownKey]) -> None:
+        """Ask for the types of key on record first, as ssh does: any other would look like an unknown host."""
+        options = self.transport.get_security_options()
+        possible = list(options.key_types)
+        first: list[str] = []
+        for key in known:
+            names = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa") if key.kind == "ssh-rsa" else (key.kind,)
+            first += [name for name in names if name in possible and name not in first]
+        if first:
+            options.key_types = (*first, *(name for name in possible if name not in first))
+
+    def _check_host_key(self, known: Sequence[KnownKey]) -> None:
+        key = self.transport.get_remote_server_key()
+        kind, blob = key.get_name(), key.asbytes()
+        if any(entry.blob == blob for entry in known):
+            return
+        target = self._target
+        label = kind.removeprefix("ssh-").split("-")[0].upper()
+        other = next((entry for entry in known if entry.kind == kind), None)
+        if other is None:
+            raise UnknownHostKeyError(
+                f"{target.destination}: No {label} host key is known for {self._name}: Host key verification failed; "
+                f"connect once with ssh to check and accept it",
+                "hostkey",
+            )
+        text = (
+            f"{target.destination}: Host key for {self._name} has changed and you have requested strict checking "
+            f"(offending key in {other.file}:{other.line})"
+        )
+        if target.first("stricthostkeychecking") in {"no", "off", "false"}:
+            raise UnsupportedError(text, "hostkey")  # the user wants ssh to connect all the same: let ssh decide
+        raise ConnectError(text, "hostkey")
+
+    def _authenticate(self) -> None:
+        target, transport = self._target, self.transport
+        refused: Exception | None = None
+        with _keys.offered(target, self._deadline) as keys:
+            for key in keys:
+                transport.auth_timeout = self._remaining()
+                try:
+                    if not transport.auth_publickey(target.user, key):
+                        return
+                except paramiko.AuthenticationException as error:
+                    refused = error
+                except (paramiko.SSHException, OSError, EOFError) as error:
+                    refused = error
+                    if not transport.is_active():
+                        break
+                if time.monotonic() > self._deadline:
+                    raise ConnectError(f"{target.destination}: Connection timed out while logging in", "timeout")
+        allowed = f" ({','.join(refused.allowed_types)})" if isinstance(refused, paramiko.BadAuthenticationType) else ""
+        raise ConnectError(f"{target.destination}: Permission denied{allowed}", "auth") from refused
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # not connected any more
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _end(transport: paramiko.Transport, sock: socket.socket | paramiko.Channel) -> None:
+    if isinstance(sock, socket.socket):
+        _shut_down(sock)
+    transport.close()
+    if transport.is_alive():
+        transport.join(1.0)
+
+
+def _config_option(options: Sequence[str]) -> tuple[str, ...]:
+    """Return -F and its file from ssh's options, if it is there."""
+    for index, word in enumerate(options):
+        if word == "-F" and index + 1 < len(options):
+            return ("-F", options[index + 1])
+        if word.startswith("-F") and len(word) > 2:
+            return (word,)
+    return ()

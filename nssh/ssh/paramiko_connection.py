@@ -1,0 +1,356 @@
+"""A connection of our own by paramiko, set up as `ssh -G` says: quick to make, and kept for many commands."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import select
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import paramiko
+from paramiko.common import cMSG_CHANNEL_REQUEST
+
+from nssh.errors import ConnectError
+from nssh.ssh import script
+from nssh.ssh._link import Link
+from nssh.ssh._streams import Stream
+from nssh.ssh.connection import Completed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nssh.identity import Target
+
+_T = TypeVar("_T")
+
+_CHUNK = 1 << 15
+_SMALL = 1 << 14  # bytes of input that fit any server's first window, so that sending them waits for nobody
+_TAIL = 4096
+_CHECK = 1.0  # seconds for `alive`
+_KILLED = 255  # what ssh itself reports for a command that was ended by a signal
+
+# paramiko logs failures with tracebacks, and without a handler Python prints them on the terminal.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+
+class ParamikoConnection:
+    """Connection by paramiko; see `nssh.ssh.connection.Connection`."""
+
+    name = "paramiko"
+
+    def __init__(self, target: Target, timeout: float = 15.0) -> None:
+        """Connect and log in, within `timeout` seconds; never asks for a password, a passphrase or a host key.
+
+        Raises:
+            UnsupportedError: The configuration wants what only OpenSSH can do.
+            ConnectError: With ssh's words for it; kind `hostkey` for a changed or unknown key.
+        """
+        self.target = target
+        self._lock = threading.Lock()
+        self._streams: set[_ChannelStream] = set()
+        self._closed = False
+        self._link = Link(target, time.monotonic() + timeout)
+
+    def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0, limit: int = 1 << 20) -> Completed:
+        """See `Connection.run`; a command that a signal ended has status 255, as ssh reports it."""
+        deadline = time.monotonic() + timeout
+        channel = self._open_session(command, deadline, stdin)
+        try:
+            output = _Output(channel, limit)
+            if len(stdin) > _SMALL:
+                _send_input(channel, stdin)
+            if not output.read(deadline) or not channel.status_event.wait(max(deadline - time.monotonic(), 0)):
+                raise self._error(f"a command took longer than {timeout:g} s", "timeout")
+            status = channel.exit_status
+        finally:
+            _close(channel)
+        if status < 0:
+            # No status: a signal, or the end of the connection, which paramiko tells its channels before it tells us.
+            if not self.alive():
+                raise self._error("the connection was lost while a command ran", "closed")
+            status = _KILLED
+        return Completed(status, bytes(output.stdout), bytes(output.stderr), output.truncated)
+
+    def open_stream(self, command: str, *, timeout: float = 15.0) -> _ChannelStream:
+        """See `Connection.open_stream`; the stream has the end of the command's stderr in `stderr`."""
+        return self._stream(self._open_session(command, time.monotonic() + timeout))
+
+    def open_port(self, host: str, port: int, *, timeout: float = 15.0) -> _ChannelStream:
+        """See `Connection.open_port`."""
+        deadline = time.monotonic() + timeout
+        return self._stream(self._open(lambda: self._link.open_port(host, port, deadline), deadline))
+
+    def put(self, data: bytes, path: str, *, timeout: float = 60.0) -> None:
+        """See `Connection.put`."""
+        script.put(self, data, path, timeout)
+
+    def alive(self) -> bool:
+        """Whether the remote opened a channel within a second: one round trip, which every server can answer."""
+        deadline = time.monotonic() + _CHECK
+        try:
+            channel = self._open(lambda: self._link.open_session(deadline), deadline)
+        except ConnectError as error:
+            # Refused is an answer, too: too many sessions, say.
+            return error.kind == "refused" and not self._closed
+        _close(channel)
+        return True
+
+    def close(self) -> None:
+        """See `Connection.close`; waits a second at most for paramiko's thread."""
+        with self._lock:
+            self._closed = True
+            streams, self._streams = self._streams, set()
+        # First the link: whoever is stuck sending is woken by that.
+        self._link.close()
+        for stream in streams:
+            stream.close()
+
+    def _error(self, text: str, kind: str) -> ConnectError:
+        return ConnectError(f"{self.target.destination}: {text}", kind)
+
+    def _open_session(self, command: str, deadline: float, stdin: bytes | None = None) -> paramiko.Channel:
+        def work() -> paramiko.Channel:
+            channel = self._link.open_session(deadline)
+            # Not exec_command, which waits for the answer without a deadline; asking for none saves a round trip, and a
+            # server that refuses closes the channel.
+            message = paramiko.Message()
+            message.add_byte(cMSG_CHANNEL_REQUEST)
+            message.add_int(channel.remote_chanid)
+            message.add_string("exec")
+            message.add_boolean(b=False)
+            message.add_string(command)
+            _send_message(channel, message)
+            if stdin is not None and len(stdin) <= _SMALL:
+                channel.settimeout(max(deadline - time.monotonic(), 0.01))
+                with contextlib.suppress(OSError):  # it ended without reading all
+                    channel.sendall(stdin)
+                    channel.shutdown_write()
+            return channel
+
+        return self._open(work, deadline)
+
+    def _open(self, work: Callable[[], paramiko.Channel], deadline: float) -> paramiko.Channel:
+        if self._closed:
+            raise self._error("the connection was closed", "closed")
+        try:
+            return _bounded(work, deadline, _close)
+        except TimeoutError:
+            raise self._error("the connection does not answer", "timeout") from None
+        except paramiko.ChannelException as error:
+            raise self._error(f"channel refused: {error.text}", "refused") from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if self._link.transport.is_active():
+                raise self._error("the connection does not answer", "timeout") from error
+            raise self._error("the connection is gone", "closed") from error
+
+    def _stream(self, channel: paramiko.Channel) -> _ChannelStream:
+        stream = _ChannelStream(channel, self._forget)
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._streams.add(stream)
+        if closed:
+            stream.close()
+            raise self._error("the connection was closed", "closed")
+        return stream
+
+    def _forget(self, stream: _ChannelStream) -> None:
+        with self._lock:
+            self._streams.discard(stream)
+
+
+def _bounded(work: Callable[[], _T], deadline: float, undo: Callable[[_T], None]) -> _T:
+    """Do what may be stuck in sending, in a thread that is left behind at the deadline.
+
+    paramiko sends without a deadline; a full link to a peer that went away holds it until the kernel gives up.
+
+    Raises:
+        TimeoutError: The deadline passed; a late result is undone.
+    """
+    results: list[_T] = []
+    errors: list[BaseException] = []
+    lock = threading.Lock()
+    late = False
+
+    def do() -> None:
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001, handed to the caller below
+            errors.append(error)
+            return
+        with lock:
+            if not late:
+                results.append(result)
+                return
+        undo(result)
+
+    thread = threading.Thread(target=do, name="nssh-paramiko-open", daemon=True)
+    thread.start()
+    thread.join(max(deadline - time.monotonic(), 0))
+    with lock:
+        late = True
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimeoutError
+    return results[0]
+
+
+def _patiently(work: Callable[[], object]) -> None:
+    """Do what sends a farewell, and wait for it no longer than a second: the link may take nothing any more."""
+
+    def do() -> None:
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # the link is gone, and all on it
+            work()
+
+    thread = threading.Thread(target=do, name="nssh-paramiko-close", daemon=True)
+    thread.start()
+    thread.join(1.0)
+
+
+def _send_message(channel: paramiko.Channel, message: paramiko.Message) -> None:
+    # What all of Channel's methods end in; public is nothing that takes a message.
+    channel.transport._send_user_message(message)  # type: ignore[union-attr]  # noqa: SLF001
+
+
+def _close(channel: paramiko.Channel) -> None:
+    _patiently(channel.close)
+
+
+def _send_input(channel: paramiko.Channel, data: bytes) -> None:
+    """Feed a command its input, then the end of it, in a thread that ends with the channel: the remote may be slow."""
+
+    def send() -> None:
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # it ended without reading all
+            channel.sendall(data)
+            channel.shutdown_write()
+
+    threading.Thread(target=send, name="nssh-paramiko-input", daemon=True).start()
+
+
+class _Output:
+    """What a command writes, cut at a limit."""
+
+    def __init__(self, channel: paramiko.Channel, limit: int) -> None:
+        self._channel = channel
+        self._limit = limit
+        self._arrived = _Bell(channel)
+        self.stdout = bytearray()
+        self.stderr = bytearray()
+        self.truncated = False
+
+    def read(self, deadline: float) -> bool:
+        """Read to the end of both; False if the deadline passed before it."""
+        channel = self._channel
+        while True:
+            self._arrived.reset()
+            ended = channel.eof_received or channel.closed
+            while channel.recv_ready():
+                self._take(self.stdout, channel.recv(_CHUNK))
+            while channel.recv_stderr_ready():
+                self._take(self.stderr, channel.recv_stderr(_CHUNK))
+            if ended:
+                return True
+            if not self._arrived.wait(deadline):
+                return False
+
+    def _take(self, into: bytearray, part: bytes) -> None:
+        room = self._limit - len(into)
+        self.truncated = self.truncated or len(part) > room
+        into += part[: max(room, 0)]
+
+
+class _Bell(threading.Event):
+    """Rung when something arrives on a channel: stdout, stderr or the end.
+
+    paramiko's buffers clear an event that they were given as soon as they run empty, which must not hide that the other
+    one has something: only `reset` does, before its caller looks at both.
+    """
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        super().__init__()
+        channel.in_buffer.set_event(self)
+        channel.in_stderr_buffer.set_event(self)
+
+    def clear(self) -> None:
+        """Do nothing: this is paramiko's."""
+
+    def reset(self) -> None:
+        """Wait for the next ring."""
+        super().clear()
+
+
+class _ChannelStream(Stream):
+    """A channel as a stream: what it lacks is an end to waiting when another thread closes it, and reading stderr."""
+
+    def __init__(self, channel: paramiko.Channel, on_close: Callable[[_ChannelStream], None]) -> None:
+        super().__init__()
+        self._channel = channel
+        self._on_close = on_close
+        self._tail = b""
+        self._fd = channel.fileno()
+
+    def fileno(self) -> int:
+        """See `ByteStream`; a pipe of paramiko's, for waiting only."""
+        return -1 if self._ended else self._fd
+
+    @property
+    def stderr(self) -> str:
+        """The last of what the command wrote to stderr, as read so far."""
+        return self._tail.decode("utf-8", "replace")
+
+    def recv(self, size: int, /) -> bytes:
+        """See `ByteStream`."""
+        deadline = self._deadline()
+        channel = self._channel
+        with self._inside() as usable:
+            while usable and not self._closed:
+                ended = channel.eof_received or channel.closed
+                while channel.recv_stderr_ready():
+                    self._tail = (self._tail + channel.recv_stderr(_CHUNK))[-_TAIL:]
+                if channel.recv_ready():
+                    return channel.recv(size)
+                if ended:
+                    break
+                poll = select.poll()
+                poll.register(self._fd, select.POLLIN)
+                remaining = None if deadline is None else deadline - time.monotonic()
+                if remaining is not None and remaining <= 0:
+                    raise TimeoutError("timed out")
+                poll.poll(None if remaining is None else remaining * 1000)
+        return b""
+
+    def sendall(self, data: bytes, /) -> None:
+        """See `ByteStream`.
+
+        Raises:
+            OSError: The command or the connection is gone.
+        """
+        with self._inside():
+            if self._closed:
+                raise BrokenPipeError(errno.EPIPE, "the stream is closed")
+            self._channel.settimeout(self._timeout)
+            try:
+                self._channel.sendall(data)
+            except (paramiko.SSHException, EOFError) as error:
+                raise BrokenPipeError(errno.EPIPE, "the connection is gone") from error
+
+    def _wake(self) -> None:
+        # What channel.close does but for closing the pipe of fileno, which a thread may be waiting on.
+        self._on_close(self)
+        channel = self._channel
+        with channel.lock:
+            messages = channel._close_internal()  # type: ignore[attr-defined]  # noqa: SLF001, there is no other way
+
+        def send() -> None:
+            for message in messages:
+                if message is not None:
+                    _send_message(channel, message)
+
+        _patiently(send)
+
+    def _end(self) -> None:
+        self._channel.close()
