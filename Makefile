@@ -1,0 +1,49 @@
+# Everything goes through .venv; `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# What the virtual environment was made from; a change of it makes a new installation.
+INSTALLED := $(VENV)/.installed
+TESTED := $(VENV)/.dev
+
+.PHONY: help install demo test lint type bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## make .venv with .venv/bin/nssh
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "nssh needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.12 install" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: install python3-venv (Debian, Ubuntu)" >&2; exit 1; }
+
+$(INSTALLED): pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable .
+	@touch $@
+
+$(TESTED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## try nssh against a private sshd on loopback (CHECK=1: unattended)
+	@$(BIN)/python -m tests.lab.demo $(if $(CHECK),--check)
+
+test: $(TESTED) ## run the tests, on real parts (installs the Debian packages they need where it may)
+	@$(BIN)/python -m tests.lab.system
+	@$(BIN)/python -m tests.lab.ntfy
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+lint: $(TESTED) ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(TESTED) ## mypy --strict
+	$(BIN)/mypy
+
+bench: $(TESTED) ## time to the prompt and back, as ratios against ssh and mosh over a slow link
+	@$(BIN)/python -m tests.lab.bench
+
+clean: ## remove .venv and everything that was generated
+	rm -rf $(VENV) .lab build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find nssh actors tests -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,5 @@
+"""`python -m nssh`."""
+
+from nssh.cli import main
+
+main()

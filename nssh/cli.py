@@ -1,0 +1,96 @@
+"""The command line: parses, prints results, and is the one place that chooses exit codes.
+
+Nothing beyond the standard library is imported on the way to ssh; every command imports what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from nssh import __version__, argv, config
+from nssh.errors import NsshError, UsageError
+
+
+def main() -> None:
+    """Run `nssh`; never returns, and never shows a traceback for what a user can cause."""
+    try:
+        code = _run(sys.argv[1:])
+        sys.stdout.flush()
+    except NsshError as error:
+        print(f"nssh: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has gone: that is no error, but nothing more may be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 141
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"nssh: {what}", file=sys.stderr)
+        code = 1
+    raise SystemExit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    command = arguments[0] if arguments else ""
+    if command in {"-h", "--help", "help"}:
+        print(argv.USAGE)
+        return 0
+    if command in {"--version", "-V"}:
+        print(f"nssh {__version__}")
+        return 0
+    if not arguments:
+        raise UsageError(f"no host given\n{argv.USAGE}")
+    if command == "infect":
+        return _infect(arguments[1:])
+    if command == "status":
+        return _status(arguments[1:])
+    if command == "relay":
+        from nssh.relay import main as relay  # noqa: PLC0415 - not on the way to ssh
+
+        return int(relay(arguments[1:]))
+    wish = argv.parse_connect(arguments)
+    from nssh import launcher  # noqa: PLC0415 - usage errors need none of it
+
+    return launcher.run(wish, config.load())
+
+
+def _flags(arguments: list[str], known: set[str]) -> tuple[set[str], list[str]]:
+    """Take the leading options of a command.
+
+    Raises:
+        UsageError: One is unknown.
+    """
+    given: set[str] = set()
+    rest = list(arguments)
+    while rest and rest[0].startswith("--") and rest[0] != "--":
+        option = rest.pop(0)
+        if option not in known:
+            raise UsageError(f"unknown option {option}\n{argv.USAGE}")
+        given.add(option)
+    return given, rest
+
+
+def _infect(arguments: list[str]) -> int:
+    given, rest = _flags(arguments, {"--force", "--remove"})
+    target = argv.parse_ssh(rest)
+    if target.command or not target.destination:
+        raise UsageError(f"nssh infect takes one host\n{argv.USAGE}")
+    from nssh import infect  # noqa: PLC0415 - not on the way to ssh
+
+    return infect.run(target, config.load(), force="--force" in given, remove="--remove" in given)
+
+
+def _status(arguments: list[str]) -> int:
+    given, rest = _flags(arguments, {"--json", "--tail", "--held", "--open-held"})
+    if rest or len(given) > 1:
+        raise UsageError(f"nssh status takes at most one of --json, --tail, --held and --open-held\n{argv.USAGE}")
+    from nssh import status  # noqa: PLC0415 - not on the way to ssh
+
+    return status.run(next(iter(given), ""))
+
+
+if __name__ == "__main__":
+    main()

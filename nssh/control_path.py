@@ -1,0 +1,40 @@
+"""Where the private control socket of a session lives. Standard library only, on the way to ssh."""
+
+from __future__ import annotations
+
+import os
+
+from nssh.wire import files
+
+# sun_path is 104 bytes on macOS and BSD, 108 on Linux, and ssh appends a dot and 16 characters for a moment (LAB.md).
+_LONGEST = 104 - 17 - 1
+
+
+def choose(pid: int) -> str:
+    """Return a path for the control socket of the session `pid`, or `` if no directory is both private and short.
+
+    The runtime directory, the state directory and `/tmp/nssh-<uid>` are tried in that order.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    candidates = [files.state_dir(), f"/tmp/nssh-{os.geteuid()}"]  # noqa: S108 - checked to be ours and 0700 below
+    if runtime.startswith("/"):
+        candidates.insert(0, os.path.join(runtime, "nssh"))
+    for directory in candidates:
+        path = os.path.join(directory, f"c{pid}")
+        if len(os.fsencode(path)) > _LONGEST:
+            continue
+        try:
+            files.make_private_dir(directory)
+        except OSError:
+            continue
+        _unlink_stale(path)
+        return path
+    return ""
+
+
+def _unlink_stale(path: str) -> None:
+    """A socket left by a dead session whose PID is ours by chance would make ssh talk to nobody."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

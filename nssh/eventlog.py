@@ -1,0 +1,81 @@
+"""The event log: JSON lines with the events of PROTOCOL.md, each one write, 0600, rotated by size."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import UTC, datetime
+
+ROTATE_AT = 1 << 20
+"""Bytes after which a log is moved to `<name>.1`, in place of the one before."""
+
+# Kept even when zero or false (PROTOCOL.md); other zero values are left out.
+_KEPT = {"exit", "mosh"}
+
+
+class EventLog:
+    """The one writer of a session's log; used by one thread."""
+
+    def __init__(self, path: str, side: str = "session") -> None:
+        self.path = path
+        self._side = side
+        self._lost = 0
+
+    def write(self, event: str, fields: dict[str, object]) -> None:
+        """Append an event. A disk that is full or read-only costs lines, never more; their number is told later."""
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self.write("log-lost", {"lines": lost})
+            if self._lost:
+                self._lost += lost
+                return
+        record: dict[str, object] = {
+            "ts": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "event": event,
+            "side": self._side,
+            "pid": os.getpid(),
+        }
+        record.update((key, value) for key, value in fields.items() if value or key in _KEPT)
+        line = json.dumps(record, default=str).encode() + b"\n"
+        try:
+            self._append(line)
+        except OSError:
+            self._lost += 1
+
+    def _append(self, line: bytes) -> None:
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            os.write(fd, line)
+        finally:
+            os.close(fd)
+        if size + len(line) > ROTATE_AT:
+            os.replace(self.path, self.path + ".1")
+
+
+def prune(directory: str, keep: float, in_use: set[str]) -> int:
+    """Remove logs that nobody has written to for `keep` seconds; return how many.
+
+    Args:
+        directory: Where the logs are.
+        keep: Seconds.
+        in_use: Paths that stay whatever their age.
+    """
+    removed = 0
+    try:
+        entries = list(os.scandir(directory))
+    except FileNotFoundError:
+        return 0
+    for entry in entries:
+        try:
+            info = entry.stat(follow_symlinks=False)
+            old = time.time() - info.st_mtime > keep
+            # The file for tracebacks is made with every session; an empty one tells nothing once its session is over.
+            empty = entry.name.endswith(".err") and info.st_size == 0 and time.time() - info.st_mtime > 86400
+            if (old or empty) and entry.path not in in_use and entry.is_file(follow_symlinks=False):
+                os.unlink(entry.path)
+                removed += 1
+        except FileNotFoundError:
+            continue  # another session prunes too
+    return removed

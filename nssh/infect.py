@@ -1,0 +1,79 @@
+"""`nssh infect`: the remote side installed or removed over a login that the user may answer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from nssh import control_path, deploy, framing, hosts, identity, login
+from nssh.errors import ConnectError, NsshError
+from nssh.hosts import Host
+from nssh.ssh.control import ControlConnection
+
+if TYPE_CHECKING:
+    from nssh.argv import SshArguments
+    from nssh.config import Config
+    from nssh.deploy import Report
+    from nssh.identity import Target
+
+
+def _tell(destination: str, report: Report) -> None:
+    for warning in report.warnings:
+        print(f"nssh: {destination}: {warning}", file=sys.stderr)
+
+
+def over_control(target: Target, path: str, *, force: bool = False) -> Host:
+    """Install over a live control socket, tell the user, remember it; returns what is now known of the remote.
+
+    Raises:
+        NsshError: It could not be installed; one line says why.
+    """
+    with_connection = ControlConnection(target, path)
+    try:
+        report = deploy.infect(with_connection, force=force)
+    finally:
+        with_connection.close()
+    _tell(target.destination, report)
+    verb = "installed" if report.changed else "already has"
+    print(f"nssh: {target.destination}: {verb} nssh {report.version} ({report.python})", file=sys.stderr)
+    host = Host(version=report.version)
+    hosts.write(target.key, host)
+    return host
+
+
+def run(arguments: SshArguments, config: Config, *, force: bool, remove: bool) -> int:
+    """Run `nssh infect [--force|--remove] <host>|self` and return its exit code.
+
+    Raises:
+        NsshError: It failed; one line says why.
+    """
+    if arguments.destination == "self":
+        report = deploy.remove_self() if remove else deploy.infect_self(force=force)
+        _tell("self", report)
+        done = "removed" if remove else "installed" if report.changed else "already has"
+        print(f"nssh: self: {done} nssh {report.version}" if report.changed or not remove else "nssh: self: nothing to remove")
+        return 0
+    target = identity.resolve(config.ssh.command, arguments.destination, arguments.options)
+    path = target.control_path or control_path.choose(os.getpid())
+    if not path:
+        raise NsshError("no private directory is short enough for a control socket; set XDG_RUNTIME_DIR to one")
+    status, answer = login.run(target, framing.pack("finish 0\n"), path)
+    if answer is None:
+        if status:
+            return status  # ssh has said why
+        raise ConnectError(f"{target.destination}: its shell did not run our script")
+    connection = ControlConnection(target, path)
+    try:
+        if remove:
+            report = deploy.remove(connection)
+            _tell(target.destination, report)
+            print(f"nssh: {target.destination}: {'removed' if report.changed else 'nothing to remove'}", file=sys.stderr)
+            hosts.write(target.key, Host())
+        else:
+            over_control(target, path, force=force)
+    finally:
+        if not target.control_path:
+            connection.exit_master()
+        connection.close()
+    return 0

@@ -1,0 +1,46 @@
+"""The lease of a topic: among the sessions that share it, the holder acts. An OS lock, so the kernel frees it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+
+class Lease:
+    """A lease that this process holds or wants; used by one thread at a time.
+
+    It belongs to the process, not to an actor: an actor that is restarted finds it as it was.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds it."""
+        return self._fd >= 0
+
+    def acquire(self) -> bool:
+        """Try to get it, without waiting; return whether it is held now.
+
+        Raises:
+            OSError: The lock file can't be made.
+        """
+        if self.held:
+            return True
+        # Not inherited by children: an xclip that lives on must not keep a dead session's lease.
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        self._fd = fd
+        return True
+
+    def release(self) -> None:
+        """Let another session act."""
+        if self.held:
+            os.close(self._fd)
+            self._fd = -1

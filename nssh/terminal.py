@@ -1,0 +1,49 @@
+"""Giving the user's terminal back as it was, whatever the session's programs left behind."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Mouse reporting in all its encodings, focus events and bracketed paste off; application cursor keys and keypad off; the
+# alternate screen left by 1047, which unlike 1049 does not move the cursor where no alternate screen was in use; the kitty
+# keyboard protocol popped; cursor shown; colours reset. A terminal that does not know one of them ignores it.
+_RESET = (
+    b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1004l\x1b[?2004l"
+    b"\x1b[?1l\x1b>\x1b[?1047l\x1b[<u\x1b[?25h\x1b[0m"
+)
+
+
+class Terminal:
+    """The terminal as it was when the launcher started; does nothing where there is none."""
+
+    def __init__(self) -> None:
+        self._fd = next((fd for fd in (0, 1, 2) if os.isatty(fd)), None)
+        self._attributes: list[Any] | None = None
+        if self._fd is not None:
+            import termios  # noqa: PLC0415 - not on every platform's way to a pipe
+
+            self._attributes = termios.tcgetattr(self._fd)
+
+    def restore(self) -> None:
+        """Put the modes back and switch off what full-screen programs switch on; once.
+
+        Never raises: the terminal may be gone.
+        """
+        if self._fd is None or self._attributes is None:
+            return
+        attributes, self._attributes = self._attributes, None
+        import termios  # noqa: PLC0415
+
+        try:
+            # Only where we are in the foreground: a background process would be stopped by writing.
+            if os.tcgetpgrp(self._fd) != os.getpgrp():
+                return
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, attributes)
+            if os.isatty(1):
+                os.write(1, _RESET)
+        except (OSError, termios.error):
+            return
