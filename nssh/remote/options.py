@@ -28,12 +28,13 @@ class Options:
         return ["-" + name for name in self.found]
 
 
-def parse_x(arguments: list[str], known: Mapping[str, bool]) -> Options:
+def parse_x(arguments: list[str], known: Mapping[str, bool], exact: tuple[str, ...] = ()) -> Options:
     """Read options as XrmParseCommand does: one dash, any unambiguous abbreviation, the value in the next word.
 
     Args:
         arguments: Without the program's name.
         known: Full names without the dash; whether they take a value.
+        exact: Those of them that can't be abbreviated.
 
     Raises:
         NotOurs: A value is missing.
@@ -42,7 +43,7 @@ def parse_x(arguments: list[str], known: Mapping[str, bool]) -> Options:
     rest = iter(arguments)
     for word in rest:
         name = word[1:]
-        matches = [name] if name in known else [full for full in known if full.startswith(name)]
+        matches = [name] if name in known else [full for full in known if full.startswith(name) and full not in exact]
         if not word.startswith("-") or not name or len(matches) != 1:
             options.words.append(word)  # xclip takes for a file what it does not know
         elif known[matches[0]]:

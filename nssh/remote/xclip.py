@@ -21,12 +21,15 @@ _OPTIONS = {
     "noutf8": False, "version": False, "help": False,
 }  # fmt: skip
 
+# Newer than the habit of writing -se for -selection.
+_EXACT = ("sensitive",)
+
 _TEXT_ATOMS = ["UTF8_STRING", "STRING", "TEXT", "text/plain;charset=utf-8", TEXT]
 
 
 def run(shim: Shim, arguments: list[str]) -> int:
     """Do what xclip would. Raises Failure; NotOurs for other selections and displays."""
-    options = parse_x(arguments, _OPTIONS)
+    options = parse_x(arguments, _OPTIONS, _EXACT)
     if "version" in options or "help" in options:
         raise NotOurs("this is nssh's stand-in for xclip; there is no other one on the PATH to ask")
     # xclip looks at the first letter alone.

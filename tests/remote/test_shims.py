@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nssh.remote import stop, stub
+from tests.remote.support import Home, Interpreter, Laptop, Ran, interpreters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+HEAVY = {
+    "typing", "dataclasses", "subprocess", "re", "pathlib", "argparse", "logging", "http", "http.client", "urllib", "urllib.parse",
+    "enum", "contextlib", "json", "socket", "ssl", "threading", "selectors", "random", "tempfile", "functools", "collections",
+    "asyncio", "email", "site", "shutil", "select", "datetime", "traceback", "base64", "sqlite3", "inspect",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Home]:
+    """A home with the shims and a running relay; tests leave no state in it that others mind."""
+    with Home() as home:
+        home.infect()
+        home.connect()
+        assert home.run("nssh-remote", "relay", "start").status == 0
+        yield home
+
+
+@pytest.fixture
+def home(installed: Home) -> Home:
+    installed.connect()
+    return installed
+
+
+def server(home: Home) -> str:
+    return f"unix:{home.state}/relay.sock"
+
+
+@pytest.mark.parametrize("interpreter", interpreters(), ids=lambda interpreter: interpreter.version)
+def test_the_main_job_on_every_interpreter(interpreter: Interpreter) -> None:
+    image = PNG + os.urandom(8 << 20)
+    text = "grüße\r\n\ttab \x1b[1m and no newline at the end".encode() + b"\xff\x00"
+    with Home(interpreter.path) as home:
+        home.infect()
+        address = home.connect()
+        early = home.run("xdg-open", "https://example.com/early")
+        assert (early.status, early.err) == (0, "xdg-open: no laptop is connected; kept until your laptop is back\n")
+        with Laptop(address, {"text/plain": text, "image/png": image}) as laptop:
+            assert home.run("xdg-open", "https://example.com/?a=1&b=%20") == Ran(0, b"", "")
+            assert home.run("sensible-browser", "http://example.com/") == Ran(0, b"", "")
+            assert home.run("xclip", "-selection", "clipboard", "-i", stdin=text) == Ran(0, b"", "")
+            assert home.run("xclip", "-sel", "c", "-t", "image/png", stdin=image) == Ran(0, b"", "")
+            assert home.run("wl-copy", "two", "words") == Ran(0, b"", "")
+            assert home.run("xclip", "-selection", "clipboard", "-o") == Ran(0, text, "")
+            assert home.run("xclip", "-selection", "clipboard", "-t", "image/png", "-o") == Ran(0, image, "")
+            assert home.run("wl-paste") == Ran(0, text + b"\n", "")
+            assert home.run("wl-paste", "-n") == Ran(0, text, "")
+            assert home.run("wl-paste", "--type", "image/png") == Ran(0, image, "")
+            got = [(message.kind, message.url or message.mime, payload) for message, payload in laptop.wait(5)]
+        assert got == [
+            ("open", "https://example.com/?a=1&b=%20", b""),
+            ("open", "http://example.com/", b""),
+            ("clip-write", "text/plain", text),
+            ("clip-write", "image/png", image),
+            ("clip-write", "text/plain", b"two words"),
+        ]
+        assert len({message.id for message, _ in laptop.received}) == 5, "every envelope has an id of its own"
+    print(f"ran on Python {interpreter.version}: {interpreter.path}", file=sys.stderr)
+
+
+@pytest.mark.parametrize("interpreter", interpreters(), ids=lambda interpreter: interpreter.version)
+def test_nothing_heavy_is_imported_on_the_way(interpreter: Interpreter) -> None:
+    with Home(interpreter.path) as home:
+        python = home.infect().python
+        address = home.connect()
+        assert home.run("nssh-remote", "relay", "start").status == 0
+        with Laptop(address, {"text/plain": b"x", "image/png": PNG}):
+            for argv in (["xdg-open", "https://x.y/"], ["xclip", "-sel", "c", "-o"], ["xclip", "-sel", "c", "-o", "-t", "image/png"],
+                         ["wl-copy", "x"], ["wl-paste", "-l"]):  # fmt: skip
+                command = [python, "-IS", "-X", "importtime", str(home.bin / argv[0]), *argv[1:]]
+                done = subprocess.run(command, capture_output=True, env=home.env, check=True)
+                loaded = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
+                assert "nssh.remote.bus" in loaded
+                assert loaded & HEAVY == set(), argv
+
+
+def test_a_hundred_reads_in_a_row_lose_none(home: Home) -> None:
+    with Laptop(server(home), {"text/plain": b"again"}):
+        assert [home.run("xclip", "-sel", "c", "-o") for _ in range(100)] == [Ran(0, b"again", "")] * 100
+
+
+@pytest.mark.parametrize("size", [1, 3000, 3029, 3030, 3071, 3072, 3073, 4096])
+def test_text_of_every_size_arrives_whole_both_ways(size: int, home: Home) -> None:
+    data = os.urandom(size)
+    with Laptop(server(home), {"text/plain": data}) as laptop:
+        assert home.run("xclip", "-sel", "c", stdin=data).status == 0
+        assert laptop.wait()[0][1] == data
+        assert home.run("xclip", "-sel", "c", "-o").out == data
+
+
+def test_no_laptop_is_said_at_once(home: Home) -> None:
+    env = {"NSSH_TIMEOUT": "600"}
+    for argv in (["xclip", "-sel", "c", "-o"], ["wl-paste"]):
+        ran = home.run(*argv, env=env)
+        assert (ran.status, ran.out) == (1, b"")
+        assert ran.err.startswith(f"{argv[0]}: no laptop is connected to this host")
+
+
+def test_a_laptop_that_does_not_answer_is_waited_for_so_long_and_no_longer(home: Home) -> None:
+    with Laptop(server(home)) as laptop:
+        laptop.silent = True
+        ran = home.run("xclip", "-sel", "c", "-o", env={"NSSH_TIMEOUT": "0.3"})
+    assert ran == Ran(1, b"", "xclip: the laptop did not answer within 0.3 s\n")
+    assert home.log()[-1]["event"] == "clip-read-timeout"
+
+
+def test_a_laptops_error_is_shown_without_its_control_characters(home: Home) -> None:
+    with Laptop(server(home), {"text/plain": b"ERROR: no\x1b[2Jclip\nboard"}):
+        ran = home.run("xclip", "-sel", "c", "-o")
+    assert ran == Ran(1, b"", "xclip: no [2Jclip board\n")
+
+
+def test_a_type_that_the_laptop_answers_with_text_is_not_passed_off_as_it(home: Home) -> None:
+    with Laptop(server(home), {"image/jpeg": b"plain text"}) as laptop:
+        laptop.answers_as = "text/plain"
+        assert home.run("xclip", "-sel", "c", "-o", "-t", "image/jpeg") == Ran(
+            1, b"", "xclip: the laptop's clipboard has no image/jpeg\n"
+        )
+
+
+def test_targets_are_asked_for_only_if_the_session_has_the_feature(home: Home) -> None:
+    with Laptop(server(home), {"TARGETS": b"text/html\ntext/plain\nimage/jpeg\n\x1b]0;x\x07\n"}) as laptop:
+        fixed = home.run("xclip", "-selection", "clipboard", "-t", "TARGETS", "-o").out.decode().split()
+        assert fixed == ["TARGETS", "UTF8_STRING", "STRING", "TEXT", "text/plain;charset=utf-8", "text/plain", "image/png"]
+        assert home.run("wl-paste", "--list-types").out.decode().split() == [
+            "text/plain", "text/plain;charset=utf-8", "image/png",
+        ]  # fmt: skip
+        assert laptop.requests == []
+        home.connect(features=("targets",))
+        asked = home.run("xclip", "-selection", "clipboard", "-t", "TARGETS", "-o").out.decode().split()
+        assert asked == ["TARGETS", "UTF8_STRING", "STRING", "TEXT", "text/plain;charset=utf-8", "text/plain", "text/html",
+                         "image/jpeg"]  # fmt: skip
+        assert home.run("wl-paste", "-l").out.decode().split() == ["text/html", "text/plain", "image/jpeg"]
+        assert [request.mime for request in laptop.requests] == ["TARGETS", "TARGETS"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "stdin", "copied"),
+    [
+        (["xclip", "-se", "clip"], b"a\n", b"a\n"),
+        (["xclip", "-selection", "CLIPBOARD", "-in", "-quiet"], b"a", b"a"),
+        (["xclip", "-sel", "clip", "-r"], b"a\n\n", b"a\n"),
+        (["xclip", "-sel", "c", "-l", "1", "-t", "UTF8_STRING"], b"a", b"a"),
+        (["xclip", "-sel", "c", "one", "two"], b"no", b"12"),
+        (["wl-copy"], b"a\n", b"a\n"),
+        (["wl-copy", "-n"], b"a\n\n", b"a\n"),
+        (["wl-copy", "-nft", "text/plain;charset=utf-8"], b"a\n", b"a"),
+        (["wl-copy", "--type=text/plain", "--", "-x", "y"], b"no", b"-x y"),
+        (["wl-copy", "--paste", "ä"], b"no", "ä".encode()),
+    ],
+)
+def test_what_is_copied_is_what_the_real_tool_would_have_copied(
+    argv: list[str], stdin: bytes, copied: bytes, home: Home
+) -> None:
+    (home.path / "one").write_bytes(b"1")
+    (home.path / "two").write_bytes(b"2")
+    with Laptop(server(home)) as laptop:
+        assert home.run(*argv, stdin=stdin) == Ran(0, b"", "")
+        (message, payload), = laptop.wait()
+    assert (message.mime, payload) == ("text/plain", copied)
+
+
+def test_filter_passes_the_input_on(home: Home) -> None:
+    with Laptop(server(home)) as laptop:
+        assert home.run("xclip", "-sel", "c", "-f", stdin=b"a\n") == Ran(0, b"a\n", "")
+        assert laptop.wait()[0][1] == b"a\n"
+
+
+def test_the_last_newline_can_be_cut_from_the_output_too(home: Home) -> None:
+    with Laptop(server(home), {"text/plain": b"a\n\n"}):
+        assert home.run("xclip", "-o", "-r", "-sel", "c").out == b"a\n"
+
+
+def test_nothing_to_copy_leaves_the_clipboard_alone_and_says_so(home: Home) -> None:
+    with Laptop(server(home)) as laptop:
+        ran = home.run("xclip", "-sel", "c")
+        assert (ran.status, ran.err) == (0, "xclip: nothing to copy; the laptop's clipboard stays as it is\n")
+        assert home.log()[-1]["event"] == "clip-write-empty"
+        assert home.run("wl-copy", "--clear").status == 1
+        home.run("xdg-open", "https://x.y/")
+        assert [message.kind for message, _ in laptop.wait()] == ["open"]
+
+
+def test_an_empty_answer(home: Home) -> None:
+    with Laptop(server(home), {"text/plain": b""}):
+        assert home.run("xclip", "-sel", "c", "-o") == Ran(0, b"", "")
+        assert home.run("wl-paste") == Ran(1, b"", "wl-paste: nothing is copied on the laptop\n")
+    assert home.log()[-1]["event"] == "clip-read-empty"
+
+
+def test_input_beyond_the_limit_is_refused(home: Home) -> None:
+    ran = home.run("xclip", "-sel", "c", stdin=b"x" * ((20 << 20) + 1))
+    assert ran == Ran(1, b"", "xclip: the input is larger than 20 MiB, the most that can be sent\n")
+    ran = home.run("xclip", "-sel", "c", "/nowhere")
+    assert ran == Ran(1, b"", "xclip: /nowhere: No such file or directory\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("HTTPS://Example.com/a b", "HTTPS://Example.com/a%20b"),
+        (b"http://x.y/\xff\xfe".decode("utf-8", "surrogateescape"), "http://x.y/%FF%FE"),
+        ("https://x.y/ü?q=\"'$(id)`", "https://x.y/ü?q=\"'$(id)`"),
+        ("https://x.y/" + "a" * 9000, "https://x.y/" + "a" * 9000),
+    ],
+)
+def test_urls_travel_as_they_are_as_far_as_they_can(url: str, sent: str, home: Home) -> None:
+    with Laptop(server(home)) as laptop:
+        assert home.run("xdg-open", url) == Ran(0, b"", "")
+        assert laptop.wait()[0][0].url == sent
+
+
+def test_urls_that_can_t_travel_are_refused(home: Home) -> None:
+    assert home.run("xdg-open", "https://x.y/\n") == Ran(4, b"", "xdg-open: the URL holds control characters\n")
+    assert "longer than" in home.run("xdg-open", "https://x.y/" + "a" * 20000).err
+
+
+def test_a_relay_that_was_killed_is_started_again(home: Home) -> None:
+    pid = stop._listener(str(home.state / "relay.sock"))
+    os.kill(pid, signal.SIGKILL)
+    ran = home.run("xclip", "-sel", "c", stdin=b"x")
+    assert (ran.status, ran.err) == (0, "xclip: no laptop is connected; kept until your laptop is back\n")
+    os.kill(stop._listener(str(home.state / "relay.sock")), signal.SIGKILL)
+    assert home.run("xclip", "-sel", "c", "-o").err.startswith("xclip: no laptop is connected to this host")
+    assert stop._listener(str(home.state / "relay.sock")) not in {0, pid}
+
+
+def test_without_a_session_it_says_what_to_do() -> None:
+    with Home() as home:
+        home.infect()
+        for argv, status in ((["xdg-open", "https://x.y/"], 4), (["xclip", "-sel", "c", "-o"], 1), (["wl-copy", "x"], 1)):
+            ran = home.run(*argv)
+            assert (ran.status, ran.out) == (status, b"")
+            assert ran.err == f"{argv[0]}: no nssh session on this host: connect with `nssh <host>` from your laptop\n"
+        assert not home.state.exists()
+        # On a desktop without a session, its own tools serve.
+        home.real_tool("xclip", 'echo "real $*"')
+        assert home.run("xclip", "-sel", "c", "-o", env={"DISPLAY": ":0"}) == Ran(0, b"real -sel c -o\n", "")
+
+
+def test_an_interrupted_shim_is_silent(home: Home) -> None:
+    with Laptop(server(home)) as laptop:
+        laptop.silent = True
+        process = home.start("xclip", "-sel", "c", "-o")
+        from tests.remote.support import wait_for  # noqa: PLC0415
+
+        wait_for(lambda: laptop.requests, "request")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_a_reader_that_is_gone_is_no_traceback(home: Home) -> None:
+    with Laptop(server(home), {"text/plain": b"x" * 100000}):
+        read, write = os.pipe()
+        os.close(read)
+        process = subprocess.Popen(
+            [home.bin / "wl-paste"], env=home.env, stdout=write, stderr=subprocess.PIPE, text=True
+        )  # fmt: skip
+        os.close(write)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (1, "wl-paste: can't write the output: Broken pipe\n")
+
+
+def test_the_log_has_what_happened_and_no_secrets(home: Home) -> None:
+    with Laptop(server(home), {"text/plain": b"SECRET-CLIP"}):
+        home.run("xdg-open", "https://user:SECRET-PASS@example.com/SECRET-PATH?SECRET-QUERY")
+        home.run("wl-copy", "SECRET-ARG")
+        home.run("xclip", "-sel", "c", "-o")
+        home.run("xclip", "-SECRET-FLAG", "-sel", "c", "-t", "SECRET/type\n", "-o")
+    path = home.state / "log.jsonl"
+    text = path.read_text()
+    assert "SECRET-" not in text
+    assert json.loads((home.state / "session").read_text().split('"topic = ')[0].split('topic = ')[1].split("\n")[0]) not in text
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    events = [json.loads(line) for line in text.splitlines()]
+    for event in events:
+        assert {"ts", "event", "side", "pid"} <= event.keys()
+        time.strptime(event["ts"].partition(".")[0], "%Y-%m-%dT%H:%M:%S")
+        assert event["ts"].endswith("Z")
+    opened = next(event for event in reversed(events) if event.get("kind") == "open")
+    assert opened["url"] == "https://example.com"
+    last = [event["event"] for event in events if event["side"] == "xclip"][-4:]
+    assert last[:3] == ["shim-start", "msg-send", "msg-recv"]
+
+
+def test_the_log_is_set_aside_when_it_has_grown(home: Home) -> None:
+    path = home.state / "log.jsonl"
+    path.write_text('{"event":"filler"}\n' * 60000)
+    home.run("xdg-open", "https://x.y/")
+    assert path.stat().st_size < 4096
+    assert (home.state / "log.jsonl.1").stat().st_size > 1 << 20
+
+
+def test_a_log_that_can_t_be_written_fails_nothing(home: Home) -> None:
+    path = home.state / "log.jsonl"
+    path.unlink(missing_ok=True)
+    target = home.path / "elsewhere"
+    target.write_text("")
+    for spoil in (path.mkdir, lambda: path.symlink_to(target), lambda: os.mkfifo(path)):
+        spoil()
+        with Laptop(server(home)):
+            assert home.run("xdg-open", "https://x.y/") == Ran(0, b"", "")
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    assert target.read_text() == ""
+
+
+def test_an_unknown_name_is_one_line(home: Home) -> None:
+    (home.path / "pbcopy").symlink_to(home.bin / stub.PERSONAS[0])
+    done = subprocess.run([home.path / "pbcopy"], env=home.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "pbcopy: this is a shim of nssh under a name that it does not know\n")
+    assert home.run("nssh-remote", "nonsense").status == 2
