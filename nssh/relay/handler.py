@@ -21,7 +21,8 @@ INLINE_LIMIT = 4095
 _NDJSON = "application/x-ndjson; charset=utf-8"
 _CHUNK = 64 * 1024
 # What Go takes for white space; Python would strip U+001C to U+001F too.
-_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+_SPACE += "\u2028\u2029\u202f\u205f\u3000"
 
 
 class RefusedError(Exception):
