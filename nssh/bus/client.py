@@ -94,7 +94,7 @@ class BusClient:
 
     @property
     def server_time(self) -> float | None:
-        """The newest server time seen (Date of an answer, open event), in seconds since the epoch; None before any."""
+        """The newest time of the server's clock (Date of an answer, time of an event); seconds since the epoch."""
         return self._transport.server_time
 
     def publish(self, topic: str, text: str) -> Published:
@@ -126,7 +126,8 @@ class BusClient:
         """
         text = wire.encode(envelope)
         size = len(envelope.body)
-        if not wire.wants_attachment(envelope.mime, size) and (not size or len(text) <= INLINE_MAX):
+        # Without a payload there is nothing to attach, and ntfy never gives an empty file back (429).
+        if not size or (len(text) <= INLINE_MAX and not wire.wants_attachment(envelope.mime, size)):
             return self.publish(topic, text)
         head = wire.Envelope(envelope.kind, envelope.url, envelope.mime, b"", envelope.id)
         return self.publish_file(
@@ -162,7 +163,15 @@ class BusClient:
         """
         if not valid_id(message_id):
             raise ValueError("not a message id")
-        response = self._transport.send(self._session, "GET", f"/file/{message_id}")
+        failure = None
+        try:
+            response = self._transport.send(self._session, "GET", f"/file/{message_id}")
+        except BusError as error:
+            if error.kind != "request":
+                raise
+            failure = BusError(f"{self.where} does not have this file (any more)", "request")
+        if failure is not None:
+            raise failure
         data = b"".join(self._transport.chunks(response, limit, _DOWNLOAD_SECONDS))
         if size is not None and size != len(data):
             raise BusError(f"{self.where} sent {len(data)} of the {size} bytes of a file", "unreachable")
@@ -177,7 +186,10 @@ class BusClient:
             BusError: The file can't be had.
         """
         attachment = message.attachment
-        if attachment is None or not message.text.startswith(_FILE_TEXT) or attachment.name != "attachment.txt":
+        # The extension is what ntfy took the text for: .txt, .json, …
+        if attachment is None or not (
+            message.text.startswith(_FILE_TEXT) and attachment.name.startswith("attachment.")
+        ):
             return message.text
         return self.download(message.id, wire.MAX_TEXT, attachment.size).decode("utf-8", "replace")
 
@@ -214,10 +226,13 @@ class BusClient:
         answer = b"".join(self._transport.chunks(response, _ANSWER_MAX, self._transport.timeout))
         failure = None
         try:
-            return parse_published(answer)
+            published = parse_published(answer)
         except BadLineError:
             failure = failures.nonsense(self.where)
-        raise failure
+        if failure is not None:
+            raise failure
+        self._transport.saw_time(published.time)
+        return published
 
     def _read_backlog(self, response: requests.Response) -> Backlog:
         expect_ndjson(response, self.where)

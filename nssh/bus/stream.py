@@ -63,7 +63,7 @@ class Stream:
         try:
             for chunk in self._transport.chunks(self._response, 1 << 62):
                 for event in read_events(lines.feed(chunk), self._transport.where):
-                    if event.kind == "open":
+                    if event.kind != "message":
                         self._transport.saw_time(event.time)
                     if self._closed.is_set():
                         return

@@ -243,10 +243,21 @@ class NtfyServer:
         """End it with SIGKILL; it may be started again."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """Let it hang: connections stay open, nothing comes."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def _end(self, number: int) -> None:
         if self._process is None:
             return
         self._process.send_signal(number)
+        self._process.send_signal(signal.SIGCONT)
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:

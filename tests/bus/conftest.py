@@ -1,0 +1,171 @@
+"""The servers and the doors to them that the contract suite runs against; each server starts once a session."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import pytest
+
+from nssh.bus.client import BusClient
+from tests.lab import ntfy
+from tests.lab.proxy import DelayProxy
+from tests.lab.relay import RelayServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from nssh.ssh.connection import ByteStream
+
+
+class Server(Protocol):
+    """A server that can die and hang."""
+
+    def start(self) -> None: ...
+    def kill(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class Door:
+    """One way to one server. A further way (through ssh, say) is one more entry of DOORS."""
+
+    def __init__(
+        self, name: str, server: Server, address: str = "", dial: Callable[[], ByteStream] | None = None
+    ) -> None:
+        self.name = name
+        self.server = server
+        self._address = address
+        self._dial = dial
+
+    @property
+    def is_relay(self) -> bool:
+        return self.name.startswith("relay")
+
+    def client(self, **options: Any) -> BusClient:
+        return BusClient(self._address, dial=self._dial, **options)
+
+    @property
+    def revives(self) -> bool:
+        """Whether connecting starts the server, if need be."""
+        return self.name == "relay-dial"
+
+    @contextlib.contextmanager
+    def link(self, **options: Any) -> Iterator[Link]:
+        """Give a client over a link that can break."""
+        if self._address.startswith("http"):
+            host, _, port = self._address.removeprefix("http://").partition(":")
+            with DelayProxy(host, int(port)) as proxy:
+                client = BusClient(f"http://127.0.0.1:{proxy.port}", **options)
+                yield Link(client, proxy.cut, lambda: proxy.accepted)
+                client.close()
+            return
+        dialled: list[socket.socket] = []
+        live: list[socket.socket] = []
+
+        def dial() -> ByteStream:
+            stream = self._dial() if self._dial is not None else socket.socket(socket.AF_UNIX)
+            assert isinstance(stream, socket.socket)
+            if self._dial is None:
+                stream.connect(self._address.removeprefix("unix:"))
+            dialled.append(stream)
+            live.append(stream)
+            return stream
+
+        def cut() -> None:
+            while live:
+                with contextlib.suppress(OSError):
+                    live.pop().shutdown(socket.SHUT_RDWR)
+
+        client = BusClient("relay", dial=dial, **options)
+        yield Link(client, cut, lambda: len(dialled))
+        client.close()
+
+
+class Link(NamedTuple):
+    """A client, `cut` that breaks all of its connections as a network would, and how many it `made` so far."""
+
+    client: BusClient
+    cut: Callable[[], None]
+    made: Callable[[], int]
+
+
+@pytest.fixture(scope="session")
+def relay_server() -> Iterator[RelayServer]:
+    with RelayServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ntfy_server() -> Iterator[ntfy.NtfyServer]:
+    with ntfy.running() as server:
+        yield server
+
+
+def _ntfy_door(request: pytest.FixtureRequest) -> Door:
+    server = request.getfixturevalue("ntfy_server")
+    return Door("ntfy", server, server.url)
+
+
+def _unix_door(request: pytest.FixtureRequest) -> Door:
+    server = request.getfixturevalue("relay_server")
+    return Door("relay-unix", server, f"unix:{server.socket}")
+
+
+def _tcp_door(request: pytest.FixtureRequest) -> Door:
+    server = request.getfixturevalue("relay_server")
+    return Door("relay-tcp", server, server.url)
+
+
+def _dial_door(request: pytest.FixtureRequest) -> Door:
+    server = request.getfixturevalue("relay_server")
+    return Door("relay-dial", server, dial=server.dial)
+
+
+DOORS: dict[str, Callable[[pytest.FixtureRequest], Door]] = {
+    "relay-unix": _unix_door,
+    "relay-tcp": _tcp_door,
+    "relay-dial": _dial_door,
+    "ntfy": _ntfy_door,
+}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.real) for name in DOORS])
+def door(request: pytest.FixtureRequest) -> Door:
+    return DOORS[request.param](request)
+
+
+@pytest.fixture
+def topic() -> str:
+    """A topic that no other test has."""
+    return f"nssh_{secrets.token_hex(10)}"
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[Callable[[], object]], threading.Thread]]:
+    """Start threads that must have ended, without an exception, by the end of the test (30 s of patience)."""
+    started: list[tuple[threading.Thread, list[BaseException]]] = []
+
+    def start(target: Callable[[], object]) -> threading.Thread:
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                target()
+            except BaseException as error:  # noqa: BLE001  (told by the fixture's end)
+                failures.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        started.append((thread, failures))
+        thread.start()
+        return thread
+
+    yield start
+    for thread, failures in started:
+        thread.join(30)
+        assert not thread.is_alive(), "a thread of the test did not end"
+        if failures:
+            raise failures[0]

@@ -1,0 +1,127 @@
+"""A private relay for tests: the real daemon, in the foreground, on a unix socket and a loopback port."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class RelayServer:
+    """A relay with a state directory of its own; `stop`, `kill` and `start` again keep addresses and messages."""
+
+    def __init__(self, *, keepalive: float = 45.0, python: str = sys.executable) -> None:
+        # Short, because the path of a unix socket is limited to about 100 bytes.
+        self._directory = tempfile.TemporaryDirectory(prefix="nssh-", dir="/tmp")
+        self.state = Path(self._directory.name) / "state"
+        self.socket = self.state / "relay.sock"
+        self._python = python
+        self._keepalive = keepalive
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._directory.cleanup()
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is ready; one that `dial` brought back meanwhile makes way."""
+        self._end_daemon()
+        words = ["serve", "--foreground", "--state", str(self.state), "--keepalive", str(self._keepalive)]
+        with (Path(self._directory.name) / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._python, "-m", "nssh.relay", *words, "--listen", f"127.0.0.1:{self.port}"],
+                cwd=CHECKOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self.environ(),
+            )
+        assert self._process.stdout is not None
+        is_ready = select.select([self._process.stdout], [], [], 30)[0]
+        line = self._process.stdout.readline().decode() if is_ready else ""
+        if not line.startswith("ready "):
+            pytest.fail(f"the relay did not start: {(Path(self._directory.name) / 'log').read_text()[-2000:]}")
+        self.port = int(line.split()[2].rpartition(":")[2].rstrip("/"))
+
+    def environ(self) -> dict[str, str]:
+        """Return an environment in which nothing of the user's state is found."""
+        return {**os.environ, "HOME": self._directory.name, "XDG_STATE_HOME": self._directory.name}
+
+    def _end_daemon(self) -> None:
+        """End the daemon that `dial` started, if any; the lock's holder is the process that the lock file names."""
+        lock = self.state / "relay" / "lock"
+        if not lock.exists():
+            return
+        with lock.open("r+b") as file:
+            pid = int(file.read().strip() or b"0")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.kill(pid, signal.SIGTERM)
+                fcntl.flock(file, fcntl.LOCK_EX)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+        self._end_daemon()
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Let it hang: connections stay open, nothing comes."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _end(self, number: int) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+        if process.stdout is not None:
+            process.stdout.close()
+
+    def dial(self) -> socket.socket:
+        """Return a socket whose other end is the stdin and stdout of a process `nssh relay dial`."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                [self._python, "-m", "nssh.relay", "dial", "--state", str(self.state)],
+                cwd=CHECKOUT,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                env=self.environ(),
+            )
+        threading.Thread(target=process.wait, daemon=True).start()  # it ends when our end is closed
+        return ours
