@@ -199,7 +199,7 @@ def _listen_unix(path: str) -> socket.socket:
             listener.bind(os.path.basename(path))
         finally:
             os.chdir("/")
-        listener.listen(128)
+        listener.listen(1024)
         listener.settimeout(0)
     except OSError as error:
         listener.close()
@@ -242,7 +242,7 @@ def _listen_tcp(listen: str) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(128)
+        listener.listen(1024)
         listener.settimeout(0)
     except OSError as error:
         listener.close()

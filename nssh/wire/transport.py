@@ -11,13 +11,14 @@ from __future__ import annotations
 import _socket
 import errno
 import os
-from time import monotonic
+from time import monotonic, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 _CHUNK = 64 * 1024
+_LONGEST = 1e6  # seconds: "for ever" overflows a time_t
 _NO_SIGNAL = getattr(_socket, "MSG_NOSIGNAL", 0)  # a caller may have SIGPIPE at its default
 
 
@@ -205,7 +206,7 @@ class Connection:
             return data
         connection = self._connected()
         if patient and deadline is not None:
-            connection.settimeout(max(0.0, deadline - monotonic()))
+            connection.settimeout(min(max(0.0, deadline - monotonic()), _LONGEST))
         else:
             connection.settimeout(self._remaining(deadline))
         try:
@@ -255,7 +256,7 @@ def open_unix(path: str, timeout: float) -> Any:
         if len(name) > 100 and os.path.isdir("/proc/self/fd"):  # sun_path holds 108 bytes; a home directory may be deep
             directory = os.open(os.path.dirname(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             name = b"/proc/self/fd/%d/%s" % (directory, os.path.basename(name))
-        connection.connect(name)
+        _connect_unix(connection, name, monotonic() + timeout)
     except BaseException:
         connection.close()
         raise
@@ -263,6 +264,19 @@ def open_unix(path: str, timeout: float) -> Any:
         if directory >= 0:
             os.close(directory)
     return connection
+
+
+def _connect_unix(connection: Any, name: bytes, deadline: float) -> None:
+    pause = 0.001
+    while True:
+        error = connection.connect_ex(name)
+        if not error:
+            return
+        # Linux does not wait for a place in a full queue when the socket has a timeout.
+        if error not in {errno.EAGAIN, errno.EWOULDBLOCK} or monotonic() + pause > deadline:
+            raise OSError(error, os.strerror(error))
+        sleep(pause)
+        pause = min(2 * pause, 0.1)
 
 
 def _open_tcp(address: Address, timeout: float) -> Any:
