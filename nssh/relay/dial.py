@@ -48,16 +48,21 @@ def dial(places: Places, options: Sequence[str] = ()) -> None:
 
 
 def _connect(places: Places, options: Sequence[str]) -> Any:
-    try:
-        connection = open_unix(places.socket, 10.0)
-    except OSError:
+    # More than once: the one that answered `ensure_running` may have been about to end for being idle.
+    for _ in range(5):
+        connection = _try_to_connect(places)
+        if connection is not None:
+            connection.settimeout(None)
+            return connection
         ensure_running(places, options)
-        try:
-            connection = open_unix(places.socket, 10.0)
-        except OSError as error:
-            raise RelayError("cannot reach the nssh relay: %s" % error.strerror) from error
-    connection.settimeout(None)
-    return connection
+    raise RelayError("cannot reach the nssh relay: it ends as soon as it is started, see %s" % places.log)
+
+
+def _try_to_connect(places: Places) -> Any:
+    try:
+        return open_unix(places.socket, 10.0)
+    except OSError:
+        return None  # `ensure_running` finds out what is wrong, and says it
 
 
 def _copy_in(connection: Any) -> None:
