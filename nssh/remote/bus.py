@@ -101,6 +101,9 @@ class Bus:
             except Timeout:
                 self._events.add("clip-read-timeout", mime=mime, id=message.id)
                 raise Failure(_NO_ANSWER % timeout) from None
+            except HttpError as error:
+                self._events.add("clip-read-error", mime=mime, id=message.id, err=str(error))
+                raise Failure(str(error)) from None
         raise AssertionError("not reached")
 
     def _ask(self, message: wire.Envelope, end: float, timeout: float) -> tuple[str, bytes]:

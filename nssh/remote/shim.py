@@ -108,10 +108,10 @@ def base(mime: str) -> str:
 
 def is_mime(text: str) -> bool:
     """Tell whether text has the form of a MIME type (RFC 6838's characters, parameters included)."""
-    return (
-        0 < len(text) <= 100 and "/" in text
-        and all(character.isascii() and (character.isalnum() or character in "/!#$&-^_.+;= ") for character in text)
-    )  # fmt: skip
+    kind, _, subtype = text.partition("/")
+    if len(text) > 100 or not kind[:1].isalnum() or not subtype[:1].isalnum():
+        return False
+    return all(character.isascii() and (character.isalnum() or character in "/!#$&-^_.+;= ") for character in text)
 
 
 def timeout(environ: Mapping[str, str]) -> float:

@@ -43,7 +43,7 @@ class ScriptedServer:
         self.requests: list[Request] = []
         self._publish = publish
         self._respond = respond
-        self._files = files or {}
+        self._files = {} if files is None else files
         self._asked = threading.Condition()
         self._id = ""
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -107,8 +107,10 @@ class ScriptedServer:
             connection.sendall(data)
             with self._asked:
                 text = request.headers.get("x-message") or request.body.decode()
-                self._id = json.loads(text).get("id", "")
-                self._asked.notify_all()
+                envelope = json.loads(text)
+                if envelope["kind"] == "clip-read-request":
+                    self._id = envelope["id"]
+                    self._asked.notify_all()
 
     def _stream(self, connection: socket.socket) -> None:
         connection.sendall(b'HTTP/1.1 200 OK\r\n\r\n{"event":"open"}\n')

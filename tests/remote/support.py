@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import glob
-import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +10,9 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import pytest
 
 from nssh import deploy
 from nssh.errors import RemoteError
@@ -22,13 +22,10 @@ from nssh.wire import envelope as wire
 from nssh.wire import session
 from nssh.wire.http import Client, HttpError, Timeout
 from nssh.wire.quickjson import loads
+from tests.lab.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from nssh.ssh.connection import ByteStream
-
-T = TypeVar("T")
 
 TOPIC = "nssh_abcdefghijklmnopqrst"
 DEADLINE = 30.0
@@ -43,7 +40,7 @@ class Interpreter(NamedTuple):
 def interpreters() -> tuple[Interpreter, ...]:
     """Every Python from 3.8 on that can be found here, the oldest first, one a version."""
     found: dict[str, str] = {}
-    candidates = [sys.executable, *glob.glob(os.path.expanduser("~/.pyenv/versions/*/bin/python3"))]  # noqa: PTH207
+    candidates = [sys.executable, *map(str, Path.home().glob(".pyenv/versions/*/bin/python3"))]
     candidates += [path for minor in range(8, 15) if (path := shutil.which(f"python3.{minor}"))]
     for path in candidates:
         ask = [path, "-ISc", "import sys; print('%d.%d' % sys.version_info[:2])"]
@@ -61,17 +58,6 @@ def _key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def wait_for(probe: Callable[[], T], what: str, deadline: float = DEADLINE) -> T:
-    """Poll, with doubling from 5 ms, until `probe` returns something true."""
-    end = time.monotonic() + deadline
-    pause = 0.005
-    while not (value := probe()):
-        assert time.monotonic() < end, f"no {what} within {deadline} s"
-        time.sleep(pause)
-        pause = min(pause * 2, 0.5)
-    return value
-
-
 class LocalShellConnection:
     """A fake of `nssh.ssh.connection.Connection`: `sh -c` on this machine with a private home, no ssh at all."""
 
@@ -85,8 +71,8 @@ class LocalShellConnection:
     def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0, limit: int = 1 << 20) -> Completed:
         self.runs += 1
         done = subprocess.run(
-            ["/bin/sh", "-c", command], input=stdin, capture_output=True, timeout=timeout, env=self._env, cwd=self._home,
-            check=False,
+            ["/bin/sh", "-c", command], input=stdin, capture_output=True, timeout=timeout, check=False,
+            env=self._env, cwd=self._home,
         )  # fmt: skip
         return Completed(done.returncode, done.stdout[:limit], done.stderr[:limit])
 
@@ -145,12 +131,10 @@ class Home:
 
     def refusal(self, *, force: bool = False) -> str:
         """Infect, and return the text of the error that it must end with."""
-        try:
+        with pytest.raises(RemoteError) as caught:
             self.infect(force=force)
-        except RemoteError as error:
-            assert "\n" not in str(error)
-            return str(error)
-        raise AssertionError("it was installed")
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
 
     def connect(self, server: str = "relay", features: tuple[str, ...] = (), token: str = "") -> str:
         """Write the session file as a laptop would; return the server as a client gets it."""
@@ -217,7 +201,8 @@ class Laptop:
         assert not self.problems
 
     def wait(self, count: int = 1) -> list[tuple[wire.Envelope, bytes]]:
-        return wait_for(lambda: self.received[:] if len(self.received) >= count else None, f"message {count}") or []
+        until(lambda: len(self.received) >= count)
+        return self.received[:]
 
     def _serve(self) -> None:
         try:

@@ -29,7 +29,7 @@ def home() -> Iterator[Home]:
 def tree(path: Path) -> dict[str, bytes]:
     """Return every file below a directory with its content, links as such."""
     return {
-        str(item.relative_to(path)): os.fsencode(os.readlink(item)) if item.is_symlink() else item.read_bytes()
+        str(item.relative_to(path)): os.fsencode(item.readlink()) if item.is_symlink() else item.read_bytes()
         for item in sorted(path.rglob("*"))
         if item.is_symlink() or item.is_file()
     }
@@ -194,7 +194,9 @@ def test_a_file_where_a_directory_is_needed_is_one_clear_line(home: Home) -> Non
 def test_a_full_disk_is_one_clear_line_and_leaves_what_was_there(home: Home) -> None:
     small = home.path / ".local"
     small.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "nssh-test", small], capture_output=True, check=False)
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "nssh-test", small], capture_output=True, check=False
+    )
     if mount.returncode != 0:
         pytest.skip(f"can't mount a tmpfs here: {mount.stderr!r}")
     try:
@@ -217,9 +219,8 @@ def test_a_python_too_old_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) 
     python = home.path / "tools/python3"
     python.write_text("#!/bin/sh\necho 3.6\nexit 1\n")
     python.chmod(0o755)
-    assert home.refusal() == (
-        f"no python3 on the remote ({python} is 3.6 there): install python3 (3.8 or newer) there, then run nssh infect again"
-    )
+    advice = "install python3 (3.8 or newer) there, then run nssh infect again"
+    assert home.refusal() == f"no python3 on the remote ({python} is 3.6 there): {advice}"
 
 
 def test_a_newer_python_further_down_is_found(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +234,9 @@ def test_a_newer_python_further_down_is_found(home: Home, monkeypatch: pytest.Mo
 def _only_python(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the script see no interpreter but those in `tools`: this machine's own are at fixed places."""
     (home.path / "tools/python3").unlink()
-    hidden = deploy._SCRIPT.replace("/usr/bin/python3 /usr/local/bin/python3", "").replace("/opt/homebrew/bin/python3", "")
+    hidden = deploy._SCRIPT.replace("/usr/bin/python3 /usr/local/bin/python3", "").replace(
+        "/opt/homebrew/bin/python3", ""
+    )
     monkeypatch.setattr(deploy, "_SCRIPT", hidden)
 
 
@@ -304,7 +307,9 @@ def test_a_headless_x_server_is_no_desktop(tmp_path: Path) -> None:
     if path is None:
         pytest.skip("needs Xvfb")
     read, write = os.pipe()
-    server = subprocess.Popen([path, "-displayfd", str(write), "-nolisten", "tcp"], pass_fds=[write], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [path, "-displayfd", str(write), "-nolisten", "tcp"], pass_fds=[write], stderr=subprocess.DEVNULL
+    )
     os.close(write)
     try:
         number = os.read(read, 16).strip().decode()
@@ -345,7 +350,7 @@ def test_remote_commands_are_read_alike_by_every_shell(home: Home) -> None:
             assert done.stdout == f"nssh {__version__}\n".encode(), (shell, done.stderr)
             ran.append(shell)
     assert "sh" in ran
-    print("shells:", *ran, file=sys.stderr)
+    sys.stderr.write(f"shells: {ran}\n")
     for word in ("", "a b", "$x", "`x`", "x;y", "x'y", "ä", "x\n"):
         with pytest.raises(ValueError, match="word"):
             remote_command(word)
