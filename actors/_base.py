@@ -44,10 +44,10 @@ class BaseActor(pykka.ThreadingActor):
     def __init__(self, context: Context) -> None:
         super().__init__()
         self.context = context
-        self._thread = threading.current_thread()
-        self._timers: weakref.WeakSet[Timer] = weakref.WeakSet()
-        self._readers: list[tuple[threading.Thread, Callable[[], object] | None]] = []
-        self._read_ahead = threading.Semaphore(READ_AHEAD)
+        self.__thread = threading.current_thread()
+        self.__timers: weakref.WeakSet[Timer] = weakref.WeakSet()
+        self.__readers: list[tuple[threading.Thread, Callable[[], object] | None]] = []
+        self.__read_ahead = threading.Semaphore(READ_AHEAD)
 
     # --- To be implemented --------------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ class BaseActor(pykka.ThreadingActor):
         The message in hand may take `timeout` seconds longer because of it. Ask only peers that started earlier and
         never ask back: two that wait for each other get nothing but two timeouts.
         """
-        if to == self.context.id and threading.current_thread() is self._thread:
+        if to == self.context.id and threading.current_thread() is self.__thread:
             raise RuntimeError(f"{to} would wait for itself")
         self.busy(timeout)
         return self.context.directory.ask(to, message, timeout, sender=self.context.incarnation)
@@ -87,12 +87,12 @@ class BaseActor(pykka.ThreadingActor):
         mail = Mail(message, bound=True)
         context = self.context
         timer = context.timers.schedule(seconds, lambda: context.directory.deliver(context.incarnation, mail))
-        self._timers.add(timer)
+        self.__timers.add(timer)
         return timer
 
     def busy(self, seconds: float) -> None:
         """Declare that the message in hand may take `seconds` from now, if that is longer than `ChildSpec.health`."""
-        if threading.current_thread() is self._thread:
+        if threading.current_thread() is self.__thread:
             self.context.incarnation.extend(seconds)
 
     def post(self, message: Any) -> bool:
@@ -104,9 +104,9 @@ class BaseActor(pykka.ThreadingActor):
             False if this life is over: the reader returns.
         """
         mail = Mail(message, bound=True)
-        if threading.current_thread() is not self._thread:
-            self._read_ahead.acquire()
-            mail = mail._replace(taken=self._read_ahead.release)
+        if threading.current_thread() is not self.__thread:
+            self.__read_ahead.acquire()
+            mail = mail._replace(taken=self.__read_ahead.release)
         accepted = self.context.directory.deliver(self.context.incarnation, mail)
         if not accepted and mail.taken is not None:
             mail.taken()  # for the next reader that waits here
@@ -132,26 +132,27 @@ class BaseActor(pykka.ThreadingActor):
                     self.context.directory.deliver(self.context.incarnation, Mail(_ReaderFailure(error), bound=True))
 
         thread = threading.Thread(target=read, name=f"{self.context.incarnation.name}/{name}", daemon=True)
-        self._readers = [reader for reader in self._readers if reader[0].is_alive()]
-        self._readers.append((thread, close))
+        self.__readers = [reader for reader in self.__readers if reader[0].is_alive()]
+        self.__readers.append((thread, close))
         thread.start()
         return thread
 
     # --- The life, told by pykka's hooks; not for subclasses ----------------------------------------------------------
+    # Names with two underscores are the class's own: no subclass can take one of them by accident.
 
     def _start_actor_loop(self) -> None:
         # pykka's place to choose a thread: the one that runs the constructor, see Incarnation.adopt.
         try:
-            self.context.incarnation.adopt(self.actor_ref, self._live)
+            self.context.incarnation.adopt(self.actor_ref, self.__live)
         except BaseException:
             pykka.ActorRegistry.unregister(self.actor_ref)
             raise
 
-    def _live(self) -> None:
+    def __live(self) -> None:
         try:
             self._actor_loop()
         finally:
-            self._tear_down()
+            self.__tear_down()
 
     def on_start(self) -> None:
         """Run `started()`, then take messages."""
@@ -159,41 +160,41 @@ class BaseActor(pykka.ThreadingActor):
         try:
             self.started()
             if incarnation.stop_requested:
-                self._leave()
+                self.__leave()
             else:
                 self.context.directory.attach(incarnation)
                 incarnation.up()
         except BaseException as error:  # noqa: BLE001 - pykka would stop every actor
-            self._leave(error)
+            self.__leave(error)
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message, and whatever comes of it."""
         incarnation = self.context.incarnation
         mail = message if isinstance(message, Mail) else Mail(message)
         if incarnation.abandoned or incarnation.hurried:
-            self._leave(unhandled=mail)
+            self.__leave(unhandled=mail)
             return None
         if mail.taken is not None:
             mail.taken()
-        if mail.expires is not None and mail.expires < self.context.clock.monotonic():
+        if mail.expired:
             return None
         incarnation.begin(type(mail.message).__name__, mail.reply)
         try:
-            answer = self._answer(mail)
+            answer = self.__answer(mail)
         except BaseException as error:  # noqa: BLE001 - pykka would stop every actor
             # SystemExit must not travel: in the asker it would be a crash of its own, or the end of the process.
             known = error if isinstance(error, Exception) else ActorGoneError(f"{self.context.id} ended: {error!r}")
             if mail is message:
-                self._settle(mail, error=known)
+                self.__settle(mail, error=known)
                 return None
             raise known from None  # sent through a bare ref: pykka gives it to the asker, if there is one
         else:
-            self._settle(mail, answer)
+            self.__settle(mail, answer)
             return answer
         finally:
             incarnation.finish()
 
-    def _answer(self, mail: Mail) -> object:
+    def __answer(self, mail: Mail) -> object:
         """Handle a message; if that is a crash, the end is reported before the asker hears of it."""
         try:
             if isinstance(mail.message, _ReaderFailure):
@@ -201,38 +202,38 @@ class BaseActor(pykka.ThreadingActor):
             return self.handle(mail.message)
         except BaseException as error:
             if mail.reply is None or not isinstance(error, self.expected):
-                self._leave(error)
+                self.__leave(error)
             raise
 
     @staticmethod
-    def _settle(mail: Mail, value: object = None, error: Exception | None = None) -> None:
+    def __settle(mail: Mail, value: object = None, error: Exception | None = None) -> None:
         if mail.reply is not None:
             mail.reply.settle(value, error)
 
     def on_stop(self) -> None:
         """Stop taking messages; what is to be released is released in `stopped()`, after pykka's loop."""
-        self._leave()
+        self.__leave()
 
-    def _leave(self, error: BaseException | None = None, unhandled: Mail | None = None) -> None:
+    def __leave(self, error: BaseException | None = None, unhandled: Mail | None = None) -> None:
         """Report the end, and take no more messages; pykka's loop ends after this one."""
         self.context.incarnation.leave(error)
         pykka.ActorRegistry.unregister(self.actor_ref)
         self.actor_stopped.set()  # before detaching: from here on nothing is delivered into this inbox
         self.context.directory.detach(self.context.incarnation, unhandled)
 
-    def _tear_down(self) -> None:
+    def __tear_down(self) -> None:
         """Release all that this life holds, each whatever the others raise; returns when its threads are gone."""
-        self._leave()
-        for timer in list(self._timers):
+        self.__leave()
+        for timer in list(self.__timers):
             timer.cancel()
-        self._read_ahead.release()  # whoever waits in `post` finds out that it is over, and passes this on to the next
-        closers = [close for _, close in reversed(self._readers) if close is not None]
+        self.__read_ahead.release()  # whoever waits in `post` finds out that it is over, and passes this on to the next
+        closers = [close for _, close in reversed(self.__readers) if close is not None]
         for release in [*closers, self.stopped]:
             try:
                 release()
             except BaseException as error:  # noqa: BLE001 - the rest must be released, too
                 self.context.incarnation.leave(error)
-        for thread, _ in self._readers:
+        for thread, _ in self.__readers:
             thread.join()
 
 

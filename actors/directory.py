@@ -10,8 +10,10 @@ these is reported.
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from actors.incarnation import Incarnation
-    from actors.timers import Clock
 
 
 class UnknownActorError(LookupError):
@@ -77,9 +78,14 @@ class Mail(NamedTuple):
 
     message: Any
     reply: Reply | None = None
-    expires: float | None = None  # when its asker stops waiting
+    expires: float = math.inf  # when its asker stops waiting
     bound: bool = False  # to this generation: from an actor's own timers and threads, void once it is gone
     taken: Callable[[], object] | None = None  # called when the actor takes it up, or when it is void
+
+    @property
+    def expired(self) -> bool:
+        """Whether its asker has stopped waiting, by the same clock."""
+        return time.monotonic() > self.expires
 
 
 class _Entry:
@@ -100,9 +106,8 @@ class Directory:
         on_drop: Called, without locks, for a message that nobody will handle: (id, what and why).
     """
 
-    def __init__(self, mailboxes: dict[str, int], clock: Clock, on_drop: Callable[[str, str], object]) -> None:
+    def __init__(self, mailboxes: dict[str, int], on_drop: Callable[[str, str], object]) -> None:
         self._entries = {child_id: _Entry(limit) for child_id, limit in mailboxes.items()}
-        self._clock = clock
         self._on_drop = on_drop
         self._lock = threading.RLock()
 
@@ -132,7 +137,7 @@ class Directory:
             Exception: What the handler raised.
         """
         reply = Reply()
-        if not self._post(to, Mail(message, reply, self._clock.monotonic() + timeout), sender):
+        if not self._post(to, Mail(message, reply, time.monotonic() + timeout), sender):
             raise ActorGoneError(f"{to} takes no messages")
         return reply.get(timeout)
 

@@ -13,12 +13,12 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pykka
+
 from actors.debug import describe, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pykka
 
     from actors.directory import Directory, Reply
     from actors.timers import Clock, Timers
@@ -128,6 +128,9 @@ class Incarnation:
             self.leave(error)
         finally:
             self._body = None
+            if self.ref is not None:  # whatever happened, pykka must not count on an actor without a thread
+                pykka.ActorRegistry.unregister(self.ref)
+                self.ref.actor_stopped.set()
             self._advance(Phase.ENDED)
 
     # --- Reports, made on that thread ---------------------------------------------------------------------------------

@@ -7,7 +7,16 @@ message never carries an actor's ref: peers are addressed by id (see `actors.dir
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import socket
+
+    from nssh.bus.feed import Down, Up
+    from nssh.bus.messages import Attachment, Message
+    from nssh.session import Session
+    from nssh.ssh.connection import Connection
+    from nssh.wire.envelope import Envelope
 
 # --- Supervision: what the supervisor tells whoever looks after the tree ---------------------------------------------
 
@@ -58,3 +67,129 @@ class ChildStatus(NamedTuple):
     restarts: int
     uptime: float  # seconds since `started()` returned; 0.0 while it is not running
     error: str  # why its previous life ended, or ""
+
+
+# --- The application: what the bridge's actors tell one another --------------------------------------------------------
+
+
+class Log(NamedTuple):
+    """To the log writer: an event of PROTOCOL.md with its fields."""
+
+    event: str
+    fields: dict[str, object]
+
+
+class Told(NamedTuple):
+    """To the remote host and the registry: what the launcher tells of the session, anew with every news."""
+
+    session: Session
+
+
+class Update(NamedTuple):
+    """To the registry: fields of the session's record that changed."""
+
+    fields: dict[str, object]
+
+
+class LeaseChanged(NamedTuple):
+    """From the registry to the subscriber: whether this session acts for the topic."""
+
+    held: bool
+
+
+class OpenStream(NamedTuple):
+    """Ask of the remote host: a byte stream to a command on the remote (`nssh.ssh.connection.ByteStream`)."""
+
+    command: str
+
+
+class NetworkChanged(NamedTuple):
+    """To the remote host: the laptop woke or its network changed; a connection that only seems alive is to be dropped."""
+
+
+class Connected(NamedTuple):
+    """The remote host's reader to it: there is a connection."""
+
+    connection: Connection
+
+
+class Prepared(NamedTuple):
+    """The remote host's reader to it: the remote was made ready."""
+
+    version: str
+    problem: str
+
+
+class ConnectFailed(NamedTuple):
+    """The remote host's reader to it: no way led there; `kind` as in `ConnectError`."""
+
+    reason: str
+    kind: str
+
+
+class Publish(NamedTuple):
+    """To the publisher: an envelope to send; after `expires` (monotonic seconds) nobody waits for it any more."""
+
+    envelope: Envelope
+    expires: float | None = None
+
+
+class FeedNews(NamedTuple):
+    """The subscriber's feed to it: it is up or down."""
+
+    news: Up | Down
+
+
+class Arrived(NamedTuple):
+    """The subscriber's feed to it: messages in the order of the bus; `replayed` if they waited on the server."""
+
+    messages: tuple[Message, ...]
+    replayed: bool
+
+
+class Work(NamedTuple):
+    """From the subscriber to those who act: one message of the bus, checked, to be answered with `Done`."""
+
+    id: str
+    envelope: Envelope
+    attachment: Attachment | None
+    time: int
+    held: bool = False
+    """An `open` that is not to be opened by itself."""
+    attempt: int = 1
+
+
+class Done(NamedTuple):
+    """To the subscriber: the message `id` took effect, or never will."""
+
+    id: str
+
+
+class Redeliver(NamedTuple):
+    """To the subscriber: the actor `to` was restarted, what it was given and did not finish is to be given again."""
+
+    to: str
+
+
+class Retry(NamedTuple):
+    """From an actor's own timer: try again what failed."""
+
+
+class Tick(NamedTuple):
+    """From an actor's own timer: look at the clock."""
+
+
+class Drain(NamedTuple):
+    """Ask of the subscriber, before the end: is everything done that has arrived?"""
+
+
+class Probe(NamedTuple):
+    """The liveness responder's reader to it: somebody asks over the control socket whether the session is alive."""
+
+    connection: socket.socket
+
+
+class ProbeExpired(NamedTuple):
+    """From the liveness responder's own timer: no answer came around the bus in time."""
+
+    id: str

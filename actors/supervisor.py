@@ -108,7 +108,6 @@ class Supervisor:
         self._up = False
         self.directory = Directory(
             {spec.id: spec.mailbox for spec in specs},
-            self._clock,
             lambda child_id, what: self._emit(Event(EventKind.DROPPED, child_id, error=what)),
         )
 

@@ -48,9 +48,9 @@ def _run(arguments: list[str]) -> int:
     if command == "status":
         return _status(arguments[1:])
     if command == "relay":
-        from nssh.relay import main as relay  # noqa: PLC0415 - not on the way to ssh
+        from nssh.relay.main import main as relay  # noqa: PLC0415 - not on the way to ssh
 
-        return int(relay(arguments[1:]))
+        return relay(arguments[1:])
     wish = argv.parse_connect(arguments)
     from nssh import launcher  # noqa: PLC0415 - usage errors need none of it
 

@@ -147,8 +147,8 @@ class Launcher:
         """Wait for the login's answer while signals are passed on to it; None if ssh ends without one."""
         try:
             while True:
-                ready, _, _ = select.select([started, self._wakeup], [], [], self._tick())
-                if started in ready and (answer := started.read()) is not None:
+                ready, _, _ = select.select([started.fileno(), self._wakeup], [], [], self._tick())
+                if started.fileno() in ready and (answer := started.read()) is not None:
                     return answer
                 if self._wakeup in ready:
                     self._forward()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from nssh.bus.backoff import Backoff
 from nssh.bus.reader import Poll, Reader
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.bus.client import BusClient
-    from nssh.bus.ledger import Ledger
     from nssh.bus.messages import Message
 
 STEADY_SECONDS: Final = 10.0
@@ -47,6 +46,27 @@ def uptime() -> float:
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
 
+class Memory(Protocol):
+    """What the feed remembers by: a `Ledger`, or an `Intake` before one."""
+
+    @property
+    def cursor(self) -> str | None:
+        """The message to go on from."""
+        ...
+
+    def set_cursor(self, message_id: str, /) -> None:
+        """Move the cursor."""
+        ...
+
+    def seen(self, message_id: str, /) -> bool:
+        """Whether a message was handed over before."""
+        ...
+
+    def claim(self, message_id: str, /) -> bool:
+        """Note that a message was handed over; True the first time."""
+        ...
+
+
 class Feed:
     """Follows one topic and hands over every message once, in order, through one filter by id.
 
@@ -61,7 +81,7 @@ class Feed:
         self,
         client: BusClient,
         topic: str,
-        ledger: Ledger,
+        ledger: Memory,
         deliver: Callable[[list[Message], bool], None],
         notify: Callable[[Up | Down], None],
         *,
@@ -84,7 +104,7 @@ class Feed:
         """
         self._client = client
         self._topic = topic
-        self._ledger = ledger
+        self._ledger: Memory = ledger
         self._deliver = deliver
         self._notify = notify
         self._clock = clock

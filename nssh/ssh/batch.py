@@ -51,6 +51,20 @@ def connection_options(options: Sequence[str]) -> list[str]:
     return kept
 
 
+def _own_words(log: str, stderr: bytes) -> str:
+    """Return what ssh said about its failure, or `` if status 255 is the remote command's own (or a signal's).
+
+    It logs its reasons, but the end of a connection that was up is told on stderr, with a carriage return that a
+    command without a terminal has no reason for.
+    """
+    if any(line.strip() and not line.startswith("Warning:") for line in log.splitlines()):
+        return log
+    last = stderr.rpartition(b"\n")[0].rpartition(b"\n")[2]
+    if last.endswith(b"\r") and last.startswith((b"Connection to ", b"Read from remote host ")):
+        return last.decode("utf-8", "replace")
+    return ""
+
+
 class BatchConnection:
     """Connection that logs in anew for each command; see `nssh.ssh.connection.Connection`.
 
@@ -91,9 +105,8 @@ class BatchConnection:
             pipes.close()
         if self._closed:
             raise ConnectError(f"{self.target.destination}: the connection was closed", "closed")
-        # 255 is ssh's own failure or the command's status; only the former comes with words in the log.
-        if status == _SSH_FAILED and log:
-            raise reasons.explain(self.target.destination, self._jump_words(err) + log, status)
+        if status == _SSH_FAILED and (words := _own_words(log, err)):
+            raise reasons.explain(self.target.destination, self._jump_words(err) + words, status)
         if status < 0:
             raise ConnectError(f"{self.target.destination}: ssh was ended by signal {-status}", "closed")
         return Completed(status, out, err, truncated)
@@ -157,7 +170,7 @@ class BatchConnection:
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         return [*self.target.ssh, "-T", "-E", log, *words, *connection_options(self.target.options)]
 
-    def _start(self, command: list[str], timeout: float, files: tuple[int, int, int], *, level: str = "ERROR",
+    def _start(self, command: list[str], timeout: float, files: tuple[int, int, int], *, level: str = "INFO",
                more: Sequence[str] = ()) -> _Ssh:  # fmt: skip
         with self._lock:
             if self._closed:

@@ -220,12 +220,23 @@ def _close(channel: paramiko.Channel) -> None:
     _patiently(channel.close)
 
 
+def _send_all(channel: paramiko.Channel, data: bytes, deadline: float | None) -> None:
+    """Send in pieces: paramiko's own sendall copies all that is left for each packet."""
+    view = memoryview(data)
+    while view:
+        channel.settimeout(None if deadline is None else max(deadline - time.monotonic(), 0.001))
+        sent = channel.send(bytes(view[:_CHUNK]))
+        if not sent:
+            raise BrokenPipeError(errno.EPIPE, "the stream is closed")
+        view = view[sent:]
+
+
 def _send_input(channel: paramiko.Channel, data: bytes) -> None:
     """Feed a command its input, then the end of it, in a thread that ends with the channel: the remote may be slow."""
 
     def send() -> None:
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # it ended without reading all
-            channel.sendall(data)
+            _send_all(channel, data, None)
             channel.shutdown_write()
 
     threading.Thread(target=send, name="nssh-paramiko-input", daemon=True).start()
@@ -254,7 +265,7 @@ class _Output:
                 self._take(self.stderr, channel.recv_stderr(_CHUNK))
             if ended:
                 return True
-            if not self._arrived.wait(deadline):
+            if not self._arrived.wait(max(deadline - time.monotonic(), 0)):
                 return False
 
     def _take(self, into: bytearray, part: bytes) -> None:
@@ -332,9 +343,8 @@ class _ChannelStream(Stream):
         with self._inside():
             if self._closed:
                 raise BrokenPipeError(errno.EPIPE, "the stream is closed")
-            self._channel.settimeout(self._timeout)
             try:
-                self._channel.sendall(data)
+                _send_all(self._channel, data, self._deadline())
             except (paramiko.SSHException, EOFError) as error:
                 raise BrokenPipeError(errno.EPIPE, "the connection is gone") from error
 

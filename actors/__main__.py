@@ -1,0 +1,141 @@
+"""The bridge process: reads what the launcher tells on stdin, runs the tree, ends when that pipe does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from actors.debug import dump_stacks
+from actors.directory import AskError
+from actors.messages import Drain, Log, Told
+from actors.supervisor import Outcome, StartError
+from actors.tree import Tree
+from nssh import config, process, records
+from nssh import session as sessions
+from nssh.errors import NsshError
+from nssh.ssh.control import ControlConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nssh.session import Session
+
+# Seconds from the launcher's end to ours, whatever hangs: below the 5 that are promised.
+_LAST_MOMENT = 4.0
+# Seconds for what has arrived to take effect, and for the tree to stop.
+_DRAIN = 0.5
+_STOP = 2.0
+
+
+def _lines() -> Iterator[Session]:
+    """Yield what the launcher tells, until its end."""
+    for line in sys.stdin.buffer:
+        yield sessions.decode(line)
+
+
+def main() -> int:
+    """Run the bridge; returns its exit status (1 asks the launcher to start another one)."""
+    if os.getpgrp() != os.getpid():
+        os.setsid()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(threadName)s %(name)s: %(message)s")
+    # The launcher's signals are its own affair; ours is the end of the pipe.
+    for name in ("SIGINT", "SIGHUP", "SIGTSTP"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, lambda *_: dump_stacks(sys.stderr))
+    told = _lines()
+    session = next(told, None)
+    if session is None:
+        return 0
+    return Bridge(session).run()
+
+
+class Bridge:
+    """One life of the bridge process."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._child_born = process.birth(session.child) if session.child else ""
+        self._tree = Tree(session, config.load())
+        self._launcher_gone = threading.Event()
+
+    def run(self) -> int:
+        """Run the tree until the launcher's end or an escalation."""
+        session, supervisor = self._session, self._tree.supervisor
+        threading.Thread(target=self._listen, name="launcher", daemon=True).start()
+        signal.signal(signal.SIGTERM, lambda *_: supervisor.request_stop(timeout=_STOP))
+        try:
+            supervisor.start()
+        except StartError as error:
+            if not self._launcher_gone.is_set():
+                print(f"nssh: the bridge did not start: {error}: {error.__cause__}", file=sys.stderr)
+                return 1
+        send = supervisor.directory.send
+        if session.restarts:
+            send("log_writer", Log("bridge-restart", {"restarts": session.restarts}))
+        else:
+            fields: dict[str, object] = {"target": session.target.destination, "host": session.key, "server": session.server}
+            send("log_writer", Log("session-start", fields))
+        outcome = supervisor.wait()
+        if outcome is Outcome.ESCALATED:
+            return 1
+        self._clean_up()
+        return 0
+
+    def _listen(self) -> None:
+        """Pass on what the launcher tells, then see to the end; on a thread of its own."""
+        for session in _lines():
+            if session.child and session.child != self._session.child:
+                self._child_born = process.birth(session.child)
+            self._session = session
+            for to in ("session_registry", "remote_host"):
+                self._tree.supervisor.directory.send(to, Told(session))
+        self._launcher_gone.set()
+        threading.Thread(target=self._watchdog, name="watchdog", daemon=True).start()
+        self._end_child()
+        self._drain()
+        self._tree.supervisor.directory.send("log_writer", Log("session-end", {"mosh": self._session.transport == "mosh"}))
+        self._tree.supervisor.request_stop(timeout=_STOP)
+
+    def _watchdog(self) -> None:
+        time.sleep(_LAST_MOMENT)
+        self._clean_up()
+        os._exit(1)
+
+    def _end_child(self) -> None:
+        """End an ssh or mosh-client that outlived the launcher: nobody is left to give it a terminal."""
+        if self._session.child and not process.is_same(self._session.pid, self._session.birth):
+            process.terminate(self._session.child, self._child_born, signal.SIGHUP)
+
+    def _drain(self) -> None:
+        """Wait for what has arrived to take effect."""
+        deadline = time.monotonic() + _DRAIN
+        pause = 0.005
+        while time.monotonic() < deadline:
+            try:
+                if self._tree.supervisor.directory.ask("subscriber", Drain(), _DRAIN):
+                    return
+            except (AskError, LookupError):
+                return
+            time.sleep(pause)
+            pause *= 2
+
+    def _clean_up(self) -> None:
+        """Leave nothing behind: the record, its socket, the master of a login that was ours."""
+        records.remove(self._session.pid)
+        if self._session.own_control and self._session.control_path:
+            connection = ControlConnection(self._session.target, self._session.control_path)
+            connection.exit_master()
+            connection.close()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except NsshError as problem:
+        print(f"nssh: {problem}", file=sys.stderr)
+        sys.exit(1)

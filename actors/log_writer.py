@@ -1,0 +1,31 @@
+"""The one owner of the session's event log."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from actors._base import BaseActor
+from nssh import eventlog, records
+
+if TYPE_CHECKING:
+    from actors.incarnation import Context
+    from actors.messages import Log
+
+
+class LogWriter(BaseActor):
+    """Writes events in the order in which they arrive, and removes old logs when it starts."""
+
+    def __init__(self, context: Context, path: str, keep: float) -> None:
+        super().__init__(context)
+        self._log = eventlog.EventLog(path)
+        self._keep = keep
+
+    def started(self) -> None:
+        """Remove logs older than the configured time; those of live sessions stay."""
+        in_use = {self._log.path, *(record.log for record in records.live())}
+        eventlog.prune(os.path.dirname(self._log.path), self._keep, in_use)
+
+    def handle(self, message: Log) -> None:
+        """Write one event."""
+        self._log.write(message.event, message.fields)

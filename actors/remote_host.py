@@ -1,0 +1,163 @@
+"""The connection to the remote: made, kept, made anew; everybody else only asks for streams over it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from actors._base import BaseActor
+from actors.messages import Connected, ConnectFailed, Log, NetworkChanged, OpenStream, Prepared, Retry, Told, Update
+from nssh import framing, hosts, prepare
+from nssh.errors import ConnectError, RemoteError
+from nssh.ssh import control
+from nssh.ssh.connect import connect
+from nssh.wire import files
+
+if TYPE_CHECKING:
+    from actors.incarnation import Context
+    from nssh.session import Session
+    from nssh.ssh.connection import ByteStream, Connection
+
+# Seconds for all ways of one attempt to connect together.
+_CONNECT = 30.0
+# Seconds for the first login: the user may be looking for a password or a second factor.
+_FIRST_LOGIN = 600.0
+_OPEN = 15.0
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 30.0
+
+
+class RemoteHost(BaseActor):
+    """Owns the connection; an attempt to connect runs on a thread of its own, so that this actor always answers."""
+
+    expected = (ConnectError,)
+
+    def __init__(self, context: Context, session: Session) -> None:
+        super().__init__(context)
+        self._session = session
+        self._connection: Connection | None = None
+        self._connecting = False
+        self._wanted = True
+        self._reason = "not connected yet"
+        self._pause = _FIRST_PAUSE
+        self._over = threading.Event()
+        self._first = session.restarts == 0
+
+    def started(self) -> None:
+        """Connect, unless the launcher is still at it."""
+        if self._session.prepared or not self._session.login_first:
+            self._connect()
+
+    def handle(self, message: OpenStream | Told | NetworkChanged | Connected | Prepared | ConnectFailed | Retry) -> object:
+        """Give a stream, or take news of the connection."""
+        match message:
+            case OpenStream(command):
+                return self._open(command)
+            case Told(session):
+                self._session = session
+                if session.prepared and self._connection is None:
+                    self._connect()
+            case NetworkChanged():
+                self._drop("the network changed")
+                self._pause = _FIRST_PAUSE
+                self._connect()
+            case Connected(connection):
+                self._connecting = False
+                self._connection = connection
+                self._pause = _FIRST_PAUSE
+                self.send("session_registry", Update({"route": connection.name}))
+            case Prepared(version, problem):
+                self._session = self._session._replace(prepared=True)
+                self.send("session_registry", Update({"version": version, "problem": problem}))
+            case ConnectFailed(reason, _kind):
+                self._connecting = False
+                self._reason = reason
+                self.send("log_writer", Log("connect-failed", {"err": reason}))
+                self.after(self._pause, Retry())
+                self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+            case Retry():
+                if self._connection is None:
+                    self._connect()
+        return None
+
+    def stopped(self) -> None:
+        """Give the connection up; a control socket of our own is the launcher's to end."""
+        self._over.set()
+        self._drop("stopped")
+
+    def _open(self, command: str) -> ByteStream:
+        connection = self._connection
+        if connection is None:
+            raise ConnectError(f"{self._session.target.destination}: {self._reason}", "closed")
+        self.busy(_OPEN + 5)
+        try:
+            return connection.open_stream(command, timeout=_OPEN)
+        except ConnectError as error:
+            self._drop(str(error))
+            self._connect()
+            raise
+
+    def _drop(self, reason: str) -> None:
+        connection, self._connection = self._connection, None
+        self._reason = reason
+        if connection is not None:
+            connection.close()
+
+    def _connect(self) -> None:
+        if not self._connecting:
+            self._connecting = True
+            self.spawn_reader(self._try_to_connect, "connect", close=self._over.set)
+
+    # On the reader's thread.
+
+    def _try_to_connect(self) -> None:
+        session = self._session
+        try:
+            connection = self._reach(session)
+            if connection is None:
+                return
+            if not session.prepared:
+                self._prepare(session, connection)
+        except (ConnectError, RemoteError) as error:
+            kind = error.kind if isinstance(error, ConnectError) else "closed"
+            self.post(ConnectFailed(str(error), kind))
+            return
+        if not self.post(Connected(connection)):
+            connection.close()
+
+    def _reach(self, session: Session) -> Connection | None:
+        path = session.control_path or None
+        if path and self._first:
+            # The user is logging in: that login is the connection, however long it takes (G5: no second password).
+            self._first = False
+            if not control.wait_for_socket(path, time.monotonic() + _FIRST_LOGIN, self._over) and self._over.is_set():
+                return None
+        remember = os.path.join(files.state_dir(), "routes.json")
+        connection = connect(session.target, control_path=path, deadline=time.monotonic() + _CONNECT, remember=remember)
+        if connection.name == "control":
+            try:
+                # A master that answers locally may sit on a dead link (mosh roamed, the laptop slept).
+                connection.run("exit 0", timeout=5.0)
+            except ConnectError:
+                connection.close()
+                connection = connect(
+                    session.target, control_path=None, deadline=time.monotonic() + _CONNECT, remember=remember
+                )
+        return connection
+
+    def _prepare(self, session: Session, connection: Connection) -> None:
+        script = prepare.script(session.session_file)
+        done = connection.run(framing.BOOTSTRAP, stdin=script.stdin, timeout=_CONNECT)
+        prepared = prepare.read(framing.unpack(script, done.stdout))
+        destination = session.target.destination
+        problem = prepared.problem
+        if not problem and not prepared.version:
+            problem = f"no nssh on {destination}: run nssh infect {destination}"
+        problem = problem or hosts.difference(destination, prepared.version)
+        try:
+            hosts.write(session.key, hosts.read(session.key)._replace(version=prepared.version))
+        except OSError as error:
+            self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))
+        self.post(Prepared(prepared.version, problem))

@@ -1,0 +1,69 @@
+"""This session's record, its peers, and the lease of the topic."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from actors._base import BaseActor
+from actors.messages import LeaseChanged, Log, Tick, Told, Update
+from nssh import records
+
+if TYPE_CHECKING:
+    from actors.incarnation import Context
+    from nssh.lease import Lease
+    from nssh.records import Record
+
+# Seconds between two looks at a lease that another session holds: a stand-by takes over within a second.
+_LEASE_INTERVAL = 0.9
+
+
+class SessionRegistry(BaseActor):
+    """Keeps the record on disk as the truth about this session, and tells the subscriber whether the session acts."""
+
+    def __init__(self, context: Context, record: Record, lease: Lease) -> None:
+        super().__init__(context)
+        self._record = record
+        self._written: Record | None = None
+        self._lease = lease
+
+    def started(self) -> None:
+        """Look for peers, write the record, and try to get the lease."""
+        peers = [peer for peer in records.live() if peer.topic == self._record.topic and peer.pid != self._record.pid]
+        self._joined = peers[0].pid if peers else 0
+        self._look_at_lease(first=True)
+
+    def handle(self, message: Update | Told | Tick) -> object:
+        """Take a change to the record; or look at the lease again."""
+        match message:
+            case Update(fields):
+                self._change(**fields)
+            case Told(session):
+                fields = {"transport": session.transport} if session.transport else {}
+                if session.prepared:
+                    fields |= {"version": session.version, "problem": session.problem}
+                self._change(**fields)
+            case Tick():
+                self._look_at_lease()
+        return self._record
+
+    def _look_at_lease(self, *, first: bool = False) -> None:
+        held = self._lease.acquire()
+        role = "leader" if held else "standby"
+        if first or role != self._record.role:
+            self.send("log_writer", Log(role, {"joined": 0 if held else self._joined}))
+            self.send("subscriber", LeaseChanged(held))
+        self._change(role=role)
+        if not held:
+            self.after(_LEASE_INTERVAL, Tick())
+
+    def _change(self, **fields: object) -> None:
+        if "bus" in fields and fields["bus"] != self._record.bus:
+            fields["bus_since"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._record = self._record._replace(**fields)  # type: ignore[arg-type]  # senders name fields of Record
+        if self._record != self._written:
+            try:
+                records.write(self._record)
+                self._written = self._record
+            except OSError as error:
+                self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))
