@@ -107,6 +107,14 @@ class NetworkChanged(NamedTuple):
     """To the remote host: the laptop woke or its network changed; a connection that only seems alive is to be dropped."""
 
 
+class Linked(NamedTuple):
+    """Ask of the remote host: is there a connection?"""
+
+
+class LinkUp(NamedTuple):
+    """From the remote host to the subscriber: there is a connection, streams can be opened."""
+
+
 class Connected(NamedTuple):
     """The remote host's reader to it: there is a connection."""
 

@@ -8,7 +8,19 @@ import time
 from typing import TYPE_CHECKING
 
 from actors._base import BaseActor
-from actors.messages import Connected, ConnectFailed, Log, NetworkChanged, OpenStream, Prepared, Retry, Told, Update
+from actors.messages import (
+    Connected,
+    ConnectFailed,
+    Linked,
+    LinkUp,
+    Log,
+    NetworkChanged,
+    OpenStream,
+    Prepared,
+    Retry,
+    Told,
+    Update,
+)
 from nssh import framing, hosts, prepare
 from nssh.errors import ConnectError, RemoteError
 from nssh.ssh import control
@@ -50,11 +62,13 @@ class RemoteHost(BaseActor):
         if self._session.prepared or not self._session.login_first:
             self._connect()
 
-    def handle(self, message: OpenStream | Told | NetworkChanged | Connected | Prepared | ConnectFailed | Retry) -> object:
+    def handle(self, message: object) -> object:
         """Give a stream, or take news of the connection."""
         match message:
             case OpenStream(command):
                 return self._open(command)
+            case Linked():
+                return self._connection is not None
             case Told(session):
                 self._session = session
                 if session.prepared and self._connection is None:
@@ -68,6 +82,7 @@ class RemoteHost(BaseActor):
                 self._connection = connection
                 self._pause = _FIRST_PAUSE
                 self.send("session_registry", Update({"route": connection.name}))
+                self.send("subscriber", LinkUp())
             case Prepared(version, problem):
                 self._session = self._session._replace(prepared=True)
                 self.send("session_registry", Update({"version": version, "problem": problem}))

@@ -12,6 +12,8 @@ from actors.messages import (
     Drain,
     FeedNews,
     LeaseChanged,
+    Linked,
+    LinkUp,
     Log,
     NetworkChanged,
     Redeliver,
@@ -52,8 +54,20 @@ class Subscriber(BaseActor):
     silent: ClassVar[frozenset[str]] = frozenset({wire.KIND_PONG, wire.KIND_CLIP_READ_RESPONSE})
     """Kinds that are not for us: our own answers, come back around the bus."""
 
-    def __init__(self, context: Context, client: BusClient, topic: str, ledger: Ledger) -> None:
+    def __init__(self, context: Context, client: BusClient, topic: str, ledger: Ledger, *, linked: bool) -> None:
+        """Keep the parts.
+
+        Args:
+            context: Of this life.
+            client: For the feed alone.
+            topic: The topic.
+            ledger: The topic's, shared with those who claim in it.
+            linked: The bus is reached without the remote host's connection.
+        """
         super().__init__(context)
+        self._linked = linked
+        self._leading = False
+        self._up = False
         self._client = client
         self._topic = topic
         self._ledger = ledger
@@ -65,8 +79,9 @@ class Subscriber(BaseActor):
     def started(self) -> None:
         """Learn from the registry whether we act."""
         self.after(_TICK, Tick())
-        if self.ask("session_registry", Update({}), 5.0).role == "leader":
-            self._follow()
+        self._linked = self._linked or self.ask("remote_host", Linked(), 5.0)
+        self._leading = self.ask("session_registry", Update({}), 5.0).role == "leader"
+        self._follow()
 
     def handle(self, message: object) -> object:
         """Take what arrived, or news of the feed, of the lease, or of those who act."""
@@ -80,10 +95,16 @@ class Subscriber(BaseActor):
             case FeedNews(news):
                 self._tell(news)
             case LeaseChanged(held):
+                self._leading = held
                 if held:
                     self._follow()
                 else:
                     self._unfollow()
+            case LinkUp():
+                self._linked = True
+                if self._feed is not None and not self._up:
+                    self._feed.nudge()  # no need to sit out the backoff
+                self._follow()
             case Redeliver(to):
                 self._redeliver(to)
             case Tick():
@@ -97,7 +118,7 @@ class Subscriber(BaseActor):
         self._unfollow()
 
     def _follow(self) -> None:
-        if self._feed is not None:
+        if self._feed is not None or not self._leading or not self._linked:
             return
         self._ledger.load()  # whoever held the lease before us wrote there
         self._intake = Intake(self._ledger)
@@ -110,6 +131,7 @@ class Subscriber(BaseActor):
             feed.stop()
             self._client.close()
         self._intake = None
+        self._up = False
         self._work.clear()
 
     # On the feed's thread.
@@ -189,6 +211,7 @@ class Subscriber(BaseActor):
                 self.send(to, again)
 
     def _tell(self, news: Up | Down) -> None:
+        self._up = isinstance(news, Up)
         if isinstance(news, Down):
             self.send("log_writer", Log("subscribe-down", {"err": str(news.error)}))
             self.send("session_registry", Update({"bus": "down", "problem": str(news.error)}))

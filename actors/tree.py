@@ -66,7 +66,9 @@ class Tree:
                 ),
                 ChildSpec(
                     "subscriber",
-                    lambda context: Subscriber.start(context, self._client(), session.topic, self._ledger),
+                    lambda context: Subscriber.start(
+                        context, self._client(), session.topic, self._ledger, linked=session.server != "relay"
+                    ),
                     shutdown=2.0,
                 ),
             ],
