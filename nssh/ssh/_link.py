@@ -114,8 +114,11 @@ class Link:
         # only the configuration file goes for them, too.
         target, link = self._target, None
         for destination, options in _dial.hops(target.jump):
-            hop = identity.resolve(target.ssh, destination, (*_config_option(target.options), *options))
-            link = Link(hop, self._deadline, through=link, depth=depth + 1)
+            try:
+                hop = identity.resolve(target.ssh, destination, (*_config_option(target.options), *options))
+                link = Link(hop, self._deadline, through=link, depth=depth + 1)
+            except ConnectError as error:
+                raise type(error)(f"{target.destination}: jump host {error}", error.kind) from error
             self._undo.callback(link.close)
         if link is None:
             raise UnsupportedError(f"{target.destination}: ProxyJump names no host")
