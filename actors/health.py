@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from actors.incarnation import Incarnation, Work
 
-CONFIRM = 0.1
-"""A second look follows after this fraction of the limit. A process that was stopped as a whole (SIGSTOP, a debugger,
+CONFIRM = 1.0
+"""A second look follows after so many seconds, or a tenth of the limit if that is less. A process that was stopped as a whole (SIGSTOP, a debugger,
 a machine that swaps) finds every deadline passed when it goes on; this gives its actors the time to go on, too."""
 
 
@@ -59,7 +59,7 @@ class HealthWatch:
                 continue
             suspect = self._suspects.get(incarnation)
             if suspect is None or suspect.work != work:
-                suspect = _Suspect(work, now + CONFIRM * (work.deadline - work.since))
+                suspect = _Suspect(work, now + min(CONFIRM, (work.deadline - work.since) / 10))
             if now < suspect.confirm_at:
                 suspects[incarnation] = suspect
                 looks.append(suspect.confirm_at)

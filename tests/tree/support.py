@@ -1,0 +1,177 @@
+"""What the tests of the tree share: a clock whose hands they move, an actor that fails on demand, and waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from actors._base import BaseActor
+from actors.spec import ChildSpec, Restart
+from actors.timers import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pykka
+
+    from actors.incarnation import Context
+    from actors.messages import Event, EventKind
+    from actors.supervisor import Supervisor
+
+PATIENCE = 30.0  # for what should take milliseconds; only a failing test waits so long
+
+
+def eventually(condition: Callable[[], Any], what: str = "it") -> None:
+    """Poll with doubling pauses until `condition` holds."""
+    deadline = time.monotonic() + PATIENCE
+    pause = 0.005
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {PATIENCE} s"
+        time.sleep(pause)
+        pause = min(2 * pause, 0.5)
+
+
+class FakeClock(Clock):
+    """Stands still until it is moved; then whoever waits looks at it again."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._conditions: set[threading.Condition] = set()
+        self._lock = threading.Lock()
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def wait(self, condition: threading.Condition, timeout: float | None) -> None:  # noqa: ARG002 - Clock's signature
+        before = self._now
+        with self._lock:
+            self._conditions.add(condition)
+        # Registered first: if the hands moved before that, nobody would wake us.
+        if self._now == before:
+            condition.wait(timeout=PATIENCE)
+
+    def advance(self, seconds: float) -> None:
+        with self._lock:
+            self._now += seconds
+            conditions = list(self._conditions)
+        for condition in conditions:
+            with condition:
+                condition.notify_all()
+
+
+class Tell(NamedTuple):
+    """Handled by noting `text`."""
+
+    text: str
+
+
+class Do(NamedTuple):
+    """Handled by calling `action` with the actor; its result is the answer."""
+
+    action: Callable[[Probe], object]
+
+
+class Which(NamedTuple):
+    """Answered with the generation."""
+
+
+class ExpectedError(Exception):
+    pass
+
+
+class Script:
+    """What the probes of a test do in which phase, and what they did.
+
+    `acts[id, phase, generation]` is called with the probe in that phase; `log` has "phase id#generation" lines.
+    """
+
+    def __init__(self) -> None:
+        self.acts: dict[tuple[str, str, int], Callable[[Probe], object]] = {}
+        self.lines: list[str] = []
+        self.told: dict[str, list[str]] = defaultdict(list)
+        self.release = threading.Event()  # ends every hang
+        self.events: list[Event] = []
+
+    def note(self, phase: str, probe: Probe) -> None:
+        self.lines.append(f"{phase} {probe.context.incarnation.name}")
+        act = self.acts.get((probe.context.id, phase, probe.context.generation))
+        if act is not None:
+            act(probe)
+
+    def fail(self, child: str, phase: str, *generations: int, error: BaseException | None = None) -> None:
+        for generation in generations:
+            self.acts[child, phase, generation] = raising(error or RuntimeError(f"{phase} of {child}"))
+
+    def hang(self, _probe: object = None) -> None:
+        self.release.wait(PATIENCE * 2)
+
+    def spec(self, child: str, restart: Restart = Restart.PERMANENT, **options: Any) -> ChildSpec:
+        def start(context: Context) -> pykka.ActorRef[Any]:
+            return Probe.start(context, self)
+
+        return ChildSpec(child, start, restart, **options)
+
+    def kinds(self, child: str) -> list[EventKind]:
+        return [event.kind for event in list(self.events) if event.id == child]
+
+    def count(self, kind: EventKind, child: str | None = None) -> int:
+        return sum(event.kind is kind and child in {None, event.id} for event in list(self.events))
+
+    def await_count(self, kind: EventKind, count: int) -> None:
+        eventually(lambda: self.count(kind) >= count, f"{kind} for the {count}th time")
+        assert self.count(kind) == count
+
+    def phases(self, *phases: str) -> Iterator[str]:
+        return (line for line in list(self.lines) if line.split()[0] in phases)
+
+
+def raising(error: BaseException) -> Callable[[Probe], object]:
+    def act(_probe: Probe) -> object:
+        raise error
+
+    return act
+
+
+class Probe(BaseActor):
+    expected = (ExpectedError,)
+
+    def __init__(self, context: Context, script: Script) -> None:
+        super().__init__(context)
+        self.script = script
+        script.note("constructor", self)
+
+    def started(self) -> None:
+        self.script.note("started", self)
+
+    def handle(self, message: Any) -> object:
+        match message:
+            case Tell(text):
+                self.script.told[self.context.id].append(text)
+                return None
+            case Which():
+                return self.context.generation
+            case Do(action):
+                return action(self)
+        raise TypeError(f"unknown message {message!r}")
+
+    def stopped(self) -> None:
+        self.script.note("stopped", self)
+
+
+def crash(tree: Supervisor, child: str, error: BaseException | None = None) -> None:
+    tree.directory.send(child, Do(raising(error or RuntimeError("crash"))))
+
+
+def generations(tree: Supervisor) -> dict[str, int]:
+    return {status.id: status.generation for status in tree.snapshot()}
+
+
+def serves(tree: Supervisor, child: str, generation: int = 1) -> None:
+    """Wait until `child` answers in its `generation` or a later one."""
+    eventually(
+        lambda: any(s.id == child and s.generation >= generation and s.state == "running" for s in tree.snapshot()),
+        f"generation {generation} of {child}",
+    )
+    assert tree.directory.ask(child, Which(), PATIENCE) >= generation

@@ -1,0 +1,286 @@
+"""Starting, stopping and giving up, at awkward moments."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import pytest
+
+from actors.incarnation import Incarnation
+from actors.messages import ChildState, EventKind
+from actors.restarts import Backoff
+from actors.spec import ChildSpec, Strategy
+from actors.supervisor import Outcome, StartError, Supervisor
+from actors.timers import Clock
+from tests.tree.support import Do, FakeClock, Probe, Script, Tell, crash, eventually, generations, raising, serves
+
+if TYPE_CHECKING:
+    from tests.tree.conftest import MakeTree
+
+
+@pytest.mark.parametrize("phase", ["constructor", "started"])
+def test_a_child_that_does_not_start_fails_the_start_and_stops_what_was_started(
+    phase: str, make_tree: MakeTree, script: Script
+) -> None:
+    error = OSError("no space left")
+    script.fail("c", phase, 1, error=error)
+    tree = make_tree("a", "b", "c", "d", start=False)
+    with pytest.raises(StartError, match="c did not start: OSError: no space left") as caught:
+        tree.start()
+    assert caught.value.__cause__ is error
+    assert tree.wait(0) is Outcome.FAILED
+    assert list(script.phases("stopped"))[-2:] == ["stopped b#1", "stopped a#1"]
+    assert not any("d#" in line for line in script.lines)
+    assert {status.state for status in tree.snapshot()} == {ChildState.FINISHED}
+
+
+def test_failures_of_restarts_count_and_escalate(make_tree: MakeTree, script: Script) -> None:
+    script.fail("b", "started", 2, 3, 4, error=OSError("still no space"))
+    tree = make_tree("a", "b", "c", intensity=3)
+    crash(tree, "b")
+    assert tree.wait(30) is Outcome.ESCALATED
+    assert tree.escalation == "b failed, the restart after 3 in 30 s: OSError: still no space"
+    assert script.kinds("") == [EventKind.ESCALATED, EventKind.STOPPED]
+    assert list(script.phases("stopped"))[-2:] == ["stopped c#1", "stopped a#1"]
+    assert tree.stop() == ()
+    assert not tree.directory.send("a", "late")
+
+
+def test_intensity_zero_escalates_at_the_first_failure(make_tree: MakeTree) -> None:
+    tree = make_tree("a", intensity=0)
+    crash(tree, "a")
+    assert tree.wait(30) is Outcome.ESCALATED
+    assert tree.restarts == 0
+
+
+def test_waits_grow_and_a_quiet_life_resets_them(make_tree: MakeTree, script: Script, clock: FakeClock) -> None:
+    backoff = Backoff(initial=1.0, factor=2.0, maximum=60.0, jitter=0.5, quiet=100.0)
+    tree = make_tree("a", intensity=3, period=1000.0, backoff=backoff, clock=clock, random=lambda: 0.5)
+    delays: list[float] = []
+
+    def fail_and_return() -> None:
+        crash(tree, "a")
+        eventually(lambda: script.count(EventKind.RESTARTING) > len(delays))
+        delays.append([event.delay for event in script.events if event.kind is EventKind.RESTARTING][-1])
+        generation = generations(tree)["a"]
+        clock.advance(delays[-1] * 0.99)
+        assert tree.snapshot()[0].state is ChildState.WAITING
+        clock.advance(delays[-1] * 0.02)
+        serves(tree, "a", generation + 1)
+
+    fail_and_return()
+    fail_and_return()
+    clock.advance(101.0)
+    fail_and_return()
+    assert delays == [1.0, 2.0, 1.0]
+
+
+def test_stop_during_backoff_does_not_wait_for_it(make_tree: MakeTree, script: Script) -> None:
+    tree = make_tree("a", "b", backoff=Backoff(initial=3600.0, maximum=3600.0), intensity=1, period=1e6)
+    crash(tree, "a")
+    eventually(lambda: script.count(EventKind.RESTARTING) == 1)
+    assert tree.snapshot()[0].state is ChildState.WAITING
+    tree.directory.send("a", Tell("kept for it"))
+    assert tree.stop() == ()
+    assert generations(tree) == {"a": 1, "b": 1}
+    assert script.count(EventKind.DROPPED, "a") == 1
+
+
+@pytest.mark.parametrize("phase", ["constructor", "started"])
+@pytest.mark.parametrize("generation", [1, 2])
+def test_stop_while_a_child_is_starting(phase: str, generation: int, make_tree: MakeTree, script: Script) -> None:
+    entered = threading.Event()
+
+    def enter(_probe: Probe) -> None:
+        entered.set()
+        script.hang()
+
+    script.acts["b", phase, generation] = enter
+    tree = make_tree("a", script.spec("b", startup=3600.0), "c", start=False)
+    errors: list[StartError] = []
+
+    def start() -> None:
+        try:
+            tree.start()
+        except StartError as error:
+            errors.append(error)
+
+    starter = threading.Thread(target=start)
+    starter.start()
+    if generation == 2:
+        serves(tree, "c")
+        crash(tree, "b")
+    assert entered.wait(30)
+    tree.request_stop()
+    incarnation = tree._children["b"].incarnation
+    assert incarnation is not None
+    eventually(lambda: incarnation.stop_requested)
+    script.release.set()  # its start ends well, but it may not come up any more
+    assert tree.stop() == ()
+    starter.join(30)
+    assert [str(error) for error in errors] == (["b did not start: the tree was stopped"] if generation == 1 else [])
+    assert tree.wait(0) is (Outcome.FAILED if generation == 1 else Outcome.STOPPED)
+    assert script.count(EventKind.STARTED, "b") == generation - 1
+    assert [line for line in script.phases("stopped") if "a#" in line] == ["stopped a#1"]
+
+
+def test_stop_before_start_starts_nothing(make_tree: MakeTree, script: Script) -> None:
+    tree = make_tree("a", start=False)
+    tree.request_stop()
+    with pytest.raises(StartError, match="stopped"):
+        tree.start()
+    assert script.lines == []
+
+
+def test_an_actor_can_end_the_tree_without_waiting_for_itself(make_tree: MakeTree) -> None:
+    tree = make_tree("a", "b")
+    tree.directory.send("a", Do(lambda _probe: tree.request_stop()))
+    assert tree.wait(30) is Outcome.STOPPED
+    assert tree.stop() == ()
+
+
+def test_a_callback_can_end_the_tree(make_tree: MakeTree) -> None:
+    trees: list[Supervisor] = []
+
+    def stop_on_crash(event: Any) -> None:
+        if event.kind is EventKind.CRASHED:
+            trees[0].stop()
+
+    trees.append(make_tree("a", on_event=stop_on_crash))
+    crash(trees[0], "a")
+    assert trees[0].wait(30) is Outcome.STOPPED
+
+
+def test_a_callback_that_fails_harms_nobody(make_tree: MakeTree, caplog: pytest.LogCaptureFixture) -> None:
+    tree = make_tree("a", on_event=raising(RuntimeError("no log")))
+    crash(tree, "a")
+    serves(tree, "a", 2)
+    assert "on_event failed for started of a" in caplog.text
+
+
+def test_a_callback_may_send_what_nobody_takes(make_tree: MakeTree, script: Script) -> None:
+    trees: list[Supervisor] = []
+    dropped = []
+
+    def log(event: Any) -> None:
+        script.events.append(event)
+        if trees and not trees[0].directory.send("log", event):  # which is itself a message dropped
+            dropped.append(event)
+
+    trees.append(make_tree("log", "a", on_event=log))
+    trees[0].stop()
+    assert dropped != []
+
+
+def test_a_tree_is_started_once(make_tree: MakeTree) -> None:
+    tree = make_tree("a")
+    with pytest.raises(RuntimeError, match="once"):
+        tree.start()
+
+
+def test_a_context_makes_one_actor(make_tree: MakeTree, script: Script) -> None:
+    def twice(context: Any) -> pykka.ActorRef[Any]:
+        Probe.start(context, script)
+        return Probe.start(context, script)
+
+    with pytest.raises(StartError, match="once per context"):
+        make_tree(ChildSpec("a", twice))
+    assert [ref for ref in pykka.ActorRegistry.get_by_class(Probe) if ref.is_alive()] == []
+
+
+def test_ids_are_unique(script: Script) -> None:
+    with pytest.raises(ValueError, match="same id"):
+        Supervisor([script.spec("a"), script.spec("a")])
+
+
+@pytest.mark.parametrize("options", [{"startup": 0}, {"shutdown": -1}, {"health": float("nan")}, {"mailbox": 0}])
+def test_a_specification_that_makes_no_sense_is_refused(options: dict[str, Any], script: Script) -> None:
+    with pytest.raises(ValueError, match=f"a: {next(iter(options))}"):
+        script.spec("a", **options)
+
+
+def test_the_snapshot_tells_states_restarts_and_uptimes(make_tree: MakeTree, script: Script, clock: FakeClock) -> None:
+    tree = make_tree("a", "b", clock=clock)
+    clock.advance(5.0)
+    crash(tree, "b", ValueError("x"))
+    eventually(lambda: tree.snapshot()[1].state is ChildState.WAITING)
+    a, b = tree.snapshot()
+    assert (a.id, a.state, a.generation, a.restarts, a.uptime, a.error) == ("a", "running", 1, 0, 5.0, "")
+    assert (b.id, b.state, b.generation, b.restarts, b.uptime) == ("b", "waiting", 1, 0, 0.0)
+    assert b.error == "ValueError: x"
+    clock.advance(1.0)
+    serves(tree, "b", 2)
+    assert tree.snapshot()[1][1:4] == ("running", 2, 1)
+    assert tree.restarts == 1
+
+
+def test_threads_bear_the_names_of_their_children_and_are_daemons(make_tree: MakeTree) -> None:
+    tree = make_tree("a", "b")
+    tree.directory.ask("a", Do(lambda probe: bool(probe.after(3600, "never"))), 30)
+    threads = {thread.name: thread.daemon for thread in threading.enumerate()}
+    for name in ("a#1", "b#1", "supervisor", "timers"):
+        assert threads[name]
+
+
+def test_constructor_messages_and_end_share_one_thread(make_tree: MakeTree, script: Script) -> None:
+    threads: list[int] = []
+    for phase in ("constructor", "started", "stopped"):
+        script.acts["a", phase, 1] = lambda _probe: threads.append(threading.get_ident())
+    tree = make_tree("a")
+    threads.append(tree.directory.ask("a", Do(lambda _probe: threading.get_ident()), 30))
+    tree.stop()
+    assert len(threads) == 4
+    assert len(set(threads)) == 1
+
+
+class RecordingClock(Clock):
+    """The real clock, which notes for how long whom it lets sleep."""
+
+    def __init__(self) -> None:
+        self.waits: dict[str, float | None] = {}
+
+    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
+        self.waits[threading.current_thread().name] = timeout
+        super().wait(condition, timeout)
+
+
+def test_an_idle_tree_sleeps(make_tree: MakeTree) -> None:
+    clock = RecordingClock()
+    tree = make_tree("a", "b", "c", clock=clock)
+    for child in ("a", "b", "c"):
+        tree.directory.ask(child, Do(lambda probe: bool(probe.after(3600, "never"))), 30)
+    # After the last message at most one look of the health watch is still to come, ten seconds later.
+    eventually(lambda: all(wait is None or wait > 2 for wait in clock.waits.values()))
+    assert set(clock.waits) == {"supervisor", "timers"}
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_two_hundred_crashes_leave_no_thread_and_no_life_behind(
+    strategy: Strategy, make_tree: MakeTree, script: Script
+) -> None:
+    def spawn_and_crash(probe: Probe) -> None:
+        done = threading.Event()
+        probe.spawn_reader(done.wait, close=done.set)
+        probe.after(3600, "never")
+        raise RuntimeError("crash")
+
+    tree = make_tree("a", "b", strategy=strategy, intensity=1000, period=1e6, backoff=Backoff(initial=0.0))
+    serves(tree, "b")
+    timers_and_all = threading.active_count() + 1
+    for crashes in range(200):
+        child = "ab"[crashes % 2]
+        before = generations(tree)[child]
+        tree.directory.send(
+            child, [Do(spawn_and_crash), Do(raising(SystemExit())), Do(lambda p: p.stop())][crashes % 3]
+        )
+        serves(tree, child, before + 1)
+    serves(tree, "b")
+    eventually(lambda: threading.active_count() <= timers_and_all)
+    assert len(pykka.ActorRegistry.get_by_class(Probe)) == 2
+    script.events.clear()
+    eventually(lambda: gc.collect() >= 0 and sum(isinstance(thing, Incarnation) for thing in gc.get_objects()) <= 4)
+    tree.stop()
+    eventually(lambda: threading.active_count() <= timers_and_all - 4)
