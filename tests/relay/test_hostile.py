@@ -162,11 +162,16 @@ def test_a_stalled_reader_holds_up_nobody_and_costs_no_memory(running: Relay) ->
 
 
 def test_a_subscriber_that_leaves_is_noticed_at_once(running: Relay) -> None:
+    assert running.process is not None
+    tasks = Path(f"/proc/{running.process.pid}/task")
+    eventually(lambda: len(list(tasks.iterdir())) == 1, "an earlier test's connection is still served")
     with running.client() as client:
         stream = client.stream("/leaving/json")
         assert stream.line(monotonic() + LIMIT)
         assert running.publish("leaving", b"x")["subscribers"] == 1
-    eventually(lambda: running.publish("leaving", b"x")["subscribers"] == 0, "the subscriber is still counted")
+    # Without a publish: that would find the peer gone by itself, but only after counting it.
+    eventually(lambda: len(list(tasks.iterdir())) == 1, "the stream is still served")
+    assert running.publish("leaving", b"x")["subscribers"] == 0
 
 
 def test_more_connections_than_allowed_are_refused_and_the_rest_served(relay: Relay) -> None:
