@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from actors.incarnation import Incarnation, Work
 
 CONFIRM = 1.0
-"""A second look follows after so many seconds, or a tenth of the limit if that is less. A process that was stopped as a whole (SIGSTOP, a debugger,
-a machine that swaps) finds every deadline passed when it goes on; this gives its actors the time to go on, too."""
+"""A second look follows after so many seconds, or a tenth of the limit if that is less.
+
+A process that was stopped as a whole (SIGSTOP, a debugger, a machine that swaps) finds every deadline passed when it
+goes on; this gives its actors the time to go on, too.
+"""
 
 
 class _Suspect(NamedTuple):

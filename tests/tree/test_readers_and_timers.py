@@ -188,8 +188,9 @@ def test_any_timers_fire_once_in_the_order_of_their_times(plan: list[tuple[int, 
 
 
 def _has(fired: list[int], due: list[int]) -> bool:
-    assert fired == due[: len(fired)]  # never too early
-    return len(fired) == len(due)
+    seen = list(fired)
+    assert seen == due[: len(seen)]  # never too early
+    return len(seen) == len(due)
 
 
 def test_stacks_are_dumped_with_the_names_of_threads(make_tree: MakeTree, script: Script) -> None:
