@@ -18,7 +18,6 @@ import pwd
 import random
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -88,6 +87,7 @@ class Client:
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="nssh-", dir="/tmp"))
+        _own(self.directory)
         self.home = self.directory / "home"
         self.home.mkdir(mode=0o700)
         self.key = make_key(self.directory / "id_ed25519")
@@ -221,10 +221,12 @@ class Sshd:
         host_keys: Sequence[str] = ("ed25519",),
     ) -> None:
         self._sshd = find_sshd()
+        _remove_stale()
         self._owns_client = client is None
         self.client = client or Client()
         self.alias = alias
         self.directory = Path(tempfile.mkdtemp(prefix="nssh-", dir="/tmp"))
+        _own(self.directory)
         self.directory.chmod(0o711)  # a second account must get through to its home and to authorized_keys
         self.home = self.directory / "home"
         self.home.mkdir(mode=0o700)
@@ -385,21 +387,11 @@ class Sshd:
         """Kill every connection's sshd and what it runs, while the listener goes on; detached daemons stay."""
         if self._process is None:
             return
-        processes = psutil.Process(self._process.pid).children(recursive=True)
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        gone_or_zombie(processes)
+        kill_all(psutil.Process(self._process.pid).children(recursive=True))
 
     def leftovers(self) -> list[psutil.Process]:
         """Return the processes that were started through this sshd and still run, detached daemons included."""
-        mark = os.fspath(self.directory)
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get("NSSH_LAB") == mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
+        return _marked(self.directory)
 
     def change_host_key(self) -> None:
         """Give the sshd a new host key, as a reinstalled machine has; known_hosts keeps the old one."""
@@ -411,11 +403,7 @@ class Sshd:
     def close(self) -> None:
         """End and remove everything, daemons on the remote side included."""
         self.stop()
-        leftovers = self.leftovers()
-        for process in leftovers:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
-        gone_or_zombie(leftovers)
+        kill_all(self.leftovers())
         if self._account:
             self._account.remove()
             self._account = None
@@ -424,8 +412,55 @@ class Sshd:
             self.client.close()
 
 
-def gone_or_zombie(processes: Sequence[psutil.Process]) -> None:
-    """Wait until killed processes are dead; in a container nobody may collect those that lost their parent."""
+def _own(directory: Path) -> None:
+    process = psutil.Process()
+    (directory / "owner").write_text(f"{process.pid} {process.create_time()}")
+
+
+def _remove_stale() -> None:
+    """Remove what tests that were killed left in /tmp, sshds and daemons included."""
+    for owner in Path("/tmp").glob("nssh-*/owner"):
+        with contextlib.suppress(OSError, ValueError):  # another test's, being made or removed right now
+            pid, created = owner.read_text().split()
+            if owner.stat().st_uid != os.geteuid() or _runs(int(pid), float(created)):
+                continue
+            kill_all(_listeners(owner.parent))
+            kill_all(_marked(owner.parent))
+            shutil.rmtree(owner.parent, ignore_errors=True)
+
+
+def _runs(pid: int, created: float) -> bool:
+    try:
+        return abs(psutil.Process(pid).create_time() - created) < 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _listeners(directory: Path) -> list[psutil.Process]:
+    # sshd writes its title over its environment, so it is known by its command line.
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if f"-D -f {directory}/sshd_config " in " ".join(process.cmdline()):
+                found += [*process.children(recursive=True), process]
+    return found
+
+
+def _marked(directory: Path) -> list[psutil.Process]:
+    mark = os.fspath(directory)
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("NSSH_LAB") == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def kill_all(processes: Sequence[psutil.Process]) -> None:
+    """Kill processes and wait until they are dead; in a container nobody may collect those that lost their parent."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
     def dead(process: psutil.Process) -> bool:
         try:

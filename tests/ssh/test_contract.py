@@ -290,7 +290,7 @@ def test_put_says_why_it_could_not(connection: Connection, remote: Sshd) -> None
 def test_put_on_a_full_disk_keeps_the_old_file(connection: Connection, remote: Sshd) -> None:
     disk = remote.home / f"disk-{connection.name}"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", os.fspath(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("a small disk can't be mounted here")
     try:
