@@ -25,6 +25,8 @@ RETRY = 5.0
 
 # ntfy turns a message of 4096 bytes or more into a file (NTFY.md); this leaves room for what a proxy may do to it.
 _MESSAGE_LIMIT = 4000
+# Seconds that a server may take from telling of a file to having it.
+_FILE_DELAY = 2.0
 _NO_LAPTOP = "no laptop is connected to this host; connect with `nssh <host>`, or wait for it to come back"
 _NO_ANSWER = "the laptop did not answer within %g s"
 
@@ -158,8 +160,8 @@ class Bus:
         except wire.EnvelopeError:
             answer = None
         attachment = event.get("attachment")
-        if answer is None and isinstance(attachment, dict) and attachment.get("name") == "attachment.txt":
-            # An envelope just too long for a message: ntfy has made a file of it.
+        if answer is None and isinstance(attachment, dict) and str(attachment.get("name")).startswith("attachment."):
+            # An envelope just too long for a message: ntfy has made a file of it, and names it by what it looks like.
             try:
                 answer = wire.decode(self._download(attachment, end, 1 << 16).decode("utf-8", "replace"))
             except (wire.EnvelopeError, Failure):
@@ -196,14 +198,25 @@ class Bus:
             raise Failure("the bus names a file that can't be fetched")
         if isinstance(size, int) and size > limit:
             raise Failure("the laptop's clipboard holds %d MiB; %d MiB can be sent" % (size >> 20, limit >> 20))
-        # Once the answer is there, a slow link is no reason to give up: the client's own limits hold.
-        try:
-            answer = self._client(max(RETRY, end - monotonic())).request("GET", "/file/" + name, limit=limit)
-        except HttpError as error:
-            raise Failure("the clipboard's content did not arrive: %s" % error) from None
-        if answer.status != 200:
-            raise Failure("the clipboard's content can't be fetched: status %d" % answer.status)
-        return answer.body
+        client = self._client(max(RETRY, end - monotonic()))
+        give_up = monotonic() + _FILE_DELAY
+        pause = 0.01
+        while True:
+            # Once the answer is there, a slow link is no reason to give up: the client's own limits hold.
+            try:
+                answer = client.request("GET", "/file/" + name, limit=limit)
+                if answer.status == 200:
+                    return answer.body
+                reason = "status %d" % answer.status
+                final = answer.status != 404
+            except HttpError as error:
+                reason = str(error)
+                final = not isinstance(error, Closed)
+            # ntfy tells its subscribers of a file before it can be had: a 404 then, with the length of the file itself.
+            if final or monotonic() + pause > give_up:
+                raise Failure("the clipboard's content can't be fetched: " + reason)
+            sleep(pause)
+            pause *= 2
 
 
 def _render(message: wire.Envelope, payload: bytes) -> tuple[str, list[tuple[str, str]], bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
 import subprocess
@@ -198,7 +199,7 @@ class Laptop:
         self._stop.set()
         self._thread.join(DEADLINE)
         assert not self._thread.is_alive()
-        assert not self.problems
+        assert not self.problems, self.problems
 
     def wait(self, count: int = 1) -> list[tuple[wire.Envelope, bytes]]:
         until(lambda: len(self.received) >= count)
@@ -239,9 +240,17 @@ class Laptop:
         if not isinstance(attachment, dict):
             return message.body
         name = attachment["url"].rpartition("/file/")[2]
-        answer = Client(self._server).request("GET", f"/file/{name}", limit=64 << 20)
-        assert answer.status == 200
-        return answer.body
+        bodies: list[bytes] = []
+
+        def fetch() -> bool:  # ntfy may tell of a file a moment before it has it
+            with contextlib.suppress(HttpError):
+                answer = Client(self._server).request("GET", f"/file/{name}", limit=64 << 20)
+                if answer.status == 200:
+                    bodies.append(answer.body)
+            return bool(bodies)
+
+        until(fetch)
+        return bodies[0]
 
     def _answer(self, request: wire.Envelope) -> None:
         data = self.clipboard.get(request.mime)
@@ -257,4 +266,4 @@ class Laptop:
             answer.body = data
             body = wire.encode(answer).encode()
         done = Client(self._server).request("PUT" if headers else "POST", f"/{TOPIC}", headers, body)
-        assert done.status == 200
+        assert done.status == 200, done.body

@@ -159,13 +159,15 @@ def test_a_file_larger_than_it_says_is_refused(home: Home) -> None:
     files = {"big.dat": b"x" * ((20 << 20) + 1)}
     ran = paste(home, lambda i: message(response(i), {"url": "http://x/file/big.dat", "size": 5}), files)
     assert (ran.status, ran.out) == (1, b"")
-    assert ran.err.startswith("xclip: the clipboard's content did not arrive")
+    assert ran.err.startswith("xclip: the clipboard's content can't be fetched: ")
 
 
 def test_an_envelope_that_the_server_made_a_file_of_is_read(home: Home) -> None:
     def respond(identity: str) -> bytes:
         files["x.txt"] = response(identity, body="bG9uZw==").encode()
-        return message("You received a file: attachment.txt", {"name": "attachment.txt", "url": "http://x/file/x.txt"})
+        return message(
+            "You received a file: attachment.json", {"name": "attachment.json", "url": "http://x/file/x.txt"}
+        )
 
     files: dict[str, bytes] = {}
     assert paste(home, respond, files) == Ran(0, b"long", "")
