@@ -237,6 +237,8 @@ class BusClient:
     def _read_backlog(self, response: requests.Response) -> Backlog:
         expect_ndjson(response, self.where)
         backlog, lines, total = Backlog(), Lines(), 0
+        # Where only the end of the connection ends the answer, there may have been more.
+        backlog.complete = response.raw.chunked or "Content-Length" in response.headers
         enough = time.monotonic() + _POLL_SECONDS
         with contextlib.closing(self._transport.chunks(response, _POLL_LIMIT, 2 * _POLL_SECONDS)) as chunks:
             for chunk in chunks:

@@ -52,6 +52,11 @@ def from_exception(error: BaseException, where: str) -> BusError:
     return BusError(f"{where} can't be reached: the connection broke ({type(error).__name__})", "unreachable")
 
 
+def is_early_close(error: BaseException) -> bool:
+    """Return whether the other side closed or reset the connection before it answered."""
+    return any(isinstance(cause, (ConnectionResetError, BrokenPipeError)) for cause in _causes(error))
+
+
 def _explain(cause: BaseException, where: str) -> str:  # noqa: PLR0911  (one line a case)
     if isinstance(cause, NsshError):
         return str(cause)

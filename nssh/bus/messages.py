@@ -56,7 +56,7 @@ class Event(NamedTuple):
 
 
 class Backlog(list[Message]):
-    """What a poll returned, in the order of the bus; not `complete` if it was cut at the size limit: poll again."""
+    """What a poll returned, in the order of the bus; not `complete` if there may be more: poll again."""
 
     complete: bool = True
 

@@ -34,6 +34,8 @@ class Cutter:
         self._once = once
         self._off = False
         self._newest: ByteStream | None = None
+        self.cuts = 0
+        """How often `cut` was called."""
 
     def add(self, owner: object, sock: ByteStream) -> None:
         """Remember the connection that `owner` has now, in place of an earlier one.
@@ -74,6 +76,7 @@ class Cutter:
     def cut(self) -> None:
         """End all connections now; callable from any thread, any number of times, does not block."""
         with self._lock:
+            self.cuts += 1
             handles, self._handles = list(self._handles.values()), {}
             self._off = self._off or self._once
         for handle in handles:

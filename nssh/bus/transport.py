@@ -27,6 +27,7 @@ from nssh.bus.sockets import Cutter, as_socket
 from nssh.errors import BusError, NsshError
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Generator, Mapping
 
     from nssh.ssh.connection import ByteStream
@@ -110,9 +111,9 @@ class Transport:
         """Take note of the server's time, from an open event, say."""
         self.server_time = server_time
 
-    def session(self, cutter: Cutter) -> requests.Session:
+    def session(self, cutter: Cutter) -> Session:
         """Return a session that keeps one connection, whose connections can be cut by `cutter`."""
-        session = requests.Session()
+        session = Session(cutter)
         # Proxies and CA bundles from the environment are for servers out there, not for a socket of our own. netrc is
         # never asked, because every request has an `auth`, if an empty one.
         session.trust_env = self._address.dial is None
@@ -126,22 +127,22 @@ class Transport:
 
     def send(
         self,
-        session: requests.Session,
+        session: Session,
         method: str,
         path: str,
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        data: Any = None,
+        data: bytes | io.BytesIO | None = None,
     ) -> requests.Response:
         """Send a request and return its answer, 200 and not compressed, with the body still to be read.
 
         Raises:
             BusError: Anything else.
         """
-        failure = None
-        try:
-            response = session.request(
+
+        def attempt() -> requests.Response:
+            return session.request(
                 method,
                 self._address.base + path,
                 params=params,
@@ -151,11 +152,8 @@ class Transport:
                 allow_redirects=False,  # a redirect would take the token along
                 stream=True,
             )
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, NsshError, ValueError) as error:
-            failure = failures.from_exception(error, self.where)
-        # Raised out here, so that no traceback shows the library's exception, which quotes the URL.
-        if failure is not None:
-            raise failure
+
+        response = self._explained(attempt, session.cutter if method == "GET" else None)
         date = failures.http_date(response.headers.get("Date"))
         if date is not None:
             self.saw_time(date)
@@ -165,6 +163,24 @@ class Transport:
             response.close()
             raise failures.nonsense(self.where)
         return response
+
+    def _explained(self, attempt: Callable[[], requests.Response], again: Cutter | None) -> requests.Response:
+        """Return what `attempt` returns, tried once more in a certain case if `again` is given, or raise BusError."""
+        cuts = again.cuts if again else 0
+        failure = None
+        try:
+            try:
+                return attempt()
+            except (requests.ConnectionError, urllib3.exceptions.HTTPError, OSError) as error:
+                # A server may close a kept connection at the moment when a request is sent. What changes nothing is
+                # then asked again; a publish is not, because the server may have it.
+                if again is None or again.cuts != cuts or not failures.is_early_close(error):
+                    raise
+                return attempt()
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, NsshError, ValueError) as error:
+            failure = failures.from_exception(error, self.where)
+        # Raised out here, so that no traceback shows the library's exception, which quotes the URL.
+        raise failure
 
     def chunks(self, response: requests.Response, limit: int, deadline: float | None = None) -> Generator[bytes]:
         """Yield the body as it arrives, `limit` bytes at most; the connection is kept only if all of it was read.
@@ -210,6 +226,14 @@ class Transport:
             code = 0
         wait = failures.retry_after(response.headers.get("Retry-After"), date)
         return failures.from_status(response.status_code, code, wait, self.where, credentials=bool(self._auth.value))
+
+
+class Session(requests.Session):
+    """A session that knows its cutter."""
+
+    def __init__(self, cutter: Cutter) -> None:
+        super().__init__()
+        self.cutter = cutter
 
 
 class _Authorization(AuthBase):

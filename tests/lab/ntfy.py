@@ -247,6 +247,7 @@ class NtfyServer:
         """Let it hang: connections stay open, nothing comes."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # when all of its threads have stopped
 
     def resume(self) -> None:
         """Let it go on."""

@@ -1,0 +1,509 @@
+"""What the client makes of servers that refuse, lie, babble or hang; and of credentials, proxies and redirects."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import ipaddress
+import json
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nssh.bus.client import BusClient
+from nssh.bus.messages import MAX_LINE
+from nssh.errors import BusError, ConnectError
+from tests.lab import ntfy
+from tests.lab.scripted import ScriptedServer, answer
+from tests.lab.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+TOPIC = "nssh_secrettopicsecretto"
+TOKEN = "tk_secretsecretsecretsecretsecre"
+
+
+def line(**fields: object) -> bytes:
+    return json.dumps({"time": 1_800_000_000, "topic": TOPIC, **fields}).encode() + b"\n"
+
+
+def message(id_: str, text: str = "x") -> bytes:
+    return line(event="message", id=id_, message=text)
+
+
+def refused(call: Callable[[], object]) -> BusError:
+    with pytest.raises(BusError) as caught:
+        call()
+    error = caught.value
+    told = "".join(map(str, (error, repr(error), error.__cause__, error.__context__)))
+    assert not any(secret in told for secret in (TOPIC, TOKEN, "secret"))
+    assert str(error).isprintable()
+    return error
+
+
+@pytest.fixture(scope="module")
+def locked() -> Iterator[ntfy.NtfyServer]:
+    with ntfy.running(auth=True) as server:
+        yield server
+
+
+@pytest.mark.real
+def test_ntfy_with_a_token_or_a_password_lets_us_in(locked: ntfy.NtfyServer) -> None:
+    for client in (
+        BusClient(locked.url, token=locked.token),
+        BusClient(locked.url, user=ntfy.USER, password=ntfy.PASSWORD),
+        BusClient(locked.url.replace("//", f"//{ntfy.USER}:a%20password%3A%20%C3%BC@")),
+    ):
+        id_ = client.publish(TOPIC, "x").id
+        assert client.poll(TOPIC, None)[-1].id == id_
+        with client.stream(TOPIC) as stream:
+            assert next(iter(stream)).kind == "open"
+        file_id = client.publish_file(TOPIC, b"data", "a.dat", "x").id
+        assert client.download(file_id) == b"data"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("options", "topic", "text"),
+    [
+        ({}, TOPIC, "wants credentials for this topic"),
+        ({"token": TOKEN}, TOPIC, "refuses these credentials"),
+        ({"user": "nssh", "password": "secret"}, TOPIC, "refuses these credentials"),
+        ({"token": "locked"}, "elsewhere", "does not let these credentials use this topic"),
+    ],
+)
+def test_ntfy_refuses_and_the_error_says_what_to_do(
+    locked: ntfy.NtfyServer, options: dict[str, str], topic: str, text: str
+) -> None:
+    if options.get("token") == "locked":
+        options = {"token": locked.token}
+    client = BusClient(locked.url, **options)  # type: ignore[arg-type]  # only strings
+    for call in (
+        lambda: client.publish(topic, "secret"),
+        lambda: client.poll(topic, None),
+        lambda: client.stream(topic).__enter__(),
+        lambda: client.publish_file(topic, b"x" * 5_000_000, "secret", "secret"),
+    ):
+        error = refused(call)
+        assert error.kind == "auth"
+        assert not error.retryable
+        assert text in str(error)
+        assert f"127.0.0.1:{locked.port}" in str(error)
+        assert "config.toml" in str(error)
+
+
+@pytest.mark.real
+def test_ntfy_with_a_limit_says_so_and_is_worth_a_later_try() -> None:
+    with ntfy.running(tight=True) as server:
+        client = BusClient(server.url)
+        errors: list[BusError] = []
+
+        def limited() -> bool:
+            try:
+                client.publish(TOPIC, "secret")
+            except BusError as error:
+                errors.append(error)
+            return bool(errors)
+
+        until(limited)
+        assert errors[0].kind == "limit"
+        assert errors[0].retryable
+        assert "too many requests" in str(errors[0])
+        assert client.health()
+        assert refused(lambda: client.stream(TOPIC).__enter__()).kind == "limit"
+
+
+@pytest.mark.parametrize(
+    ("header", "low", "high"),
+    [
+        ("Retry-After: 17", 17, 17),
+        ("Retry-After: 0", 0, 0),
+        ("Retry-After: -5", 0, 0),
+        ("Retry-After: 1e9", 86400, 86400),
+        ("Retry-After: Fri, 15 Jan 2027 08:01:00 GMT\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT", 60, 60),
+        (f"Retry-After: {email.utils.formatdate(time.time() + 3600, usegmt=True)}", 3000, 3601),
+    ],
+)
+def test_retry_after(header: str, low: float, high: float) -> None:
+    script = answer(b'{"code":42901,"http":429}', status="429 Too Many Requests", headers=f"{header}\r\n")
+    with ScriptedServer(script) as server:
+        error = refused(lambda: BusClient(server.url).publish(TOPIC, "x"))
+    assert error.kind == "limit"
+    assert error.retry_after is not None
+    assert low <= error.retry_after <= high
+
+
+@pytest.mark.parametrize("header", ["Retry-After: soon", "Retry-After: nan", "Retry-After: Fri, 99 Foo 2027", "X: y"])
+def test_no_usable_retry_after(header: str) -> None:
+    with ScriptedServer(answer(b"", status="503 Busy", headers=f"{header}\r\n")) as server:
+        error = refused(lambda: BusClient(server.url).publish(TOPIC, "x"))
+    assert (error.kind, error.retry_after) == ("server", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        ("400 Bad Request", b'{"code":40014,"http":400,"error":"secret"}', "request"),
+        ("404 Not Found", b"<html>secret</html>", "request"),
+        ("407 Proxy Authentication Required", b"", "request"),
+        ("413 Request Entity Too Large", b'{"code":41301}', "size"),
+        ("418 I'm secret", b'{"code":"secret"}', "request"),
+        ("431 Request Header Fields Too Large", b"secret", "request"),
+        ("500 Internal Server Error", b"[" * 100_000, "server"),
+        ("502 Bad Gateway", b"\xff\x00secret", "server"),
+        ("204 No Content", b"", "server"),
+        ("302 Found", b"", "request"),
+    ],
+)
+def test_statuses(status: str, body: bytes, kind: str) -> None:
+    with ScriptedServer(answer(body, status=status, headers="Location: https://secret.example/\r\n")) as server:
+        client = BusClient(server.url, token=TOKEN)
+        for call in (
+            lambda: client.publish(TOPIC, "x"),
+            lambda: client.poll(TOPIC, None),
+            lambda: client.stream(TOPIC).__enter__(),
+        ):
+            assert refused(call).kind == kind
+        assert not client.health()
+        # No redirect was followed: one request each, all to this server.
+        assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        answer(b"<!doctype html>secret", kind="text/html"),
+        answer(b'{"a":1}', kind="application/json"),
+        answer(b"not json secret\n"),
+        answer(b"[1,2]\n"),
+        answer(b"[" * 200_000 + b"\n"),
+        answer(b"\xff\xfe\n"),
+        answer(b"x", headers="Content-Encoding: gzip\r\n"),
+        b"SSH-2.0-OpenSSH_9.9 secret\r\n",
+        b"HTTP/1.1 secret\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 500 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n",
+    ],
+    ids=range(12),
+)
+def test_what_is_no_ntfy_answer(script: bytes) -> None:
+    with ScriptedServer(script) as server:
+        client = BusClient(server.url, token=TOKEN)
+
+        def follow() -> None:
+            with client.stream(TOPIC) as stream:
+                for _ in stream:
+                    pytest.fail("there was no event")
+
+        assert refused(lambda: client.poll(TOPIC, None)).kind in {"server", "unreachable"}
+        assert refused(follow).kind in {"server", "unreachable"}
+        assert refused(lambda: client.publish(TOPIC, "x")).kind in {"server", "unreachable"}
+
+
+def test_malformed_headers_are_not_logged_with_the_url(capfd: pytest.CaptureFixture[str]) -> None:
+    script = b"HTTP/1.1 200 OK\r\nno colon here\r\nContent-Type: application/x-ndjson\r\nContent-Length: 0\r\n\r\n"
+    with ScriptedServer(script) as server, pytest.raises(BusError):
+        BusClient(server.url).poll(TOPIC, None)
+    assert TOPIC not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        answer(message("a1") + message("a2"))[:-1],
+        answer(message("a1"))[:-20],
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n"
+        + message("a1")[:40],
+        b"HTTP/1.1 200 OK",
+        b"",
+    ],
+    ids=range(5),
+)
+def test_a_poll_that_is_cut_short_is_an_error_not_a_shorter_backlog(script: bytes) -> None:
+    with ScriptedServer(script) as server:
+        error = refused(lambda: BusClient(server.url).poll(TOPIC, None))
+    assert error.retryable
+
+
+@pytest.mark.parametrize("headers", ["", "Content-Length: 10\r\n", "Content-Length: 1000\r\n"])
+def test_a_file_that_is_cut_short_is_found_out(headers: str) -> None:
+    script = f"HTTP/1.1 200 OK\r\n{headers}\r\n".encode() + b"x" * 9
+    with ScriptedServer(script) as server:
+        assert refused(lambda: BusClient(server.url).download("abc", size=10)).kind == "unreachable"
+
+
+def test_a_limit_that_keeps_the_length_of_the_file() -> None:
+    script = b'HTTP/1.1 429 Too Many Requests\r\nContent-Length: 5000\r\n\r\n{"code":42905,"http":429}'
+    with ScriptedServer(script) as server:
+        error = refused(lambda: BusClient(server.url).download("abc"))
+    assert error.kind == "limit"
+
+
+def test_events_of_any_shape_are_left_out_one_by_one() -> None:
+    odd = [
+        line(event="message", id="../../x", message="x"),
+        line(event="message", id="x" * 65, message="x"),
+        line(event="message", id=7, message="x"),
+        line(event="message", message="x"),
+        line(event="message", id="okid", message=7),
+        line(event="message", id="okid", message="x", time="now"),
+        line(event="message", id="okid", message="x", time=1.5),
+        line(event="message", id="okid", message="x", time=1 << 70),
+        line(event="message", id="okid", message="x", time=True),
+        line(event=["message"], id="okid", message="x"),
+        line(event="message_delete", id="okid"),
+        line(event="poll_request", id="okid"),
+        b"\r\n",
+        b"{}\n",
+    ]
+    good = message("good1") + b"".join(odd) + line(event="message", id="good2", message="x", attachment=[1])
+    bad_attachment = {"name": ["x"], "size": -1, "expires": "never", "url": "http://secret/"}
+    good += line(event="message", id="good3", attachment=bad_attachment)
+    with ScriptedServer(answer(good)) as server:
+        backlog = BusClient(server.url).poll(TOPIC, None)
+    assert [(each.id, each.text) for each in backlog] == [("good1", "x"), ("good2", "x"), ("good3", "")]
+    assert backlog[1].attachment is None
+    assert backlog[2].attachment == ("", None, None)
+
+
+def test_a_line_too_long_is_skipped_and_counted() -> None:
+    script = message("a1") + message("long", "x" * MAX_LINE) + message("a2")
+    with ScriptedServer(answer(script)) as server:
+        client = BusClient(server.url)
+        assert [each.id for each in client.poll(TOPIC, None)] == ["a1", "a2"]
+        assert client.unreadable == 1
+
+
+def test_an_endless_poll_is_cut_where_it_may_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nssh.bus.client.POLL_MAX", 100_000)
+    monkeypatch.setattr("nssh.bus.client._POLL_LIMIT", 300_000)
+    lines = [message(f"a{number}", "x" * 1000) for number in range(1000)]
+    with ScriptedServer(answer(b"".join(lines)), answer(b" " * 400_000)) as server:
+        client = BusClient(server.url)
+        backlog = client.poll(TOPIC, None)
+        assert not backlog.complete
+        assert [each.id for each in backlog] == [f"a{number}" for number in range(len(backlog))]
+        assert 90 <= len(backlog) <= 200
+        # The same without a message that could serve as a cursor is an attack.
+        assert refused(lambda: client.poll(TOPIC, None)).kind == "size"
+
+
+def test_an_answer_that_only_the_end_of_the_connection_ends_may_have_been_longer() -> None:
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
+    with ScriptedServer(head + message("a1") + message("a2")[:-5]) as server:
+        backlog = BusClient(server.url).poll(TOPIC, None)
+    assert [each.id for each in backlog] == ["a1"]
+    assert not backlog.complete
+
+
+def test_a_kept_connection_that_closes_under_a_poll_is_replaced_but_a_publish_is_not_repeated() -> None:
+    # Looks kept, and is closed when the second request is there.
+    with ScriptedServer(answer(message("a1")), b"", answer(message("a2")), b"", b"") as server:
+        client = BusClient(server.url)
+        assert [each.id for each in client.poll(TOPIC, None)] == ["a1"]
+        assert [each.id for each in client.poll(TOPIC, None)] == ["a2"]
+        assert len(server.requests) == 3
+        assert refused(lambda: client.publish(TOPIC, "x")).kind == "unreachable"
+        assert len(server.requests) == 4
+
+
+def test_an_error_inside_a_stream() -> None:
+    script = line(event="open", id="o") + b'{"code":42903,"http":429,"error":"secret"}\n'
+    with ScriptedServer(answer(script)) as server:
+
+        def follow() -> None:
+            with BusClient(server.url).stream(TOPIC) as stream:
+                assert [event.kind for event in stream] == ["never", "ends"]
+
+        error = refused(follow)
+    assert error.kind == "limit"
+    assert "subscriptions" in str(error)
+
+
+def test_a_server_that_dribbles_does_not_hold_a_request_for_ever() -> None:
+    pause = threading.Event()
+
+    class Dribble(list[bytes]):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+            while not pause.wait(0.02):
+                yield b" "
+
+    with ScriptedServer(b"") as server:
+        server._scripts = [Dribble()]
+        error = refused(lambda: BusClient(server.url, timeout=0.3).publish(TOPIC, "x"))
+        pause.set()
+    assert error.kind == "unreachable"
+    assert "slow" in str(error)
+
+
+def test_tls_without_a_trusted_certificate_and_tls_to_what_speaks_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = _self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    script = answer(line(event="open", id="o") + message("a1"))
+    with ScriptedServer(script, tls=context) as server:
+        error = refused(lambda: BusClient(server.url, token=TOKEN).publish(TOPIC, "x"))
+        assert error.kind == "unreachable"
+        assert "certificate" in str(error)
+        assert server.requests in ([], [b""])  # nothing was said to it
+        # With the certificate trusted, as a company's would be, all is well.
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert [each.id for each in BusClient(server.url).poll(TOPIC, None)] == ["a1"]
+    with ScriptedServer(b"", greeting=b"220 smtp secret\r\n") as server:
+        error = refused(lambda: BusClient(server.url.replace("http:", "https:")).publish(TOPIC, "x"))
+        assert "TLS" in str(error)
+
+
+def test_closing_a_tls_stream_wakes_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = _self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
+    with ScriptedServer(head + line(event="open", id="o"), tls=context, hold=True) as server:
+        stream = BusClient(server.url).stream(TOPIC)
+        kinds: list[str] = []
+
+        def follow() -> None:
+            with stream:
+                kinds.extend(event.kind for event in iter(stream))
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        until(lambda: kinds == ["open"])
+        stream.close()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_a_stream_of_another_length_brings_its_events_as_they_come() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nContent-Length: 100000\r\n\r\n"
+    script = [head, line(event="open", id="o") + message("a1")]
+    with ScriptedServer(script, hold=True) as server, BusClient(server.url).stream(TOPIC) as stream:
+        events = iter(stream)
+        assert next(events).kind == "open"
+        assert next(events).message is not None
+
+
+def test_netrc_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with ScriptedServer(answer(b"")) as server:
+        BusClient(server.url).poll(TOPIC, None)
+        BusClient(server.url, token=TOKEN).poll(TOPIC, None)
+        assert b"uthorization" not in server.requests[0]
+        assert f"Authorization: Bearer {TOKEN}".encode() in server.requests[1]
+        assert not any(b"Accept-Encoding: gzip" in request or b"Cookie" in request for request in server.requests)
+
+
+def test_cookies_are_not_kept() -> None:
+    with ScriptedServer(answer(b"", headers="Set-Cookie: a=secret; path=/\r\n")) as server:
+        client = BusClient(server.url)
+        client.poll(TOPIC, None)
+        client.poll(TOPIC, None)
+        assert b"ookie" not in server.requests[1]
+
+
+def test_a_proxy_from_the_environment_is_used_for_http_but_never_for_our_own_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with ScriptedServer(answer(message("a1"))) as server:
+        monkeypatch.setenv("http_proxy", server.url)
+        assert len(BusClient("http://ntfy.invalid").poll(TOPIC, None)) == 1
+        assert server.requests[0].startswith(b"GET http://ntfy.invalid/")
+        assert refused(lambda: BusClient("unix:/nonexistent").poll(TOPIC, None)).kind == "unreachable"
+        assert len(server.requests) == 1
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert "proxy" in str(refused(lambda: BusClient("http://ntfy.invalid").poll(TOPIC, None)))
+
+
+def test_a_prefix_in_the_address_is_kept() -> None:
+    with ScriptedServer(answer(b"")) as server:
+        BusClient(f"{server.url}/some/prefix/").poll(TOPIC, "abc")
+        assert server.requests[0].startswith(f"GET /some/prefix/{TOPIC}/json?poll=1&since=abc HTTP/1.1".encode())
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["", "relay", "ftp://x", "http://", "http://[::1", "http://h:port", "https://h/?q", "unix:x", "http://a\nb"],
+)
+def test_an_address_that_is_none(server: str) -> None:
+    with pytest.raises(BusError) as caught:
+        BusClient(server)
+    assert caught.value.kind == "request"
+    assert "config.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["a b", "tk_\n", "tk_ü"])
+def test_a_token_that_no_header_can_carry(token: str) -> None:
+    with pytest.raises(BusError) as caught:
+        BusClient("http://localhost", token=token)
+    assert caught.value.kind == "auth"
+
+
+def test_what_a_dialler_raises_is_the_error() -> None:
+    def dial() -> None:
+        raise ConnectError("the connection to devbox is gone", "closed")
+
+    error = refused(lambda: BusClient("relay", dial=dial).publish(TOPIC, "x"))  # type: ignore[arg-type]  # raises first
+    assert str(error) == "the connection to devbox is gone"
+    assert error.kind == "unreachable"
+
+
+def test_only_ascii_goes_beside_a_file() -> None:
+    client = BusClient("http://127.0.0.1:1")
+    for name, text in (("ü.png", "x"), ("a.png", "ü"), ("a.png", "x\r\nEvil: y"), ("a\nb", "x")):
+        with pytest.raises(ValueError, match="ASCII"):
+            client.publish_file(TOPIC, b"x", name, text)
+
+
+def test_ids_are_checked_before_they_stand_in_a_path() -> None:
+    client = BusClient("http://127.0.0.1:1")
+    for bad in ("", "../x", "a?b", "a/b", "x" * 65):
+        with pytest.raises(ValueError, match="id"):
+            client.download(bad)
+        if bad:
+            with pytest.raises(ValueError, match="id"):
+                client.poll(TOPIC, bad)
+
+
+def _self_signed(directory: Path) -> tuple[Path, Path]:
+    from cryptography import x509  # noqa: PLC0415  (heavy; comes with paramiko)
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = directory / "certificate.pem", directory / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return paths

@@ -1,0 +1,291 @@
+"""The feed against real servers: every message once, whatever breaks."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nssh.bus.backoff import Backoff
+from nssh.bus.feed import Down, Feed, Up
+from nssh.bus.ledger import Ledger
+from tests.lab.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from nssh.bus.client import BusClient
+    from nssh.bus.messages import Message
+    from tests.bus.conftest import Door
+
+    Threads = Callable[[Callable[[], object]], threading.Thread]
+
+
+class Session:
+    """A feed on a thread, and everything that it told."""
+
+    def __init__(self, client: BusClient, topic: str, ledger: Ledger, threads: Threads, **options: Any) -> None:
+        self.delivered: list[Message] = []
+        self.batches: list[tuple[int, bool]] = []
+        self.notes: list[Up | Down] = []
+        self.hold = threading.Event()
+        self.hold.set()
+        options.setdefault("backoff", Backoff(first=0.05, cap=0.2))
+        self.feed = Feed(client, topic, ledger, self._deliver, self.notes.append, **options)
+        self.thread = threads(self.feed.run)
+
+    def _deliver(self, batch: list[Message], replayed: bool) -> None:  # noqa: FBT001  (the feed's signature)
+        self.hold.wait(60)
+        self.batches.append((len(batch), replayed))
+        self.delivered += batch
+
+    @property
+    def ids(self) -> list[str]:
+        return [message.id for message in self.delivered]
+
+    @property
+    def ups(self) -> list[Up]:
+        return [note for note in self.notes if isinstance(note, Up)]
+
+    @property
+    def downs(self) -> list[Down]:
+        return [note for note in self.notes if isinstance(note, Down)]
+
+    def end(self) -> None:
+        self.feed.stop()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(os.fspath(tmp_path / "ledger"))
+    yield ledger
+    ledger.close()
+
+
+def test_a_fresh_topic_begins_with_what_is_there_and_goes_on_live(
+    door: Door, topic: str, ledger: Ledger, threads: Threads
+) -> None:
+    client = door.client()
+    first = [client.publish(topic, f"{number}").id for number in range(3)]
+    session = Session(client, topic, ledger, threads)
+    until(lambda: session.ups)
+    assert session.ups == [Up(reconnect=False, gap=0.0, since=None, replayed=3)]
+    then = client.publish(topic, "live").id
+    until(lambda: len(session.delivered) == 4)
+    assert session.ids == [*first, then]
+    assert session.batches == [(3, True), (1, False)]
+    # A quiet moment later a poll confirms it, and only that moves the cursor.
+    until(lambda: ledger.cursor == then)
+    session.end()
+    assert session.ids == [*first, then]
+    assert not session.downs
+
+
+def test_a_restart_goes_on_at_the_cursor_and_repeats_nothing(
+    door: Door, topic: str, ledger: Ledger, threads: Threads, tmp_path: Path
+) -> None:
+    client = door.client()
+    first = Session(client, topic, ledger, threads)
+    until(lambda: first.ups)
+    seen = [client.publish(topic, "seen").id for _ in range(5)]
+    until(lambda: len(first.delivered) == 5)
+    first.end()
+    missed = [client.publish(topic, "missed").id for _ in range(5)]
+    # Another process would read the same file.
+    ledger.close()
+    second = Session(client, topic, Ledger(os.fspath(tmp_path / "ledger")), threads)
+    until(lambda: second.ups)
+    second.end()
+    assert first.ids == seen
+    assert second.ids == missed
+    assert second.ups[0].replayed == 5
+
+
+def test_every_message_once_while_the_link_breaks_again_and_again(
+    door: Door, topic: str, ledger: Ledger, threads: Threads
+) -> None:
+    published: list[str] = []
+    stop = threading.Event()
+
+    def publish() -> None:
+        direct = door.client()
+        for number in itertools.count():
+            published.append(direct.publish(topic, f"{number}").id)
+            if stop.wait(0.002):
+                return
+
+    with door.link() as link:
+        session = Session(link.client, topic, ledger, threads)
+        until(lambda: session.ups)
+        publisher = threads(publish)
+        for round_ in range(6):
+            if round_ % 2:
+                link.cut()
+            else:
+                session.feed.nudge()
+            until(lambda round_=round_: len(session.ups) >= round_ + 2)  # type: ignore[misc]
+            arrived = len(session.delivered)
+            until(lambda arrived=arrived: len(session.delivered) >= arrived + 20)  # type: ignore[misc]
+        stop.set()
+        publisher.join(30)
+        until(lambda: len(session.delivered) >= len(published))
+        until(lambda: ledger.cursor == published[-1])
+        session.end()
+    assert len(set(session.ids)) == len(session.ids)
+    assert sorted(session.ids) == sorted(published)
+    assert all(up.reconnect and up.gap >= 0 for up in session.ups[1:])
+
+
+def test_nothing_is_lost_or_repeated_when_the_server_dies_under_it(
+    door: Door, topic: str, ledger: Ledger, threads: Threads
+) -> None:
+    client = door.client()
+    session = Session(client, topic, ledger, threads)
+    until(lambda: session.ups)
+    published = [client.publish(topic, f"{number}").id for number in range(10)]
+    door.server.kill()
+    if not door.revives:
+        until(lambda: session.downs)
+        assert session.downs[0].error.kind == "unreachable"
+    door.server.start()
+    until(lambda: len(session.ups) == 2)
+    published += [client.publish(topic, f"{number}").id for number in range(10)]
+    until(lambda: len(session.delivered) >= 20)
+    until(lambda: ledger.cursor == published[-1])
+    session.end()
+    assert sorted(session.ids) == sorted(published)
+    assert len(session.downs) == 1
+    assert session.ups[1].reconnect
+
+
+def test_an_outage_is_told_once(door: Door, topic: str, ledger: Ledger, threads: Threads) -> None:
+    if door.revives:
+        pytest.skip("this way brings its server back")
+    client = door.client()
+    door.server.kill()
+    try:
+        attempts: list[float] = []
+
+        def rand() -> float:
+            attempts.append(1.0)
+            return 1.0
+
+        session = Session(client, topic, ledger, threads, backoff=Backoff(first=0.01, cap=0.01, rand=rand))
+        until(lambda: len(attempts) > 5)
+        assert len(session.notes) == 1
+    finally:
+        door.server.start()
+    until(lambda: session.ups)
+    session.end()
+    assert [type(note) for note in session.notes] == [Down, Up]
+
+
+def test_a_slow_receiver_does_not_cost_the_stream(door: Door, topic: str, ledger: Ledger, threads: Threads) -> None:
+    client = door.client()
+    session = Session(client, topic, ledger, threads)
+    until(lambda: session.ups)
+    session.hold.clear()
+    published = [client.publish(topic, "x" * 1000).id for _ in range(2200)]
+    session.hold.set()
+    until(lambda: len(session.delivered) >= len(published))
+    session.end()
+    assert sorted(session.ids) == sorted(published)
+    assert [type(note) for note in session.notes] == [Up]
+    # More than the reader keeps waiting: a poll brought the rest.
+    assert any(replayed for _, replayed in session.batches)
+
+
+def test_a_wedged_stream_is_replaced(door: Door, topic: str, ledger: Ledger, threads: Threads) -> None:
+    client = door.client(dead_after=0.5, timeout=1.0)
+    session = Session(client, topic, ledger, threads)
+    until(lambda: session.ups)
+    door.server.pause()
+    try:
+        until(lambda: session.downs)
+    finally:
+        door.server.resume()
+    published = client.publish(topic, "after").id
+    until(lambda: session.ids == [published])
+    session.end()
+
+
+def test_stop_is_immediate_even_while_the_server_hangs(
+    door: Door, topic: str, ledger: Ledger, threads: Threads
+) -> None:
+    client = door.client(timeout=60, dead_after=90)
+    session = Session(client, topic, ledger, threads)
+    until(lambda: session.ups)
+    door.server.pause()
+    try:
+        session.feed.nudge()
+        begun = time.monotonic()
+        session.end()
+        assert time.monotonic() - begun < 20
+    finally:
+        door.server.resume()
+
+
+def test_a_claimed_message_is_not_handed_over_again(door: Door, topic: str, ledger: Ledger, threads: Threads) -> None:
+    client = door.client()
+    ids = [client.publish(topic, f"{number}").id for number in range(3)]
+    # As after a crash between acting on it and returning from `deliver`.
+    assert ledger.claim(ids[1])
+    session = Session(client, topic, ledger, threads)
+    until(lambda: session.ups)
+    session.end()
+    assert session.ids == [ids[0], ids[2]]
+    assert ledger.cursor == ids[2]
+
+
+def test_what_deliver_raises_ends_the_run_and_the_messages_come_again(door: Door, topic: str, ledger: Ledger) -> None:
+    client = door.client()
+    published = client.publish(topic, "x").id
+
+    def fail(batch: list[Message], replayed: bool) -> None:  # noqa: FBT001  (the feed's signature)
+        raise RuntimeError("no clipboard")
+
+    with pytest.raises(RuntimeError, match="no clipboard"):
+        Feed(client, topic, ledger, fail, lambda _: None).run()
+    assert ledger.cursor is None
+    assert not ledger.seen(published)
+
+
+def test_a_backlog_of_10000_arrives_once_and_in_order(
+    door: Door, topic: str, ledger: Ledger, threads: Threads, record_property: Callable[[str, object], None]
+) -> None:
+    if door.name in {"relay-tcp", "relay-dial"}:
+        pytest.skip("publishing 10,000 takes its time, and this is the relay again")
+    publishers = 4
+    ids: list[list[str]] = [[] for _ in range(publishers)]
+
+    def publish(mine: list[str]) -> None:
+        client = door.client(timeout=60)
+        mine.extend(
+            client.publish(topic, f'{{"kind":"ping","id":"{number}"}}').id for number in range(10_000 // publishers)
+        )
+
+    for mine in ids:
+        threads(lambda mine=mine: publish(mine))  # type: ignore[misc]
+    until(lambda: sum(map(len, ids)) == 10_000, 110)
+    begun = time.monotonic()
+    session = Session(door.client(timeout=60), topic, ledger, threads)
+    until(lambda: len(session.delivered) >= 10_000)
+    until(lambda: session.ups)
+    seconds = time.monotonic() - begun
+    record_property("seconds", seconds)
+    print(f"backlog of 10,000 by {door.name}: {seconds:.2f} s")  # noqa: T201  (shown with -s or -rP)
+    session.end()
+    assert session.batches[0] == (10_000, True)
+    position = {id_: index for index, id_ in enumerate(session.ids)}
+    assert len(position) == 10_000
+    for mine in ids:
+        places = [position[id_] for id_ in mine]
+        assert places == sorted(places)
+    assert ledger.cursor == session.ids[-1]

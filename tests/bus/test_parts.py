@@ -1,0 +1,255 @@
+"""The parts below the client and the feed, without a server."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nssh.bus.backoff import Backoff
+from nssh.bus.client import BusClient
+from nssh.bus.messages import MAX_LINE, BadLineError, Lines, parse_event, parse_published
+from nssh.bus.schedule import BUSY_SECONDS, CONFIRM_SECONDS, SETTLE_SECONDS, Schedule
+from nssh.bus.sockets import Cutter, as_socket
+from nssh.errors import BusError
+from tests.lab.scripted import ScriptedServer, answer
+
+if TYPE_CHECKING:
+    from tests.bus.conftest import Door
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(1, 50), max_size=50))
+def test_lines_come_out_the_same_however_the_bytes_arrive(data: bytes, cuts: list[int]) -> None:
+    lines = Lines()
+    found: list[bytes] = []
+    rest = data
+    for cut in cuts:
+        found += lines.feed(rest[:cut])
+        rest = rest[cut:]
+    found += lines.feed(rest)
+    assert found == [line for line in data.split(b"\n")[:-1] if line.strip()]
+    assert lines.skipped == 0
+
+
+@pytest.mark.parametrize("size", [MAX_LINE - 1, MAX_LINE, MAX_LINE + 1, 3 * MAX_LINE])
+@pytest.mark.parametrize("piece", [1000, 65536, 10 * MAX_LINE])
+def test_a_line_beyond_the_limit_is_left_out_and_costs_no_more_memory_than_the_limit(size: int, piece: int) -> None:
+    data = b"before\n" + b"x" * size + b"\nafter\n"
+    lines = Lines()
+    found: list[bytes] = []
+    for start in range(0, len(data), piece):
+        found += lines.feed(data[start : start + piece])
+        assert len(lines._rest) <= MAX_LINE
+    fits = size <= MAX_LINE
+    assert found == [b"before", *([b"x" * size] if fits else []), b"after"]
+    assert lines.skipped == (0 if fits else 1)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = st.dictionaries(
+    st.sampled_from(["event", "id", "time", "message", "attachment", "error", "http", "code", "subscribers"]),
+    JSON | st.sampled_from(["message", "open", "abc", 1_800_000_000]),
+)
+
+
+@given(FIELDS)
+def test_any_json_object_is_an_event_or_left_out_or_refused(fields: dict[str, object]) -> None:
+    data = json.dumps(fields).encode()
+    try:
+        event = parse_event(data)
+    except BadLineError:
+        assert "error" in fields
+    else:
+        if event is not None and event.message is not None:
+            assert (event.message.id, event.message.time) == (fields["id"], fields["time"])
+            assert isinstance(event.message.text, str)
+    try:
+        published = parse_published(data)
+    except BadLineError:
+        return
+    assert isinstance(published.id, str)
+    assert published.subscribers is None or published.subscribers >= 0
+
+
+@given(st.integers(0, 40), st.floats(0, 1), st.sampled_from(["unreachable", "limit", "server"]))
+def test_backoff_grows_to_its_cap_and_no_further(failures: int, rand: float, kind: str) -> None:
+    backoff = Backoff(rand=lambda: rand)
+    error = BusError("x", kind)
+    delays = [backoff.delay(error) for _ in range(failures + 1)]
+    assert 0.05 <= delays[0] <= 0.1
+    assert delays == sorted(delays)
+    assert delays[-1] <= 30
+    backoff.reset()
+    assert backoff.delay(error) == delays[0]
+
+
+@given(st.floats(0, 3600), st.floats(0, 1))
+def test_backoff_never_undercuts_what_the_server_asked_for(asked: float, rand: float) -> None:
+    assert Backoff(rand=lambda: rand).delay(BusError("x", "limit", asked)) >= asked
+
+
+def test_backoff_spares_a_server_that_refuses_the_credentials() -> None:
+    backoff = Backoff(rand=lambda: 0.0)
+    delays = [backoff.delay(BusError("x", "auth")) for _ in range(30)]
+    # ntfy takes 30 wrong ones, and one more a minute.
+    assert sum(delays[:10]) > 5
+    assert delays[-1] >= 60
+
+
+def test_polls_come_at_the_opening_and_again_when_the_seam_has_settled_and_then_no_more() -> None:
+    schedule = Schedule(100.0)
+    assert schedule.due() == 100.0
+    schedule.polled(100.0)
+    assert schedule.due() == 100.0 + SETTLE_SECONDS
+    schedule.polled(100.0 + SETTLE_SECONDS)
+    assert schedule.due() is None
+
+
+def test_a_first_poll_that_comes_late_needs_no_second() -> None:
+    schedule = Schedule(100.0)
+    schedule.failed(103.0)
+    assert schedule.due() == 103.0
+    schedule.polled(103.0)
+    assert schedule.due() is None
+
+
+@given(st.lists(st.floats(0.001, 30), min_size=1, max_size=60))
+def test_live_traffic_is_confirmed_after_a_quiet_moment_seldom_and_surely(pauses: list[float]) -> None:
+    schedule = Schedule(0.0)
+    schedule.polled(SETTLE_SECONDS)
+    now, last_poll, first_live = SETTLE_SECONDS, SETTLE_SECONDS, None
+    for pause in pauses:
+        arrives = now + pause
+        while (due := schedule.due()) is not None and due <= arrives:
+            assert due >= last_poll + CONFIRM_SECONDS
+            assert first_live is not None
+            assert due <= max(first_live + BUSY_SECONDS, last_poll + CONFIRM_SECONDS)
+            # Either it was quiet, or there was no quiet moment for long.
+            assert due >= min(now + SETTLE_SECONDS, first_live + BUSY_SECONDS)
+            schedule.polled(due)
+            last_poll = due
+            if due >= now + SETTLE_SECONDS:
+                first_live = None
+        now = arrives
+        schedule.live(now)
+        first_live = now if first_live is None else first_live
+    assert schedule.due() is not None
+
+
+class Plain:
+    """A byte stream that is no socket, as a channel is: two pipes would do, a socket inside is simplest."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.closed = 0
+
+    def sendall(self, data: bytes, /) -> None:
+        self._sock.sendall(data)
+
+    def recv(self, size: int, /) -> bytes:
+        return self._sock.recv(min(size, 7))
+
+    def settimeout(self, seconds: float | None, /) -> None:
+        self._sock.settimeout(seconds)
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        self.closed += 1
+        self._sock.close()
+
+
+def test_a_stream_that_is_no_socket_serves_as_one() -> None:
+    with ScriptedServer(answer(b'{"id":"a","time":1}'), answer(b'{"healthy":true}')) as server:
+        streams: list[Plain] = []
+
+        def dial() -> Plain:
+            streams.append(Plain(socket.create_connection(("127.0.0.1", server.port))))
+            return streams[-1]
+
+        client = BusClient("any name", dial=dial)
+        assert client.publish("topic", "x" * 10_000).id == "a"
+        assert client.health()
+        assert [stream.closed > 0 for stream in streams] == [True, True]
+        assert server.requests[0].endswith(b"x" * 10_000)
+
+
+def test_a_wrapped_stream_stays_open_until_its_files_are_closed() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        stream = Plain(ours)
+        sock = as_socket(stream)
+        file = sock.makefile("rb")
+        sock.close()
+        theirs.sendall(b"still here\n")
+        assert file.readline() == b"still here\n"
+        assert stream.closed == 0
+        file.close()
+        assert stream.closed == 1
+
+
+def test_a_cutter_wakes_a_reader_and_refuses_what_comes_later() -> None:
+    ours, theirs = socket.socketpair()
+    cutter = Cutter(once=True)
+    cutter.add(ours, ours)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(ours.recv(10)), daemon=True)
+    reader.start()
+    cutter.cut()
+    reader.join(20)
+    assert got == [b""]
+    with pytest.raises(ConnectionAbortedError):
+        cutter.add(theirs, theirs)
+    assert theirs.recv(1) == b""
+    ours.close()
+    theirs.close()
+
+
+def test_a_cutter_leaves_connections_alone_that_were_forgotten_or_replaced() -> None:
+    first, first_end = socket.socketpair()
+    second, second_end = socket.socketpair()
+    cutter = Cutter()
+    owner = object()
+    cutter.add(owner, first)
+    cutter.add(owner, second)
+    cutter.cut()
+    first.sendall(b"x")
+    assert first_end.recv(1) == b"x"
+    assert second_end.recv(1) == b""
+    cutter.add(owner, first)
+    cutter.forget(owner)
+    cutter.cut()
+    first.sendall(b"y")
+    assert first_end.recv(1) == b"y"
+    for sock in (first, first_end, second, second_end):
+        sock.close()
+
+
+@pytest.mark.real
+def test_publishing_and_streaming_leave_no_descriptors_behind(door: Door, topic: str) -> None:
+    import psutil  # noqa: PLC0415  (heavy)
+
+    client = door.client()
+
+    def once() -> None:
+        client.publish(topic, "x")
+        with client.stream(topic) as stream:
+            assert next(iter(stream)).kind == "open"
+        client.poll(topic, None)
+        client.close()
+
+    once()
+    before = psutil.Process().num_fds()
+    for _ in range(5):
+        once()
+    assert psutil.Process().num_fds() <= before
