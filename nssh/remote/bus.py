@@ -43,8 +43,13 @@ class Bus:
     def _client(self, timeout: float = RETRY) -> Client:
         return Client(self._session.server, self._session.token, timeout)
 
-    def publish(self, message: wire.Envelope, payload: bytes = b"") -> int | None:
+    def publish(self, message: wire.Envelope, payload: bytes = b"", end: float | None = None) -> int | None:
         """Hand a message to the bus; tried again for five seconds, as the same message, so that it acts only once.
+
+        Args:
+            message: What.
+            payload: What it carries; goes inside or beside it.
+            end: `time.monotonic()` at which to give up altogether.
 
         Returns:
             How many subscribers got it, if the server says so (the relay does).
@@ -56,13 +61,13 @@ class Bus:
         size = len(payload)
         # The answer comes when the last byte has arrived: allow for a link of 2 Mbit/s.
         client = self._publisher if size < 1 << 16 else self._client(RETRY + size / (256 << 10))
-        end = monotonic() + RETRY
+        last_try = min(monotonic() + RETRY, end or monotonic() + RETRY)
         pause = 0.1
         started = False
         while True:
             wait = pause
             try:
-                answer = client.request(method, "/" + self._session.topic, headers, body)
+                answer = client.request(method, "/" + self._session.topic, headers, body, deadline=end)
             except HttpError as error:
                 reason = str(error)
                 if isinstance(error, Unreachable) and self._relay and not started:
@@ -76,7 +81,7 @@ class Bus:
                     return _subscribers(answer)
                 reason, final = _refusal(answer, self._session.server, size)
                 wait = max(pause, _retry_after(answer))
-            if final or monotonic() + wait > end:
+            if final or monotonic() + wait > last_try:
                 self._events.add("publish-failed", kind=message.kind, id=message.id, err=reason)
                 raise Failure(reason)
             sleep(wait)
@@ -117,7 +122,7 @@ class Bus:
                 pass
             if connected is not None:
                 connected.acquire(timeout=max(0.0, end - monotonic()))
-            subscribers = self.publish(message)
+            subscribers = self.publish(message, end=end)
             if subscribers is not None and subscribers <= 1:  # this stream is one of them
                 self._events.add("clip-read-error", mime=message.mime, id=message.id, err="no subscriber")
                 raise Failure(_NO_LAPTOP)

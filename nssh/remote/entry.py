@@ -21,15 +21,19 @@ def main(argv: list[str]) -> NoReturn:
         status = _nssh_remote(argv[1:]) if persona == "nssh-remote" else _persona(persona, argv)
     except KeyboardInterrupt:
         status = 130
-    # Everything was written with os.write; the interpreter's own end would take 2 ms more.
+    # Everything of a persona was written with os.write; the interpreter's own end would take 2 ms more.
     os._exit(status)
 
 
 def _nssh_remote(arguments: list[str]) -> int:
     if arguments[:1] == ["relay"]:
+        import sys
+
         from nssh.relay.main import main as relay
 
-        return relay(arguments[1:])
+        status = relay(arguments[1:])
+        sys.stdout.flush()  # we leave without the interpreter's own end
+        return status
     if arguments in (["version"], ["--version"]):
         from nssh import __version__
 
@@ -62,7 +66,7 @@ def _persona(persona: str, argv: list[str]) -> int:
     except Failure as error:
         shim.say(str(error))
         return error.status or failed
-    except (Exception, RecursionError, MemoryError) as error:  # noqa: BLE001 (whatever it is, the user gets one line)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
         shim.events.add("shim-error", err=_where(error))
         shim.say("nssh has failed (%s); please report it" % _where(error))
         return failed

@@ -105,6 +105,9 @@ def _install(places: Places, request: dict[str, object], say: Callable[[str, str
             raise InstallError(
                 "%s is %s of yours; use --force to have it kept as %s" % (blocked[0], kind, _saved(blocked[0]))
             )
+        for path in blocked:
+            if os.path.lexists(_saved(path)):
+                raise InstallError("%s is there from an earlier time; move it away, or %s" % (_saved(path), path))
         version, digest = str(request["version"]), str(request["digest"])
         python = _interpreter()
         lib = os.path.join(places.data, "lib-%s-%s" % (version, digest))
@@ -115,10 +118,8 @@ def _install(places: Places, request: dict[str, object], say: Callable[[str, str
         sources = request["files"]
         assert isinstance(sources, dict)  # noqa: S101 (for the type checker)
         changed = _write_library(lib, {str(name): str(text).encode() for name, text in sources.items()})
-        for path in blocked:
-            _save(path)
         for path in [places.command, *places.shims]:
-            changed = _replace(path, content, 0o755) or changed
+            changed = _put_stub(path, content, keep=path in blocked) or changed
         _remember(places, made)
         previous = _read(places.version).decode("utf-8", "replace").split(" ")
         # Written last: who reads it may rely on all the rest. One line: version, digest, interpreter.
@@ -224,10 +225,16 @@ def _saved(path: str) -> str:
     return path + SAVED
 
 
-def _save(path: str) -> None:
-    if os.path.lexists(_saved(path)):
-        raise InstallError("%s exists from an earlier time; move it away, or %s" % (_saved(path), path))
-    os.rename(path, _saved(path))
+def _put_stub(path: str, content: bytes, *, keep: bool) -> bool:
+    """Write a stub, after moving aside what somebody else has there; if that fails it is put back."""
+    if keep:
+        os.rename(path, _saved(path))
+    try:
+        return _replace(path, content, 0o755)
+    except OSError:
+        if keep:
+            os.rename(_saved(path), path)
+        raise
 
 
 def _write_library(lib: str, sources: dict[str, bytes]) -> bool:

@@ -53,7 +53,9 @@ class Shim:
             raise Failure(str(error)) from None
 
     def say(self, text: str) -> None:
-        """Tell the user something, on stderr."""
+        """Tell the user something, on stderr; nothing if there is nothing to say."""
+        if not text:
+            return
         try:
             os.write(2, ("%s: %s\n" % (self.persona, text)).encode("utf-8", "replace"))
         except OSError:
@@ -78,8 +80,8 @@ class Shim:
         wanted = plain(mime)
         got, data = self.bus().ask(wanted, timeout(self._environ))
         # A laptop that knows only text and PNG answers any other type with text: that is not what was asked for.
-        if wanted != TEXT and base(got) != base(wanted):
-            raise Failure("the laptop's clipboard has no %s" % wanted)
+        if base(got) != base(wanted) and (wanted != TEXT or got.startswith("image/")):
+            raise Failure("the laptop's clipboard has no %s" % ("text" if wanted == TEXT else wanted))
         return data
 
     def targets(self) -> list[str]:
@@ -146,5 +148,7 @@ def write_all(data: bytes) -> None:
     try:
         while view:
             view = view[os.write(1, view) :]
+    except BrokenPipeError:
+        raise Failure("") from None  # who reads has enough
     except OSError as error:
         raise Failure("can't write the output: %s" % error.strerror) from None

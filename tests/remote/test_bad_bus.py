@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -153,6 +154,23 @@ def test_a_file_that_can_t_be_had_is_one_line(attachment: dict[str, object], hom
     assert (ran.status, ran.out) == (1, b"")
     assert ran.err.count("\n") == 1
     assert "can't be fetched" in ran.err or "MiB" in ran.err
+
+
+def test_a_file_that_the_server_tells_of_too_early_is_waited_for(home: Home) -> None:
+    files: dict[str, bytes] = {}
+
+    def respond(identity: str) -> bytes:
+        threading.Timer(0.1, files.update, [{"abc.dat": b"late"}]).start()
+        return message(response(identity), {"url": "http://x/file/abc.dat"})
+
+    assert paste(home, respond, files) == Ran(0, b"late", "")
+
+
+def test_a_server_that_hangs_is_given_up_when_a_read_s_time_is_over(home: Home) -> None:
+    with ScriptedServer(lambda _: b"") as server:
+        home.connect(server.url)
+        ran = home.run("xclip", "-sel", "c", "-o", env={"NSSH_TIMEOUT": "0.3"})
+    assert (ran.status, ran.err.count("\n")) == (1, 1)
 
 
 def test_a_file_larger_than_it_says_is_refused(home: Home) -> None:
