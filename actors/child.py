@@ -64,6 +64,11 @@ class Child:
             self.error = self.incarnation.error
             self.incarnation = None
 
+    def wait_until(self, due: float) -> None:
+        """It will be started again, not before `due`."""
+        self.due = due if self.due is None else max(self.due, due)
+        self.finished = False
+
     def finish(self) -> None:
         """It will not be started again."""
         self.due = None

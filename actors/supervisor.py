@@ -195,16 +195,19 @@ class Supervisor:
         except BaseException as error:  # noqa: BLE001 - a defect here must not leave a tree that nobody watches
             self._escalate(f"the supervisor failed: {describe(error)}", trace_of(error))
         finally:
-            self._stop_all()
-            self._timers.close()
-            if self._start_error is not None:
-                outcome = Outcome.FAILED
-            else:
-                outcome = Outcome.STOPPED if self._escalation is None else Outcome.ESCALATED
-            self._emit(Event(EventKind.STOPPED, restarts=self.restarts, error=" ".join(self._ghosts.existing())))
-            with self._changed:
-                self._outcome = outcome
-                self._changed.notify_all()
+            try:
+                self._stop_all()
+                self._timers.close()
+                self._emit(Event(EventKind.STOPPED, restarts=self.restarts, error=" ".join(self._ghosts.existing())))
+            finally:
+                with self._changed:
+                    self._outcome = self._judge()
+                    self._changed.notify_all()
+
+    def _judge(self) -> Outcome:
+        if self._start_error is not None:
+            return Outcome.FAILED
+        return Outcome.STOPPED if self._escalation is None else Outcome.ESCALATED
 
     def _start_all(self) -> bool:
         for child in self._children.values():
@@ -345,7 +348,8 @@ class Supervisor:
                 self._finish(child)
             else:
                 with self._changed:
-                    child.due = max(child.due or 0.0, now + delay)
+                    child.wait_until(now + delay)
+                self.directory.expect(child.id)
         self._emit(ended.event(EventKind.RESTARTING)._replace(delay=delay, error=describe(ended.error)))
 
     def _finish(self, child: Child) -> None:
@@ -388,7 +392,7 @@ class Supervisor:
         for incarnation in self._health.look([child.incarnation for child in children if child.incarnation], now):
             child = self._children[incarnation.id]
             work = incarnation.work
-            if child.incarnation is incarnation and work is not None:
+            if child.incarnation is incarnation and work is not None and work.deadline <= now:
                 self._abandon(child, WedgedError(f"in {work.what} for {now - work.since:.1f} s"))
                 self._report_end(child)
                 self._restart_after(child)

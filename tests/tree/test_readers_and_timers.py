@@ -176,7 +176,8 @@ def test_any_timers_fire_once_in_the_order_of_their_times(plan: list[tuple[int, 
     handles = [timers.schedule(seconds, partial(fired.append, number)) for number, (seconds, _) in enumerate(plan)]
     # Those that are due at once may have fired already.
     cancelled = {number for number, (_, cancel) in enumerate(plan) if cancel and handles[number].cancel()}
-    left = sorted(set(range(len(plan))) - cancelled, key=lambda number: plan[number][0])
+    left = [number for number in range(len(plan)) if number not in cancelled]
+    left.sort(key=lambda number: plan[number][0])
     past = 0
     for moment in [*sorted(moments), 100]:
         clock.advance(moment - past)

@@ -12,7 +12,7 @@ from actors.messages import EventKind
 from actors.restarts import Backoff
 from actors.spec import Restart, Strategy
 from actors.supervisor import Outcome, Supervisor
-from tests.tree.support import Do, FakeClock, Script, crash, eventually, generations, serves
+from tests.tree.support import Do, FakeClock, Script, Tell, crash, eventually, generations, serves
 
 if TYPE_CHECKING:
     from tests.tree.conftest import MakeTree
@@ -99,6 +99,21 @@ def test_a_transient_sibling_that_had_ended_well_starts_with_the_others(make_tre
     eventually(lambda: tree.snapshot()[1].state == "finished")
     crash(tree, "a")
     serves(tree, "b", 2)  # as OTP has it: its specification is still there
+
+
+def test_messages_for_a_finished_sibling_are_kept_from_the_moment_it_is_to_start_again(
+    make_tree: MakeTree, script: Script, clock: FakeClock
+) -> None:
+    tree = make_tree("a", script.spec("b", Restart.TRANSIENT), strategy=Strategy.ONE_FOR_ALL, clock=clock)
+    end(tree, "b")
+    eventually(lambda: tree.snapshot()[1].state == "finished")
+    assert not tree.directory.send("b", Tell("to nobody"))
+    crash(tree, "a")
+    script.await_count(EventKind.RESTARTING, 1)
+    assert tree.directory.send("b", Tell("to the next"))
+    clock.advance(1.0)
+    serves(tree, "b", 2)
+    assert script.told["b"] == ["to the next"]
 
 
 def test_those_after_a_child_that_does_not_come_back_wait_for_it(make_tree: MakeTree, script: Script) -> None:
