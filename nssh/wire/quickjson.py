@@ -51,7 +51,8 @@ def loads(text: str) -> Any:
     text = text.strip(_SPACE)
     try:
         value, end = _scan(text, 0)
-    except (StopIteration, RecursionError) as error:
+    except (StopIteration, RecursionError, SystemError) as error:
+        # SystemError: in 3.10 and 3.11 the scanner finds its own exception only where json.decoder is loaded already.
         raise ValueError("not JSON") from error
     if end != len(text):
         raise ValueError("not JSON: something follows the value")

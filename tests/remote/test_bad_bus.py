@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.remote.scripted import Request, ScriptedServer, answer, message, response
-from tests.remote.support import TOPIC, Home, Ran
+from tests.remote.support import TOPIC, Home, Interpreter, Ran, interpreters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,7 +113,8 @@ def paste(home: Home, respond: Callable[[str], bytes], files: dict[str, bytes] |
         return home.run(*(argv or ("xclip", "-sel", "c", "-o")), env={"NSSH_TIMEOUT": "2"})
 
 
-def test_what_is_no_answer_to_our_question_is_passed_over(home: Home) -> None:
+@pytest.mark.parametrize("interpreter", interpreters(), ids=lambda interpreter: interpreter.version)
+def test_what_is_no_answer_to_our_question_is_passed_over(interpreter: Interpreter) -> None:
     def respond(identity: str) -> bytes:
         return b"".join(
             [
@@ -125,7 +126,9 @@ def test_what_is_no_answer_to_our_question_is_passed_over(home: Home) -> None:
             ]
         )  # fmt: skip
 
-    assert paste(home, respond) == Ran(0, b"good", "")
+    with Home(interpreter.path) as home:
+        home.infect()
+        assert paste(home, respond) == Ran(0, b"good", "")
 
 
 def test_a_file_is_fetched_from_our_own_server_whatever_host_is_named(home: Home) -> None:
