@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -397,3 +398,12 @@ def test_a_shell_that_hangs_is_given_up_and_said(home: Home, monkeypatch: pytest
     warnings = path_check.warnings(str(home.bin), 0.3)
     assert len(warnings) == 2
     assert "gave no answer" in warnings[0]
+
+
+def test_two_installers_at_once_both_leave_it_whole(home: Home) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda _: home.infect(), range(4)))
+    assert [report.changed for report in reports].count(True) >= 1
+    assert home.infect().changed is False
+    assert home.run("nssh-remote", "version").status == 0
+    assert [path.name for path in home.data.iterdir() if path.name.startswith(".")] == []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nssh.remote import stop, stub
+from nssh.wire.http import Client
 from tests.lab.waiting import until
 from tests.remote.support import TOPIC, Home, Interpreter, Laptop, Ran, interpreters
 
@@ -371,3 +372,39 @@ def test_an_unknown_name_is_one_line(home: Home) -> None:
     done = subprocess.run([home.path / "pbcopy"], env=home.env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "pbcopy: this is a shim of nssh under a name that it does not know\n")
     assert home.run("nssh-remote", "nonsense").status == 2
+
+
+def test_many_at_once_start_one_relay_and_lose_nothing() -> None:
+    with Home() as home:
+        home.infect()
+        address = home.connect()
+        urls = [f"https://x.y/{number}" for number in range(12)]
+        processes = [home.start("xdg-open", url) for url in urls]
+        for process in processes:
+            _, err = process.communicate(timeout=60)
+            assert (process.returncode, err) == (
+                0,
+                b"xdg-open: no laptop is connected; kept until your laptop is back\n",
+            )
+        answer = Client(address).request("GET", f"/{TOPIC}/json?poll=1&since=all")
+        kept = [json.loads(json.loads(line)["message"])["url"] for line in answer.body.splitlines()]
+        assert sorted(kept) == sorted(urls)
+        assert sum(event["event"] == "msg-send" for event in home.log()) == len(urls)
+
+
+def test_an_upgrade_ends_the_old_relay_and_what_it_kept_is_served_by_the_new_one() -> None:
+    with Home() as home:
+        home.infect()
+        address = home.connect()
+        home.run("xdg-open", "https://x.y/before")
+        before = stop._listener(str(home.state / "relay.sock"))
+        assert home.infect().changed is False
+        assert stop._listener(str(home.state / "relay.sock")) == before, "the same version leaves it alone"
+        (home.bin / "xclip").unlink()
+        assert home.infect().changed is True
+        assert stop._listener(str(home.state / "relay.sock")) == 0
+        home.run("xdg-open", "https://x.y/after")
+        assert stop._listener(str(home.state / "relay.sock")) not in {0, before}
+        answer = Client(address).request("GET", f"/{TOPIC}/json?poll=1&since=all")
+        kept = [json.loads(json.loads(line)["message"])["url"] for line in answer.body.splitlines()]
+        assert kept == ["https://x.y/before", "https://x.y/after"]
