@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors.messages import EventKind
+from actors.messages import Event, EventKind
 from actors.restarts import Backoff
 from actors.spec import Restart, Strategy
 from actors.supervisor import Outcome, Supervisor
@@ -141,15 +141,25 @@ def test_two_crashes_at_once_restart_both(make_tree: MakeTree, script: Script) -
 def test_a_sibling_that_crashed_at_once_with_another_is_restarted_once(
     strategy: Strategy, make_tree: MakeTree, script: Script
 ) -> None:
-    tree = make_tree("a", "b", strategy=strategy, intensity=1)
-    # Both are down before the supervisor can deal with either.
-    with tree._changed:
-        for child in ("a", "b"):
-            crash(tree, child)
+    trees: list[Supervisor] = []
+
+    def crash_both(event: Event) -> None:
+        script.events.append(event)
+        if event.kind is EventKind.CRASHED and event.id == "gate":
+            # The supervisor is here, and finds both down when it goes on.
+            lives = [trees[0]._children[child].incarnation for child in "ab"]
+            for child in "ab":
+                crash(trees[0], child)
+            eventually(lambda: all(life is not None and life.over for life in lives))
+
+    gate = script.spec("gate", Restart.TEMPORARY)
+    tree = make_tree("a", "b", gate, strategy=strategy, intensity=1, on_event=crash_both)
+    trees.append(tree)
+    crash(tree, "gate")
     serves(tree, "a", 2)
     serves(tree, "b", 2)
-    assert generations(tree) == {"a": 2, "b": 2}
-    assert script.count(EventKind.CRASHED) == 2
+    assert generations(tree) == {"a": 2, "b": 2, "gate": 1}
+    assert script.count(EventKind.CRASHED) == 3
     assert script.count(EventKind.RESTARTING) == 1  # the second counts as ended by the first
 
 
