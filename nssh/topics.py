@@ -56,6 +56,7 @@ def obtain(key: str, server: str, *, fixed: str = "", fresh: bool = False) -> To
     Raises:
         OSError: The state directory can't be written.
     """
+    files.make_private_dir(files.state_dir())
     directory = files.make_private_dir(os.path.join(files.state_dir(), "topics"))
     path = os.path.join(directory, file_name(f"{key}+{server}") + ".json")
     for _ in range(8):

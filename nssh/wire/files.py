@@ -41,13 +41,24 @@ def make_private_dir(path: str) -> str:
     Raises:
         OSError: It can't be made, is a symlink or no directory, or belongs to somebody else.
     """
-    os.makedirs(path, mode=0o700, exist_ok=True)
+    _make_dirs(path)
     info = os.lstat(path)
     if (info.st_mode & 0o170000) != 0o040000 or info.st_uid != os.geteuid():
         raise PermissionError(13, "not a directory of your own", path)
     if info.st_mode & 0o077:
         os.chmod(path, 0o700)
     return path
+
+
+def _make_dirs(path: str) -> None:
+    """As `os.makedirs`, which gives only the last directory the mode it is told."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        _make_dirs(os.path.dirname(path))
+        _make_dirs(path)
 
 
 def write_private(path: str, data: bytes) -> None:
