@@ -118,9 +118,9 @@ def _install(places: Places, request: dict[str, object], say: Callable[[str, str
         sources = request["files"]
         assert isinstance(sources, dict)  # noqa: S101 (for the type checker)
         changed = _write_library(lib, {str(name): str(text).encode() for name, text in sources.items()})
+        _remember(places, made)  # before anything else can fail: a removal is to find it
         for path in [places.command, *places.shims]:
             changed = _put_stub(path, content, keep=path in blocked) or changed
-        _remember(places, made)
         previous = _read(places.version).decode("utf-8", "replace").split(" ")
         # Written last: who reads it may rely on all the rest. One line: version, digest, interpreter.
         line = "%s %s %s\n" % (version, digest, python)
