@@ -7,7 +7,7 @@
         link.cut()      # every connection is reset
 
 or `python -m tests.lab.proxy --listen 127.0.0.1:0 --to HOST:PORT --delay-ms 20 [--udp]`, which prints its port;
-SIGUSR1 freezes, SIGUSR2 thaws, SIGHUP cuts, SIGTERM ends it.
+SIGUSR1 freezes, SIGUSR2 thaws, SIGHUP cuts, SIGTERM ends it (signals sent together may be handled in either order).
 
 The delay is that of the distance, not of a narrow link: what was read is passed on `delay` seconds later, however much
 it is. Like on a real link, TCP's own handshake takes a round trip, too. Frozen TCP data is held and delivered on thaw

@@ -167,7 +167,8 @@ def test_launchers_that_never_end_are_bounded(
         "ftp://x", "https:", "https://", "https:///x", "https:x", "https://?x", "https://:80", "https://a b", " https://a",
         "https://a\n", "https://a/\x00", "https://a/\x1b[2J", "https://a\\b", "https://a/\\b", "https://u@a", "https://u:p@a",
         "https://a:x", "https://a:99999", "https://a:-1", "https://[::1", "https://[fe80::1%25eth0]/", "https://a%2fb/",
-        "https://a;b/", "https://a'b/", "https://a$b", "https://℀.com", "https://a/\u202e", "https://a/\ud800", "https://a/\u200b", "https://a\u3000b",
+        "https://a;b/", "https://a'b/", "https://a$b", "https://℀.com",
+        "https://a/\u202e", "https://a/\ud800", "https://a/\u200b", "https://a\u3000b",
         "https://a/" + "x" * LONGEST_URL, "https://a/" + "é" * (LONGEST_URL // 4), "https://" + "é" * 300 + "/",
     ],
 )  # fmt: skip
