@@ -51,7 +51,8 @@ class Login:
         Raises:
             OSError: ssh can't be started.
         """
-        argv = [*target.ssh, *options, "-T", "-o", "RemoteCommand=none", *target.options, "--", target.destination]
+        # -T comes last: it takes back a -t of the user's, which is for the session, not for a script.
+        argv = [*target.ssh, *options, "-o", "RemoteCommand=none", *target.options, "-T", "--", target.destination]
         stdin, feed = os.pipe()
         self._output, stdout = os.pipe()
         try:
@@ -109,3 +110,9 @@ def run(target: Target, script: Script, control_path: str) -> tuple[int, Answer 
     finally:
         login.close()
     return spawn.exit_code(os.waitpid(login.pid, 0)[1]), answer
+
+
+def end_master(target: Target, control_path: str) -> None:
+    """End the master at a control socket of ours, if there is one; ControlPersist ends one that this does not reach."""
+    words = ["-o", f"ControlPath={_escape(control_path)}", "-O", "exit", "--", target.destination]
+    spawn.capture([*target.ssh, *words], merge_stderr=True)
