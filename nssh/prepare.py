@@ -18,7 +18,9 @@ data="${XDG_DATA_HOME:-$HOME/.local/share}/nssh"
 say address "${SSH_CONNECTION:-}"
 IFS= read -r size
 temporary="$state/session.$$"
-if problem=$( { mkdir -p "$state" && chmod 700 "$state"; } 2>&1 ); then
+if [ "$size" = 0 ]; then
+    :
+elif problem=$( { mkdir -p "$state" && chmod 700 "$state"; } 2>&1 ); then
     session=$(dd bs=1 count="$size" 2>/dev/null; printf .)
     if ! problem=$( { printf '%s' "${session%.}" > "$temporary" && mv -f "$temporary" "$state/session"; } 2>&1 ); then
         rm -f "$temporary"
@@ -68,7 +70,7 @@ class Prepared(NamedTuple):
 
 
 def script(session: str, *, mosh: tuple[str, ...] = (), mosh_timeout: str = "") -> framing.Script:
-    """Make the script for a session file's text; with `mosh` it runs mosh-server with these arguments.
+    """Make the script for a session file's text (`` leaves the remote's as it is); `mosh` are mosh-server's arguments.
 
     Raises:
         ValueError: An argument for mosh-server holds a newline.
