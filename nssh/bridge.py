@@ -33,6 +33,7 @@ class Bridge:
         self._pipe = -1
         self._deaths: list[float] = []
         self._due: float | None = None
+        self._closing = False
 
     @property
     def running(self) -> bool:
@@ -51,9 +52,7 @@ class Bridge:
             pass  # a state directory that can't be written is reported by the bridge itself
         try:
             # -P: a folder named actors in the current directory must not be taken for ours.
-            self._pid = spawn.start(
-                [sys.executable, "-P", "-m", "actors"], stdin=reader, stdout=null, stderr=errors
-            )
+            self._pid = spawn.start([sys.executable, "-P", "-m", "actors"], stdin=reader, stdout=null, stderr=errors)
         except OSError:
             self._died()
         finally:
@@ -80,7 +79,10 @@ class Bridge:
         """Take the news that a child ended; return whether it was the bridge, which is then restarted in due time."""
         if pid != self._pid:
             return False
-        self._died()
+        if self._closing:
+            self._pid = 0  # as it should
+        else:
+            self._died()
         return True
 
     def _died(self) -> None:
@@ -109,6 +111,7 @@ class Bridge:
 
     def close(self) -> None:
         """Let the bridge end: it sees the end of the pipe, delivers what has arrived, and goes."""
+        self._closing = True
         self._due = None
         if self._pipe >= 0:
             os.close(self._pipe)
