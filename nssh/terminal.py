@@ -28,8 +28,8 @@ class Terminal:
 
             self._attributes = termios.tcgetattr(self._fd)
 
-    def restore(self) -> None:
-        """Put the modes back and switch off what full-screen programs switch on; once.
+    def restore(self, *, reset: bool = True) -> None:
+        """Put the modes back and, with `reset`, switch off what full-screen programs switch on; once.
 
         Never raises: the terminal may be gone.
         """
@@ -43,7 +43,7 @@ class Terminal:
             if os.tcgetpgrp(self._fd) != os.getpgrp():
                 return
             termios.tcsetattr(self._fd, termios.TCSADRAIN, attributes)
-            if os.isatty(1):
+            if reset and os.isatty(1) and os.environ.get("TERM", "dumb") not in {"", "dumb"}:
                 os.write(1, _RESET)
         except (OSError, termios.error):
             return
