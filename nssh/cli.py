@@ -20,8 +20,8 @@ def main() -> None:
     except NsshError as error:
         print(f"nssh: {error}", file=sys.stderr)
         code = error.exit_code
-    except KeyboardInterrupt:
-        code = 130
+    except KeyboardInterrupt as interrupt:
+        code = getattr(interrupt, "exit_code", 130)
     except BrokenPipeError:
         # Whoever read our output has gone: that is no error, but nothing more may be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -6,8 +6,6 @@ Standard library only, and little of it, until ssh runs: every millisecond here 
 from __future__ import annotations
 
 import os
-import select
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,26 +13,25 @@ from typing import TYPE_CHECKING, NamedTuple
 from nssh import control_path, hosts, identity, login, prepare, process, records, spawn, topics
 from nssh.bridge import Bridge
 from nssh.errors import NsshError
+from nssh.foreground import Foreground, InterruptedBySignal
 from nssh.session import Session
 from nssh.terminal import Terminal
 from nssh.wire import files
 from nssh.wire import session as session_file
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from nssh.argv import Connect
     from nssh.config import Config
     from nssh.framing import Answer
+    from nssh.records import Record
 
 FEATURES = ("targets", "ids")
 """What this laptop's side can do beyond the Go program, told in the session file."""
 
-# Sent on to ssh or mosh-client, which decide what they mean.
-_FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGWINCH", "SIGUSR1", "SIGUSR2")
-
 # Seconds that the launcher waits, after the session's end, for the bridge to deliver what has just arrived.
 _LAST_DELIVERY = 0.7
+
+_WITHOUT = "clipboard and browser will not work in this session"
 
 
 def find_program(name: str) -> str | None:
@@ -47,8 +44,12 @@ def find_program(name: str) -> str | None:
 
 
 def say(text: str) -> None:
-    """Write one line for the user, outside the session."""
-    print(f"nssh: {text}", file=sys.stderr)
+    """Write one line for the user, outside the session; what a remote may have written in it can't steer the terminal."""
+    line = "".join(c if c.isprintable() else "?" for c in text)
+    try:
+        print(f"nssh: {line}", file=sys.stderr, flush=True)
+    except OSError:
+        return  # the terminal is gone, and who would have read it
 
 
 class _Route(NamedTuple):
@@ -70,9 +71,10 @@ class Launcher:
         self.target = identity.resolve(config.ssh.command, wish.ssh.destination, wish.ssh.options)
         self.host = hosts.read(self.target.key)
         self._interactive = os.isatty(0) and os.isatty(2)
-        self._child = 0
-        self._ended: int | None = None
-        self._wakeup = -1
+        self._told = ""
+        self._told_unwritable = False
+        self._record: Record | None = None
+        self.foreground = Foreground(self._child_ended)
         self.bridge: Bridge | None = None
 
     def run(self) -> int:
@@ -81,29 +83,44 @@ class Launcher:
         Raises:
             NsshError: It can't even be started; the terminal is as it was.
         """
-        route = self._route()
-        self._catch_signals()
+        path = "" if self.target.control_path else control_path.choose(os.getpid())
         try:
-            return self._run(route)
+            status = self._run(self._route(), path)
+        except InterruptedBySignal as interrupt:
+            status = interrupt.exit_code
         finally:
-            self.terminal.restore()
+            self.terminal.restore(reset=self._has_remote_terminal)
+            self._close(path)
+        self._last_words()
+        return status
 
     def _route(self) -> _Route:
-        mosh = self.wish.mode != "ssh"
+        # mosh tells no exit status and knows no shell's command line: a command is for ssh, unless --mosh says so.
+        mosh = self.wish.mode == "mosh" or (not self.wish.mode and not self.wish.ssh.command)
+        if any("\n" in word for word in self.wish.ssh.command) and mosh:
+            raise NsshError("a command with a newline in it can't be given to mosh-server; use --ssh")
         if mosh and self.config.mosh.command:
             return _Route(login_first=False, mosh=True, wrapper=True)
         if mosh and find_program("mosh-client") is None:
             if self.wish.mode == "mosh":
                 raise NsshError("mosh-client is not on this machine's PATH: install mosh, or use --ssh")
             mosh = False
-        if mosh and not self.wish.mode and (self.target.proxied or not self._interactive):
+        if mosh and not self.wish.mode and (self.target.proxied or not self._interactive or not os.isatty(1)):
             # Behind a jump host mosh's UDP rarely gets through, and a script wants its pipes: ssh, unless --mosh says so.
             mosh = False
-        ask = self._interactive and not self.host.version and not self.host.declined and not self.wish.ssh.command
-        return _Route(login_first=mosh or ask, mosh=mosh, wrapper=False)
+        return _Route(login_first=mosh or self._may_offer, mosh=mosh, wrapper=False)
 
-    def _run(self, route: _Route) -> int:
-        path = "" if self.target.control_path else control_path.choose(os.getpid())
+    @property
+    def _may_offer(self) -> bool:
+        """Whether to ask about an installation: never a script, nor who only wants to run a command."""
+        return self._interactive and not self.host.version and not self.host.declined and not self.wish.ssh.command
+
+    @property
+    def _has_remote_terminal(self) -> bool:
+        """Whether the session may have put our terminal into modes of its own."""
+        return not self.wish.ssh.command or "t" in self.wish.ssh.letters or self.wish.mode == "mosh"
+
+    def _run(self, route: _Route, path: str) -> int:
         if route.login_first:
             return self._run_login_first(route, path)
         # The user's own ssh comes first; everything else happens beside its handshake.
@@ -112,10 +129,9 @@ class Launcher:
             argv += [self.target.destination, *(["--", *self.wish.ssh.command] if self.wish.ssh.command else [])]
         else:
             argv = self._ssh(path)
-        self._start_child(argv)
+        self.foreground.start(argv)
         self._start_bridge(route, path, "mosh" if route.wrapper else "ssh")
-        self._tell(child=self._child)
-        return self._finish(self._watch())
+        return self._watch()
 
     def _ssh(self, path: str) -> list[str]:
         target = self.target
@@ -132,27 +148,30 @@ class Launcher:
         script = prepare.script(self._session_file(topic), mosh=mosh, mosh_timeout=timeout)
         options = login.control_options(self.target, path, keep_alive=route.mosh)
         started = login.Login(self.target, script, options)
-        self._child = started.pid
+        self.foreground.adopt(started.pid)
         self._start_bridge(route, path, "", topic)
         answer = self._await_login(started)
         if answer is None:
             status = self._watch()
-            if status == 0:
-                say(f"{self.target.destination}: its shell did not run our script: {started.noise or 'no output'}")
-            return self._finish(status or 1)
-        self._child, self._ended = 0, None
-        return self._finish(self._enter(route, path, answer))
+            # ssh's own failures are 255, and it has said why; a signal's end is the user's wish. Anything else is a remote
+            # that let us in and does not run scripts (a router, a git server): its session is still to be had.
+            if status >= 128 or self.wish.mode == "mosh":
+                if status < 128:
+                    say(f"{self.target.destination}: its shell did not run our script: {started.noise or 'no output'}")
+                return status or 1
+            self._begin(self._ssh(path))
+            return self._watch()
+        self.foreground.leave()
+        return self._enter(route, path, answer)
 
     def _await_login(self, started: login.Login) -> Answer | None:
         """Wait for the login's answer while signals are passed on to it; None if ssh ends without one."""
         try:
             while True:
-                ready, _, _ = select.select([started.fileno(), self._wakeup], [], [], self._tick())
-                if started.fileno() in ready and (answer := started.read()) is not None:
+                if not self.foreground.wait_for([started.fileno()], self._tick()):
+                    continue
+                if (answer := started.read()) is not None:
                     return answer
-                if self._wakeup in ready:
-                    self._forward()
-                    self._ended = self._reap()
         except EOFError:
             return None
         finally:
@@ -162,7 +181,7 @@ class Launcher:
         """Go from the finished login to the session itself."""
         prepared = prepare.read(answer)
         self._learn(prepared)
-        if self._interactive and not prepared.version and not self.host.declined:
+        if self._may_offer:
             self._offer_install(path)
         environ = None
         if route.mosh and prepared.mosh_port:
@@ -177,26 +196,28 @@ class Launcher:
             if prepared.mosh_error:
                 say(f"{self.target.destination}: {prepared.mosh_error} (so this is an ssh session)")
             argv = self._ssh(path)
-        self._start_child(argv, environ)
-        self._tell(
-            child=self._child,
-            prepared=True,
-            transport="mosh" if environ else "ssh",
-            version=self.host.version,
-            problem=prepared.problem,
-        )
+        self._begin(argv, environ)
         return self._watch()
+
+    def _begin(self, argv: list[str], environ: dict[str, str] | None = None) -> None:
+        """Start the session's own program after the login."""
+        self.foreground.start(argv, environ)
+        if self.bridge is not None:
+            self.bridge.tell(
+                child=self.foreground.child,
+                prepared=True,
+                transport="mosh" if environ else "ssh",
+                version=self.host.version,
+            )
 
     def _learn(self, prepared: prepare.Prepared) -> None:
         """Keep and say what the login told about the remote."""
         destination = self.target.destination
         if prepared.problem:
-            say(f"{destination}: {prepared.problem}; clipboard and browser will not work in this session")
+            self._told = prepared.problem
+            say(f"{destination}: {prepared.problem}; {_WITHOUT}")
         self.host = self.host._replace(version=prepared.version)
-        try:
-            hosts.write(self.target.key, self.host)
-        except OSError as error:
-            say(f"can't write {error.filename}: {error.strerror}")
+        self._remember()
         note = hosts.difference(destination, prepared.version)
         if note:
             say(note)
@@ -205,21 +226,46 @@ class Launcher:
         """Ask whether to install the remote side, and do it over the connection that is already there."""
         destination = self.target.destination
         say(f"{destination} has no nssh yet: without it, its clipboard and browser stay unconnected.")
-        try:
-            reply = input(f"Install it there now (in ~/.local, no root; undo with nssh infect --remove {destination})? [Y/n] ")
-        except EOFError:
-            reply = "n"
-        if reply.strip().lower() not in {"", "y", "yes"}:
+        question = f"Install it there now (in ~/.local, no root; undo with nssh infect --remove {destination})? [Y/n] "
+        if self._ask(question).strip().lower() not in {"", "y", "yes"}:
             self.host = self.host._replace(declined=True)
-            hosts.write(self.target.key, self.host)
+            self._remember()
             say(f"as you wish; nssh infect {destination} installs it later")
             return
         from nssh import infect  # noqa: PLC0415 - heavy, and only on this way
 
         try:
-            self.host = infect.over_control(self.target, self.target.control_path or path)
+            self.host = self.foreground.interruptibly(
+                lambda: infect.over_control(self.target, self.target.control_path or path)
+            )
         except NsshError as error:
             say(str(error))
+
+    def _ask(self, question: str) -> str:
+        """Return a line that the user types; the end of input means no."""
+        os.write(2, question.encode())
+        try:
+            while not self.foreground.wait_for([0], self._tick()):
+                pass
+            line = os.read(0, 4096)
+        except InterruptedBySignal:
+            os.write(2, b"\n")
+            raise
+        if not line:
+            os.write(2, b"\n")
+        return line.decode("utf-8", "replace") if line else "n"
+
+    def _remember(self) -> None:
+        try:
+            hosts.write(self.target.key, self.host)
+        except OSError as error:
+            self._unwritable(error)
+
+    def _unwritable(self, error: OSError) -> None:
+        """Say once, whichever file it is, that the state directory is of no use."""
+        if not self._told_unwritable:
+            self._told_unwritable = True
+            say(f"can't write {error.filename}: {error.strerror}; {_WITHOUT}")
 
     def _address(self, path: str) -> str:
         """The server's address as our own TCP connection has it: mosh's UDP goes the same way."""
@@ -235,16 +281,14 @@ class Launcher:
                 self.target.key, self.config.server, fixed=self.config.topic or "", fresh=self.wish.fresh
             )
         except OSError as error:
-            say(f"can't write {error.filename}: {error.strerror}; clipboard and browser will not work in this session")
+            self._unwritable(error)
             return topics.Topic("", "", "")
 
     def _session_file(self, topic: topics.Topic) -> str:
         config = self.config
         if not topic.name:
             return ""
-        return session_file.render(
-            session_file.Session(config.server, topic.name, FEATURES, config.token or "")
-        )
+        return session_file.render(session_file.Session(config.server, topic.name, FEATURES, config.token or ""))
 
     def _start_bridge(self, route: _Route, path: str, transport: str, topic: topics.Topic | None = None) -> None:
         """Start the bridge; without a topic (no writable state directory) there is none, and the session goes on."""
@@ -254,7 +298,7 @@ class Launcher:
         try:
             logs = files.make_private_dir(os.path.join(files.state_dir(), "logs"))
         except OSError as error:
-            say(f"can't write {error.filename}: {error.strerror}; clipboard and browser will not work in this session")
+            self._unwritable(error)
             return
         now = time.time()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
@@ -270,113 +314,55 @@ class Launcher:
             lease=topic.lease,
             log=os.path.join(logs, f"{stamp}-{os.getpid()}.jsonl"),
             session_file=self._session_file(topic),
-            control_path=self.target.control_path or path,
+            # The mosh wrapper gives its ssh no control socket: nothing to wait for.
+            control_path="" if route.wrapper else self.target.control_path or path,
             own_control=not self.target.control_path,
             login_first=route.login_first,
             transport=transport,
+            child=self.foreground.child,
         )
         self.bridge = Bridge(session)
         self.bridge.start()
 
-    def _tell(self, **news: object) -> None:
-        if self.bridge is not None:
-            self.bridge.tell(**news)
-
-    def _start_child(self, argv: list[str], environ: dict[str, str] | None = None) -> None:
-        try:
-            self._child = spawn.start(argv, environ=environ)
-        except FileNotFoundError:
-            raise NsshError(f"{argv[0]}: no such program") from None
-
-    # Signals and children: handlers only wake the loop, which then does everything in order.
-
-    def _catch_signals(self) -> None:
-        self._wakeup, writer = os.pipe()
-        os.set_blocking(self._wakeup, False)
-        os.set_blocking(writer, False)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for name in (*_FORWARDED, "SIGCHLD"):
-            signal.signal(getattr(signal, name), _wake)
-
-    def _watch(self) -> int:
-        """Wait for the session's end; return its exit code."""
-        while True:
-            status = self._reap()
-            if status is not None:
-                return status
-            select.select([self._wakeup], [], [], self._tick())
-            self._forward()
-
     def _tick(self) -> float | None:
         return self.bridge.tick() if self.bridge is not None else None
 
-    def _forward(self) -> None:
-        try:
-            numbers = os.read(self._wakeup, 4096)
-        except BlockingIOError:
-            return
-        for number in numbers:
-            if number != signal.SIGCHLD and self._child:
-                try:
-                    os.kill(self._child, number)
-                except ProcessLookupError:
-                    return
+    def _watch(self) -> int:
+        return self.foreground.wait(self._tick)
 
-    def _reap(self) -> int | None:
-        """Take the news of all children; return the session's exit code if it ended."""
-        if self._ended is not None:
-            return self._ended
-        while True:
+    def _child_ended(self, pid: int) -> None:
+        if self.bridge is not None:
+            self.bridge.ended(pid)
+
+    def _close(self, path: str) -> None:
+        """Let the bridge deliver and end; what it can't clean up any more is done here."""
+        if self.bridge is not None:
+            self._record = records.read(records.path_of(os.getpid()))
+            self.bridge.close()
+            deadline = time.monotonic() + _LAST_DELIVERY
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
-            except ChildProcessError:
-                return None
-            if pid == 0:
-                return None
-            if os.WIFSTOPPED(status):
-                if pid == self._child:
-                    self._stop_too()
-            elif pid == self._child:
-                self._child = 0
-                return spawn.exit_code(status)
-            elif self.bridge is not None:
-                self.bridge.ended(pid)
-
-    def _stop_too(self) -> None:
-        """The child was suspended (Ctrl-Z, ~^Z): suspend ourselves, so that the user's shell takes over; then go on."""
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, _wake)
-        if self._child:
-            os.kill(self._child, signal.SIGCONT)
-
-    def _finish(self, status: int) -> int:
-        """Give the terminal back, let the bridge end, and say what the user should know."""
-        self.terminal.restore()
-        bridge = self.bridge
-        if bridge is None:
-            return status
-        record = records.read(records.path_of(os.getpid()))
-        ran = bridge.running
-        bridge.close()
-        self._ended = None
-        deadline = time.monotonic() + _LAST_DELIVERY
-        while bridge.running and (left := deadline - time.monotonic()) > 0:
-            self._reap()
-            if bridge.running:
-                select.select([self._wakeup], [], [], left)
-                self._forward()
-        if not ran:
+                while self.bridge.running and (left := deadline - time.monotonic()) > 0:
+                    self.foreground.wait_for((), left)
+            except InterruptedBySignal:
+                pass  # the user is in a hurry: the bridge ends by itself
+            if self.bridge.running:
+                return
             records.remove(os.getpid())
-        if bridge.gave_up:
+        if path and os.path.exists(path):
+            login.end_master(self.target, path)
+
+    def _last_words(self) -> None:
+        """Say what the user should know, now that the terminal is free."""
+        bridge, record = self.bridge, self._record
+        if bridge is not None and bridge.gave_up:
             say(f"the bridge died {bridge.session.restarts} times and was given up; see {bridge.session.log}.err")
-        elif record is not None and record.problem and self._interactive:
-            say(f"{self.target.destination}: {record.problem}")
-        return status
-
-
-def _wake(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the wake-up file descriptor has already told the loop."""
+        elif record is not None and record.problem and record.problem != self._told and self._interactive:
+            host = hosts.read(self.target.key)
+            destination = self.target.destination
+            if host.version:
+                say(f"{destination}: {record.problem}")
+            elif not host.declined:
+                say(f"no nssh on {destination}: run nssh infect {destination}")
 
 
 def _join(words: list[str]) -> str:

@@ -1,0 +1,165 @@
+"""The program that has the terminal (ssh, a login, mosh-client): its signals, its suspensions, its end.
+
+Signal handlers only wake the launcher's loop, which then does everything in order. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from typing import TYPE_CHECKING, TypeVar
+
+from nssh import spawn
+from nssh.errors import NsshError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import FrameType
+
+_T = TypeVar("_T")
+
+# Sent on to the program, which decides what they mean.
+_FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGWINCH", "SIGUSR1", "SIGUSR2")
+# What ends nssh itself while it has no program in the foreground.
+_ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+
+
+class InterruptedBySignal(KeyboardInterrupt):
+    """A signal that ends nssh, while it does something of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+class Foreground:
+    """The foreground program of one session, one after the other; used by the launcher's only thread."""
+
+    def __init__(self, on_other: Callable[[int], object]) -> None:
+        """Catch the signals; `on_other` is told the PID of every other child that has ended."""
+        self.child = 0
+        self._on_other = on_other
+        self._ended: int | None = None
+        self._wakeup, writer = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for name in (*_FORWARDED, "SIGCHLD"):
+            signal.signal(getattr(signal, name), _wake)
+
+    def start(self, argv: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
+        """Start the next program on the terminal.
+
+        Raises:
+            NsshError: It is not there.
+            OSError: It can't be started.
+        """
+        try:
+            self.adopt(spawn.start(argv, environ=environ))
+        except FileNotFoundError:
+            raise NsshError(f"{argv[0]}: no such program") from None
+
+    def adopt(self, pid: int) -> None:
+        """Take a child of ours for the foreground program."""
+        self.child, self._ended = pid, None
+
+    def leave(self) -> None:
+        """Let the program go: it ends by itself, and nobody waits for its status."""
+        self.child = 0
+
+    def wait(self, timeout: Callable[[], float | None]) -> int:
+        """Wait for the program's end while signals are passed on to it; return its exit code.
+
+        `timeout` does what is due, and returns the seconds until it wants to be called again (None: not before something
+        happens).
+        """
+        while True:
+            self.collect()
+            if self._ended is not None:
+                return self._ended
+            self.wait_for((), timeout())
+
+    def wait_for(self, fds: Sequence[int], timeout: float | None) -> Sequence[int]:
+        """Wait until there is something to read or a signal came, for at most `timeout` seconds; return what can be read.
+
+        Signals are passed on.
+
+        Raises:
+            InterruptedBySignal: One came that ends us, and there is no program to decide about it.
+        """
+        ready, _, _ = select.select([*fds, self._wakeup], [], [], timeout)
+        if self._wakeup in ready:
+            ready.remove(self._wakeup)
+            number = self._forward()
+            self.collect()
+            if number:
+                raise InterruptedBySignal(number)
+        return ready
+
+    def interruptibly(self, work: Callable[[], _T]) -> _T:
+        """Do something of nssh's own in the foreground and return what it returns.
+
+        Raises:
+            InterruptedBySignal: A signal that ends nssh came meanwhile; the work was left where it was.
+        """
+        for number in _ENDING:
+            signal.signal(number, _raise)
+        try:
+            return work()
+        finally:
+            for number in _ENDING:
+                signal.signal(number, _wake)
+            self._forward()
+
+    def _forward(self) -> int:
+        """Pass signals on; return the last one that ends us and could not be passed on, or 0."""
+        ending = 0
+        try:
+            numbers = os.read(self._wakeup, 4096)
+        except BlockingIOError:
+            return 0
+        for number in numbers:
+            if number == signal.SIGCHLD:
+                continue
+            if self.child:
+                os.kill(self.child, number)  # if it has just ended, nobody has collected it yet
+            elif number in _ENDING:
+                ending = number
+            elif number == signal.SIGTSTP:
+                self._suspend()
+        return ending
+
+    def collect(self) -> None:
+        """Take the news of all children."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if os.WIFSTOPPED(status):
+                if pid == self.child:
+                    self._suspend()
+            elif pid == self.child:
+                self.child = 0
+                self._ended = spawn.exit_code(status)
+            else:
+                self._on_other(pid)
+
+    def _suspend(self) -> None:
+        """The program was suspended (Ctrl-Z, ~^Z): suspend ourselves, so that the user's shell takes over; then go on."""
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, _wake)
+        if self.child:
+            os.kill(self.child, signal.SIGCONT)
+
+
+def _wake(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: the wake-up file descriptor has already told the loop."""
+
+
+def _raise(number: int, _frame: FrameType | None) -> None:
+    raise InterruptedBySignal(number)
