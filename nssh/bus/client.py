@@ -149,13 +149,17 @@ class BusClient:
         """Return a live stream of the topic, to be opened with `with`; it brings what is published from then on."""
         return Stream(self._transport, self._path(topic, "/json"), self._dead_after)
 
-    def download(self, message_id: str, limit: int = DOWNLOAD_MAX, size: int | None = None) -> bytes:
+    def download(
+        self, message_id: str, limit: int = DOWNLOAD_MAX, size: int | None = None, *, patience: float = 2.0
+    ) -> bytes:
         """Return the file that came with a message, from our own server whatever URL the message holds.
 
         Args:
             message_id: The message's id.
             limit: Bytes that are accepted.
             size: The size that the message told, to be checked, or None.
+            patience: Seconds to ask again for a file that is not there: ntfy tells its streams of a message before it
+                knows of the file itself (NTFY.md, trap 1).
 
         Raises:
             BusError: Also when the file is larger than `limit` (kind `size`), gone (`request`), or cut short
@@ -163,19 +167,24 @@ class BusClient:
         """
         if not valid_id(message_id):
             raise ValueError("not a message id")
-        failure = None
-        try:
-            response = self._transport.send(self._session, "GET", f"/file/{message_id}")
-        except BusError as error:
-            if error.kind != "request":
-                raise
-            failure = BusError(f"{self.where} does not have this file (any more)", "request")
-        if failure is not None:
-            raise failure
+        give_up, pause = time.monotonic() + patience, 0.01
+        while (response := self._find_file(message_id)) is None:
+            if time.monotonic() + pause > give_up:
+                raise BusError(f"{self.where} does not have this file (any more)", "request")
+            time.sleep(pause)
+            pause *= 2
         data = b"".join(self._transport.chunks(response, limit, _DOWNLOAD_SECONDS))
         if size is not None and size != len(data):
             raise BusError(f"{self.where} sent {len(data)} of the {size} bytes of a file", "unreachable")
         return data
+
+    def _find_file(self, message_id: str) -> requests.Response | None:
+        try:
+            return self._transport.send(self._session, "GET", f"/file/{message_id}")
+        except BusError as error:
+            if error.kind != "request":
+                raise
+            return None
 
     def full_text(self, message: Message) -> str:
         """Return the text as it was published: the message's, or its file's if the server made a file of a long text.

@@ -36,8 +36,14 @@ _CODES: Final = {
 }
 
 
-def from_exception(error: BaseException, where: str) -> BusError:
-    """Explain a failure below HTTP; `where` names the server for the user."""
+def from_exception(error: BaseException, where: str, last_words: str = "") -> BusError:
+    """Explain a failure below HTTP.
+
+    Args:
+        error: It.
+        where: Names the server for the user.
+        last_words: What the command behind a dialled stream said on stderr, if there is one: the better reason.
+    """
     causes = _causes(error)
     if any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
         where = f"the proxy on the way to {where}"
@@ -46,7 +52,8 @@ def from_exception(error: BaseException, where: str) -> BusError:
             return BusError(str(cause), cause.kind, cause.retry_after)
         text = _explain(cause, where)
         if text:
-            return BusError(text, "unreachable")
+            early = last_words and isinstance(cause, ConnectionError)
+            return BusError(f"{where} can't be reached: {last_words}" if early else text, "unreachable")
         if isinstance(cause, http.client.HTTPException):
             return BusError(f"{where} does not speak HTTP: check `server` in config.toml", "server")
     return BusError(f"{where} can't be reached: the connection broke ({type(error).__name__})", "unreachable")

@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import socket
-import stat
 import threading
 from typing import TYPE_CHECKING, cast
 
@@ -19,7 +18,7 @@ class Cutter:
 
     Closing a file descriptor under a blocked `recv` neither wakes it nor is safe (the number may be reused), so a
     duplicate of the socket is kept and shut down: that wakes every thread that uses it, TLS or not. A stream that is no
-    socket (a paramiko channel) is closed instead, which wakes its readers by its own means.
+    socket is closed instead: a ByteStream's own `close` wakes its readers.
     """
 
     def __init__(self, *, once: bool = False) -> None:
@@ -34,6 +33,7 @@ class Cutter:
         self._once = once
         self._off = False
         self._newest: ByteStream | None = None
+        self._dialled: ByteStream | None = None
         self.cuts = 0
         """How often `cut` was called."""
 
@@ -44,6 +44,7 @@ class Cutter:
             ConnectionAbortedError: `cut` was called before, with `once`.
         """
         handle = _Handle(sock)
+        self._dialled = sock
         with self._lock:
             refused = self._off
             old = None if refused else self._handles.pop(id(owner), None)
@@ -54,6 +55,13 @@ class Cutter:
             raise ConnectionAbortedError("the connection was given up meanwhile")
         if old is not None:
             old.release()
+
+    @property
+    def last_words(self) -> str:
+        """The last line that a dialled command wrote to its stderr, made printable; "" if there is none."""
+        text = getattr(self._dialled, "stderr", "")
+        lines = text.strip().splitlines() if isinstance(text, str) else []
+        return "".join(character for character in lines[-1][:200] if character.isprintable()) if lines else ""
 
     def connected(self, sock: ByteStream) -> None:
         """Take note of a connection that is ready for requests: behind TLS this is another object than was added."""
@@ -89,9 +97,8 @@ class _Handle:
     def __init__(self, sock: ByteStream) -> None:
         self._socket: socket.socket | None = None
         self._stream: ByteStream | None = None
-        fd = sock.fileno()
-        if fd >= 0 and stat.S_ISSOCK(os.fstat(fd).st_mode):
-            self._socket = socket.socket(fileno=os.dup(fd))
+        if isinstance(sock, socket.socket):
+            self._socket = socket.socket(fileno=os.dup(sock.fileno()))
         else:
             self._stream = sock
 

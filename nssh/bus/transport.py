@@ -153,7 +153,7 @@ class Transport:
                 stream=True,
             )
 
-        response = self._explained(attempt, session.cutter if method == "GET" else None)
+        response = self._explained(attempt, session.cutter, again=method == "GET")
         date = failures.http_date(response.headers.get("Date"))
         if date is not None:
             self.saw_time(date)
@@ -164,9 +164,9 @@ class Transport:
             raise failures.nonsense(self.where)
         return response
 
-    def _explained(self, attempt: Callable[[], requests.Response], again: Cutter | None) -> requests.Response:
-        """Return what `attempt` returns, tried once more in a certain case if `again` is given, or raise BusError."""
-        cuts = again.cuts if again else 0
+    def _explained(self, attempt: Callable[[], requests.Response], cutter: Cutter, *, again: bool) -> requests.Response:
+        """Return what `attempt` returns, tried once more in a certain case if `again`, or raise BusError."""
+        cuts = cutter.cuts
         failure = None
         try:
             try:
@@ -174,11 +174,11 @@ class Transport:
             except (requests.ConnectionError, urllib3.exceptions.HTTPError, OSError) as error:
                 # A server may close a kept connection at the moment when a request is sent. What changes nothing is
                 # then asked again; a publish is not, because the server may have it.
-                if again is None or again.cuts != cuts or not failures.is_early_close(error):
+                if not again or cutter.cuts != cuts or not failures.is_early_close(error):
                     raise
                 return attempt()
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, NsshError, ValueError) as error:
-            failure = failures.from_exception(error, self.where)
+            failure = failures.from_exception(error, self.where, cutter.last_words)
         # Raised out here, so that no traceback shows the library's exception, which quotes the URL.
         raise failure
 
@@ -282,6 +282,13 @@ def _pool_classes(dial: Callable[[], ByteStream] | None, cutter: Cutter) -> dict
             stream = dial()
             cutter.add(self, stream)
             return as_socket(stream)
+
+        @property
+        def is_connected(self) -> bool:
+            try:
+                return super().is_connected
+            except (OSError, ValueError):  # whoever dialled it closed it: there is no descriptor to look at
+                return False
 
         def connect(self) -> None:
             super().connect()

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shlex
 import socket
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
 
 from nssh.bus.client import BusClient
+from nssh.identity import resolve
+from nssh.ssh.paramiko_connection import ParamikoConnection
 from tests.lab import ntfy
 from tests.lab.proxy import DelayProxy
-from tests.lab.relay import RelayServer
+from tests.lab.relay import CHECKOUT, RelayServer
+from tests.lab.sshd import Sshd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nssh.ssh.connection import ByteStream
+    from nssh.ssh.connection import ByteStream, Connection
 
 
 class Server(Protocol):
@@ -51,7 +56,7 @@ class Door:
     @property
     def revives(self) -> bool:
         """Whether connecting starts the server, if need be."""
-        return self.name == "relay-dial"
+        return self.name in {"relay-dial", "relay-ssh"}
 
     @contextlib.contextmanager
     def link(self, **options: Any) -> Iterator[Link]:
@@ -63,13 +68,14 @@ class Door:
                 yield Link(client, proxy.cut, lambda: proxy.accepted)
                 client.close()
             return
-        dialled: list[socket.socket] = []
-        live: list[socket.socket] = []
+        dialled: list[ByteStream] = []
+        live: list[ByteStream] = []
 
         def dial() -> ByteStream:
-            stream = self._dial() if self._dial is not None else socket.socket(socket.AF_UNIX)
-            assert isinstance(stream, socket.socket)
-            if self._dial is None:
+            if self._dial is not None:
+                stream = self._dial()
+            else:
+                stream = socket.socket(socket.AF_UNIX)
                 stream.connect(self._address.removeprefix("unix:"))
             dialled.append(stream)
             live.append(stream)
@@ -77,8 +83,12 @@ class Door:
 
         def cut() -> None:
             while live:
+                stream = live.pop()
+                if not isinstance(stream, socket.socket):
+                    stream.close()
+                    continue
                 with contextlib.suppress(OSError):
-                    live.pop().shutdown(socket.SHUT_RDWR)
+                    stream.shutdown(socket.SHUT_RDWR)
 
         client = BusClient("relay", dial=dial, **options)
         yield Link(client, cut, lambda: len(dialled))
@@ -125,10 +135,28 @@ def _dial_door(request: pytest.FixtureRequest) -> Door:
     return Door("relay-dial", server, dial=server.dial)
 
 
+@pytest.fixture(scope="session")
+def ssh_connection() -> Iterator[Connection]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SSH_AUTH_SOCK", raising=False)
+        with Sshd() as sshd:
+            connection = ParamikoConnection(resolve(sshd.client.ssh, sshd.alias, ()))
+            yield connection
+            connection.close()
+
+
+def _ssh_door(request: pytest.FixtureRequest) -> Door:
+    server = request.getfixturevalue("relay_server")
+    connection = request.getfixturevalue("ssh_connection")
+    words = [sys.executable, str(CHECKOUT / "nssh" / "relay" / "__main__.py"), "dial", "--state", str(server.state)]
+    return Door("relay-ssh", server, dial=lambda: connection.open_stream(f"exec {shlex.join(words)}"))
+
+
 DOORS: dict[str, Callable[[pytest.FixtureRequest], Door]] = {
     "relay-unix": _unix_door,
     "relay-tcp": _tcp_door,
     "relay-dial": _dial_door,
+    "relay-ssh": _ssh_door,
     "ntfy": _ntfy_door,
 }
 

@@ -169,6 +169,22 @@ def test_an_empty_file(door: Door, topic: str) -> None:
             client.download(message.id)
 
 
+def test_a_file_can_be_had_the_moment_a_stream_tells_of_it(door: Door, topic: str, threads: Threads) -> None:
+    client = door.client()
+    downloads: list[bytes] = []
+    with client.stream(topic) as stream:
+        events = iter(stream)
+        assert next(events).kind == "open"
+        for number in range(20):
+            data = bytes([number]) * 10_000
+            publisher = threads(lambda data=data: client.publish_file(topic, data, "clip.png", "{}"))  # type: ignore[misc]
+            message = next(events).message
+            assert message is not None
+            downloads.append(door.client().download(message.id, size=10_000))
+            assert downloads[-1] == data
+            publisher.join(30)
+
+
 def test_a_download_beyond_the_limit_is_refused(door: Door, topic: str) -> None:
     client = door.client()
     published = client.publish_file(topic, b"x" * 100_000, "clip.dat", "{}")
@@ -188,7 +204,7 @@ def test_a_download_of_another_size_than_told_is_an_error(door: Door, topic: str
 
 def test_a_file_that_does_not_exist(door: Door) -> None:
     with pytest.raises(BusError) as caught:
-        door.client().download("AAAAAAAAAAAA")
+        door.client().download("AAAAAAAAAAAA", patience=0.05)
     assert caught.value.kind == "request"
     assert "file" in str(caught.value)
 

@@ -241,7 +241,7 @@ def test_a_file_that_is_cut_short_is_found_out(headers: str) -> None:
 def test_a_limit_that_keeps_the_length_of_the_file() -> None:
     script = b'HTTP/1.1 429 Too Many Requests\r\nContent-Length: 5000\r\n\r\n{"code":42905,"http":429}'
     with ScriptedServer(script) as server:
-        error = refused(lambda: BusClient(server.url).download("abc"))
+        error = refused(lambda: BusClient(server.url).download("abc", patience=0.05))
     assert error.kind == "limit"
 
 
@@ -463,6 +463,31 @@ def test_what_a_dialler_raises_is_the_error() -> None:
     error = refused(lambda: BusClient("relay", dial=dial).publish(TOPIC, "x"))  # type: ignore[arg-type]  # raises first
     assert str(error) == "the connection to devbox is gone"
     assert error.kind == "unreachable"
+
+
+def test_what_a_dialled_command_said_last_is_the_reason() -> None:
+    class Dead:
+        """A command that could not be run."""
+
+        stderr = "Welcome!\nsh: 1: python3: \x1b[31mnot found\n"
+
+        def sendall(self, _: bytes) -> None:
+            raise BrokenPipeError(32, "Broken pipe")
+
+        def recv(self, _: int) -> bytes:
+            return b""
+
+        def settimeout(self, _: float | None) -> None:
+            """Nothing waits."""
+
+        def fileno(self) -> int:
+            return 0
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    error = refused(lambda: BusClient("relay", dial=Dead).publish(TOPIC, "x"))
+    assert str(error) == "the relay on the remote can't be reached: sh: 1: python3: [31mnot found"
 
 
 def test_only_ascii_goes_beside_a_file() -> None:

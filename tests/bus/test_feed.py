@@ -165,9 +165,8 @@ def test_nothing_is_lost_or_repeated_when_the_server_dies_under_it(
     assert session.ups[1].reconnect
 
 
+@pytest.mark.parametrize("door", ["relay-unix", "relay-tcp", "ntfy"], indirect=True)  # the others revive their server
 def test_an_outage_is_told_once(door: Door, topic: str, ledger: Ledger, threads: Threads) -> None:
-    if door.revives:
-        pytest.skip("this way brings its server back")
     client = door.client()
     door.server.kill()
     try:
@@ -257,11 +256,10 @@ def test_what_deliver_raises_ends_the_run_and_the_messages_come_again(door: Door
     assert not ledger.seen(published)
 
 
+@pytest.mark.parametrize("door", ["relay-unix", "ntfy"], indirect=True)
 def test_a_backlog_of_10000_arrives_once_and_in_order(
     door: Door, topic: str, ledger: Ledger, threads: Threads, record_property: Callable[[str, object], None]
 ) -> None:
-    if door.name in {"relay-tcp", "relay-dial"}:
-        pytest.skip("publishing 10,000 takes its time, and this is the relay again")
     publishers = 4
     ids: list[list[str]] = [[] for _ in range(publishers)]
 
