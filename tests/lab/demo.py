@@ -122,10 +122,10 @@ def check() -> int:
         laptop.infect()
         print(f"  ok  {'installed on the remote':<44}{time.monotonic() - started:6.2f} s", flush=True)
         started = time.monotonic()
-        with Terminal([*NSSH, "devbox"], laptop.env) as window:
+        with Terminal([*NSSH, "--ssh", "devbox"], laptop.env) as window:
             play = _Play(laptop, window)
             window.expect(b"remote$ ")
-            play.step("a prompt", started)
+            play.step("a prompt, by ssh", started)
             laptop.wait_up()
             play.step("the bridge is up", started)
             started = time.monotonic()
@@ -155,14 +155,32 @@ def check() -> int:
             if code != 5:
                 raise AssertionError(f"the session ended with {code} instead of its own status 5")
             play.step("the session's own exit status", started)
+        urls = ["https://example.com/?first=1", "https://example.com/?second=2"]
+        if system.find("mosh-client") and system.find("mosh-server"):
+            urls.append("https://example.com/?third=3")
+            _check_mosh(laptop, urls[-1])
         started = time.monotonic()
         laptop.wait_gone()
         wait_until(lambda: not laptop.sessions(), "no record is left")
-        if sorted(laptop.opened()) != ["https://example.com/?first=1", "https://example.com/?second=2"]:
+        if sorted(laptop.opened()) != urls:
             raise AssertionError(f"each URL is opened once, but: {laptop.opened()}")
         print(f"  ok  {'each URL once; nothing is left behind':<44}{time.monotonic() - started:6.2f} s")
     print(f"demo: everything held, in {time.monotonic() - began:.1f} s")
     return 0
+
+
+def _check_mosh(laptop: Laptop, url: str) -> None:
+    started = time.monotonic()
+    with Terminal([*NSSH, "--mosh", "devbox"], laptop.env) as window:
+        play = _Play(laptop, window)
+        window.expect(b"remote$ ")
+        play.step("a prompt, by mosh", started)
+        started = time.monotonic()
+        play.type(f"xdg-open '{url}'")
+        laptop.wait_opened(url)
+        play.step("a URL is opened", started)
+        window.send(b"exit\r")
+        window.wait()
 
 
 def _sshd_there() -> bool:
