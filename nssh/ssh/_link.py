@@ -17,7 +17,7 @@ from nssh.ssh._dial import UnsupportedError
 from nssh.ssh._tokens import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nssh.identity import Target
     from nssh.ssh.known_hosts import KnownKey
@@ -65,6 +65,7 @@ class Link:
         self._target = target
         self._deadline = deadline
         self._undo = contextlib.ExitStack()  # what was made, in order
+        self._root: socket.socket | None = None  # at the bottom of all that carries us
         if depth > _MAX_HOPS:
             raise ConnectError(f"{target.destination}: more than {_MAX_HOPS} jump hosts, or a circle of them")
         for key, fine in _FOREIGN.items():
@@ -91,6 +92,9 @@ class Link:
 
     def close(self) -> None:
         """End it and the links below; waits a second at most for each thread."""
+        if self._root is not None:
+            # First of all: wakes whoever is stuck sending to a host, or through one, that takes nothing.
+            _shut_down(self._root)
         self._undo.close()
 
     def _connect(self, through: Link | None, depth: int) -> socket.socket | paramiko.Channel:
@@ -98,6 +102,7 @@ class Link:
         if through is None and target.jump:
             through = self._jump(depth)
         if through is not None:
+            self._root = through._root  # noqa: SLF001, one of us
             return self._channel(through)
         if target.proxied:
             sock, stop = _dial.proxy_command(target)
@@ -105,8 +110,7 @@ class Link:
         else:
             sock = _dial.tcp(target, self._deadline)
             self._undo.callback(sock.close)
-        # Wakes paramiko's thread at once; it might be sending to somebody who takes nothing.
-        self._undo.callback(_shut_down, sock)
+        self._root = sock
         return sock
 
     def _jump(self, depth: int) -> Link:
@@ -133,7 +137,7 @@ class Link:
             raise ConnectError(text, "refused") from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise ConnectError(f"{target.destination}: the jump host does not answer", "timeout") from error
-        self._undo.callback(channel.close)
+        self._undo.callback(_quietly, channel.close)
         return channel
 
     def _remaining(self) -> float:
@@ -148,7 +152,7 @@ class Link:
             raise ConnectError(f"{target.destination}: {error}") from error
         transport = self.transport
         transport.daemon = True
-        self._undo.callback(_end, transport, self._sock)
+        self._undo.callback(_end, transport)
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = self._remaining()
         self._prefer(known)
         done = threading.Event()
@@ -244,15 +248,18 @@ class Link:
         raise ConnectError(f"{target.destination}: Permission denied{allowed}", "auth") from refused
 
 
+def _quietly(close: Callable[[], object]) -> None:
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # it says goodbye over a link that is gone
+        close()
+
+
 def _shut_down(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):  # not connected any more
         sock.shutdown(socket.SHUT_RDWR)
 
 
-def _end(transport: paramiko.Transport, sock: socket.socket | paramiko.Channel) -> None:
-    if isinstance(sock, socket.socket):
-        _shut_down(sock)
-    transport.close()
+def _end(transport: paramiko.Transport) -> None:
+    _quietly(transport.close)
     if transport.is_alive():
         transport.join(1.0)
 

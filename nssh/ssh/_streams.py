@@ -1,4 +1,4 @@
-"""Local ends of a remote command: its bytes over pipes to the end, or as one stream."""
+"""The local end of a remote command whose stdin and stdout are one stream."""
 
 from __future__ import annotations
 
@@ -16,86 +16,6 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 16
 _TAIL = 4096  # bytes of stderr kept of a stream, for an error's text
-
-
-class Pipes:
-    """Three pipes, for a command's stdin, stdout and stderr: `far` are the command's ends, the others are ours."""
-
-    def __init__(self) -> None:
-        self._open: set[int] = set()
-        far_in, self.stdin = self._pipe()
-        self.stdout, far_out = self._pipe()
-        self.stderr, far_err = self._pipe()
-        self.far = (far_in, far_out, far_err)
-
-    def _pipe(self) -> tuple[int, int]:
-        try:
-            pair = os.pipe()
-        except OSError:
-            self.close()
-            raise
-        self._open.update(pair)
-        return pair
-
-    def close(self, *files: int) -> None:
-        """Close the given ends, or all; what is closed already is left alone."""
-        for file in files or tuple(self._open):
-            if file in self._open:
-                self._open.discard(file)
-                os.close(file)
-
-
-def _feed(file: int, view: memoryview) -> memoryview:
-    """Write what fits now; return what is left, nothing if the command does not want the rest."""
-    try:
-        return view[os.write(file, view[:_CHUNK]) :]
-    except BlockingIOError:
-        return view
-    except OSError:
-        return view[:0]
-
-
-def pump(pipes: Pipes, data: bytes, deadline: float, limit: int) -> tuple[bytes, bytes, bool]:
-    """Feed a command and collect what it writes until it closed both outputs.
-
-    Returns:
-        stdout and stderr, each cut at `limit` bytes, and whether something was cut.
-
-    Raises:
-        TimeoutError: `deadline` (by `time.monotonic`) passed.
-    """
-    poll = select.poll()
-    collected = {pipes.stdout: bytearray(), pipes.stderr: bytearray()}
-    truncated = False
-    for file in collected:
-        poll.register(file, select.POLLIN)
-    view = memoryview(data)
-    if view:
-        os.set_blocking(pipes.stdin, False)
-        poll.register(pipes.stdin, select.POLLOUT)
-    else:
-        pipes.close(pipes.stdin)
-    running = set(collected)
-    while running:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError
-        for file, _ in poll.poll(remaining * 1000):
-            if file == pipes.stdin:
-                view = _feed(file, view)
-                if not view:
-                    poll.unregister(file)
-                    pipes.close(file)
-                continue
-            part = os.read(file, _CHUNK)
-            if not part:
-                poll.unregister(file)
-                running.discard(file)
-                continue
-            room = limit - len(collected[file])
-            truncated = truncated or len(part) > room
-            collected[file] += part[: max(room, 0)]
-    return bytes(collected[pipes.stdout]), bytes(collected[pipes.stderr]), truncated
 
 
 class Stream:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from nssh.errors import ConnectError
 from nssh.ssh import reasons, script
-from nssh.ssh._streams import Pipes, SocketStream, pump
+from nssh.ssh._pump import Pipes, Pump
+from nssh.ssh._streams import SocketStream
 from nssh.ssh.connection import Completed
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class BatchConnection:
             ssh = self._start([command], timeout, pipes.far)
             try:
                 pipes.close(*pipes.far)
-                out, err, truncated = pump(pipes, stdin, deadline, limit)
+                pump = Pump(pipes, stdin, limit)
+                pump.run(deadline)
                 status = ssh.process.wait(max(deadline - time.monotonic(), 0))
                 log = ssh.log()
             except (TimeoutError, subprocess.TimeoutExpired):
@@ -105,11 +107,11 @@ class BatchConnection:
             pipes.close()
         if self._closed:
             raise ConnectError(f"{self.target.destination}: the connection was closed", "closed")
-        if status == _SSH_FAILED and (words := _own_words(log, err)):
-            raise reasons.explain(self.target.destination, self._jump_words(err) + words, status)
+        if status == _SSH_FAILED and (words := _own_words(log, pump.stderr)):
+            raise reasons.explain(self.target.destination, self._jump_words(pump.stderr) + words, status)
         if status < 0:
             raise ConnectError(f"{self.target.destination}: ssh was ended by signal {-status}", "closed")
-        return Completed(status, out, err, truncated)
+        return Completed(status, pump.stdout, pump.stderr, pump.truncated)
 
     def open_stream(self, command: str, *, timeout: float = 15.0) -> SocketStream:
         """See `Connection.open_stream`; returns once the remote has let us in."""

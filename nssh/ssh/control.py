@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from nssh.errors import ConnectError
 from nssh.ssh import script
-from nssh.ssh._streams import Pipes, SocketStream, pump
+from nssh.ssh._pump import AbortedError, Pipes, Pump
+from nssh.ssh._streams import SocketStream
 from nssh.ssh.connection import Completed
 from nssh.ssh.mux import Passenger
 
@@ -72,10 +73,13 @@ class ControlConnection:
             try:
                 passenger.open_session(command, pipes.far)
                 pipes.close(*pipes.far)
+                pump = Pump(pipes, stdin, limit)
                 try:
-                    out, err, truncated = pump(pipes, stdin, deadline, limit)
+                    pump.run(deadline, line=passenger.fileno(), aborted=lambda: self._closed)
                 except TimeoutError:
                     raise self._error(f"a command took longer than {timeout:g} s", "timeout") from None
+                except AbortedError:
+                    raise self._error("the connection was closed", "closed") from None
                 status = passenger.exit_status(deadline)
             finally:
                 self._leave(passenger)
@@ -85,7 +89,7 @@ class ControlConnection:
             if self._closed or not self.alive():
                 raise self._error("the connection was lost while a command ran", "closed")
             status = _KILLED
-        return Completed(status, out, err, truncated)
+        return Completed(status, pump.stdout, pump.stderr, pump.truncated)
 
     def open_stream(self, command: str, *, timeout: float = 15.0) -> SocketStream:
         """See `Connection.open_stream`; the stream has the end of the command's stderr in `stderr`."""
@@ -130,7 +134,7 @@ class ControlConnection:
         for stream in streams:
             stream.close()
         for passenger in passengers:
-            passenger.close()
+            passenger.cut()
 
     def _error(self, text: str, kind: str) -> ConnectError:
         return ConnectError(f"{self.target.destination}: {text}", kind)

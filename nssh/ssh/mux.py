@@ -8,6 +8,7 @@ possibly end in a new login: with the socket gone there is nobody to talk to. St
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
@@ -67,9 +68,11 @@ class Passenger:
         except BaseException as error:
             self._sock.close()
             if isinstance(error, TimeoutError):
-                raise ConnectError("the ssh connection did not answer in time", "timeout") from None
+                raise ConnectError(
+                    f"the ssh connection behind {self._path} did not answer in time", "timeout"
+                ) from None
             if isinstance(error, OSError):
-                raise ConnectError(f"the ssh connection behind {path} is gone", "closed") from error
+                raise self._gone() from error
             raise
 
     def _greet(self) -> None:
@@ -87,6 +90,15 @@ class Passenger:
     def close(self) -> None:
         """Hang up; a session opened through it ends."""
         self._sock.close()
+
+    def fileno(self) -> int:
+        """Return the connection's descriptor."""
+        return self._sock.fileno()
+
+    def cut(self) -> None:
+        """Hang up from another thread than the one that uses it: what that one waits for ends, and it then closes."""
+        with contextlib.suppress(OSError):  # closed already
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def check(self) -> int:
         """Return the master's PID.
@@ -150,10 +162,16 @@ class Passenger:
             if kind == _S_EXIT_MESSAGE:
                 status = int(struct.unpack_from(">II", rest)[1])
 
+    def _late(self) -> ConnectError:
+        return ConnectError(f"the ssh connection behind {self._path} did not answer in time", "timeout")
+
+    def _gone(self) -> ConnectError:
+        return ConnectError(f"the ssh connection behind {self._path} is gone", "closed")
+
     def _remaining(self) -> float:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
-            raise ConnectError("the ssh connection did not answer in time", "timeout")
+            raise self._late()
         return remaining
 
     def _send(self, packet: bytes) -> None:
@@ -161,9 +179,9 @@ class Passenger:
         try:
             self._sock.sendall(_string(packet))
         except TimeoutError:
-            raise ConnectError("the ssh connection did not answer in time", "timeout") from None
+            raise self._late() from None
         except OSError as error:
-            raise ConnectError(f"the ssh connection behind {self._path} is gone", "closed") from error
+            raise self._gone() from error
 
     def _pass_files(self, files: Sequence[int]) -> None:
         # One descriptor a message, each beside one byte, is what the master's mm_receive_fd reads.
@@ -171,7 +189,7 @@ class Passenger:
             for file in files:
                 socket.send_fds(self._sock, [b"\0"], [file])
         except OSError as error:
-            raise ConnectError(f"the ssh connection behind {self._path} is gone", "closed") from error
+            raise self._gone() from error
 
     def _receive_exactly(self, size: int) -> bytes:
         data = b""
@@ -180,11 +198,13 @@ class Passenger:
             try:
                 part = self._sock.recv(size - len(data))
             except TimeoutError:
-                raise ConnectError("the ssh connection did not answer in time", "timeout") from None
+                raise ConnectError(
+                    f"the ssh connection behind {self._path} did not answer in time", "timeout"
+                ) from None
             except OSError as error:
-                raise ConnectError(f"the ssh connection behind {self._path} is gone", "closed") from error
+                raise self._gone() from error
             if not part:
-                raise ConnectError(f"the ssh connection behind {self._path} is gone", "closed")
+                raise self._gone()
             data += part
         return data
 

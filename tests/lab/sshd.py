@@ -11,17 +11,14 @@ that outlive their session are found, and ended when the fixture ends.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import pwd
 import random
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -29,36 +26,13 @@ import psutil
 import pytest
 
 from tests.lab.account import Account
+from tests.lab.client import Client
+from tests.lab.tools import DEADLINE, can_connect, kill_all, make_key, marked, own, remove_stale, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-DEADLINE = 20.0
-"""Seconds; what does not happen within them never will."""
-
-
-def wait_until(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
-    """Poll a condition with doubling pauses until it is true.
-
-    Raises:
-        TimeoutError: It was still false after `deadline` seconds.
-    """
-    end = time.monotonic() + deadline
-    pause = 0.005
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"after {deadline:g} s still not: {what}")
-        time.sleep(pause)
-        pause = min(pause * 2, 0.2)
-
-
-def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
-    """Generate a key pair at `path` and `path.pub`, in place of one that is there."""
-    for old in (path, path.with_name(path.name + ".pub")):
-        old.unlink(missing_ok=True)
-    command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "nssh-lab", "-f", os.fspath(path)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    return path
+__all__ = ["DEADLINE", "Client", "Sshd", "can_connect", "find_sshd", "kill_all", "make_key", "wait_until"]
 
 
 def find_sshd() -> str:
@@ -75,117 +49,6 @@ def _has_penalties(sshd: str) -> bool:
     told = subprocess.run([sshd, "-V"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stderr
     version = re.search(r"OpenSSH_(\d+)\.(\d+)", told)
     return version is not None and (int(version[1]), int(version[2])) >= (9, 8)
-
-
-class Client:
-    """The laptop's side: a key, a known_hosts file and an ssh_config in one private directory.
-
-    Attributes:
-        ssh: The command prefix that uses all this: `ssh -F file`.
-        key: The private key that every Sshd made with this client accepts.
-    """
-
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="nssh-", dir="/tmp"))
-        _own(self.directory)
-        self.home = self.directory / "home"
-        self.home.mkdir(mode=0o700)
-        self.key = make_key(self.directory / "id_ed25519")
-        self.known_hosts = self.directory / "known_hosts"
-        self.known_hosts.touch(mode=0o600)
-        self.config = self.directory / "ssh_config"
-        self.ssh = ("ssh", "-F", os.fspath(self.config))
-        self._hosts: dict[str, list[str]] = {}
-        self._write()
-
-    def _write(self) -> None:
-        lines = [line for alias, options in self._hosts.items() for line in (f"Host {alias}", *options)]
-        common = [
-            "Host *",
-            f"UserKnownHostsFile {self.known_hosts}",
-            "GlobalKnownHostsFile /dev/null",
-            "StrictHostKeyChecking yes",
-            "IdentitiesOnly yes",
-            f"IdentityFile {self.key}",
-        ]
-        self.config.write_text("\n".join([*lines, *common, ""]))
-
-    def host(self, alias: str, *options: str) -> None:
-        """Write (or replace) one `Host` entry; an option is a line such as `Port 22`; the first of a kind counts."""
-        self._hosts[alias] = list(options)
-        self._write()
-
-    def options(self, alias: str) -> list[str]:
-        """Return the option lines of one entry."""
-        return list(self._hosts[alias])
-
-    def know(self, name: str, public_key: Path, marker: str = "") -> None:
-        """Append a public key to known_hosts under `name` (`[127.0.0.1]:2222`)."""
-        with self.known_hosts.open("a") as file:
-            file.write(f"{marker} {name} {public_key.read_text()}".lstrip())
-
-    def env(self, **more: str) -> dict[str, str]:
-        """Return an environment for the laptop's side: private HOME and XDG directories, no agent, `NSSH_SSH` set."""
-        keep = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "SSH_", "NSSH_"))}
-        runtime = self.home / "run"
-        runtime.mkdir(mode=0o700, exist_ok=True)
-        private = {
-            "HOME": os.fspath(self.home),
-            "XDG_STATE_HOME": os.fspath(self.home / ".local/state"),
-            "XDG_DATA_HOME": os.fspath(self.home / ".local/share"),
-            "XDG_CONFIG_HOME": os.fspath(self.home / ".config"),
-            "XDG_RUNTIME_DIR": os.fspath(runtime),
-            "NSSH_SSH": " ".join(self.ssh),
-        }
-        return {**keep, **private, **more}
-
-    @contextlib.contextmanager
-    def agent(self, *keys: Path) -> Iterator[str]:
-        """Run a private ssh-agent that holds `keys` (without passphrase); yields the path for SSH_AUTH_SOCK."""
-        path = os.fspath(self.directory / "agent")
-        with subprocess.Popen(
-            ["ssh-agent", "-D", "-a", path],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as process:
-            try:
-                wait_until(lambda: can_connect(path), "the agent answers")
-                for key in keys:
-                    subprocess.run(["ssh-add", "-q", os.fspath(key)], env=self.env(SSH_AUTH_SOCK=path), check=True)
-                yield path
-            finally:
-                process.terminate()
-                process.wait(DEADLINE)
-                Path(path).unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def master(self, alias: str = "devbox", *options: str) -> Iterator[Path]:
-        """Run `ssh -M -N` to a host, as a user's live connection would be; yields its control socket's path."""
-        path = self.directory / f"m-{alias}"
-        command = [*self.ssh, "-M", "-N", "-S", os.fspath(path), *options, alias]
-        with subprocess.Popen(command, env=self.env(), stdin=subprocess.DEVNULL) as process:
-            try:
-                wait_until(lambda: can_connect(os.fspath(path)) or process.poll() is not None, "the master is there")
-                assert process.poll() is None, f"ssh -M ended with {process.returncode}"
-                yield path
-            finally:
-                process.terminate()
-                process.wait(DEADLINE)
-
-    def close(self) -> None:
-        """Remove everything."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def can_connect(path: str) -> bool:
-    """Whether somebody accepts connections on a unix socket."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except OSError:
-            return False
-    return True
 
 
 class Sshd:
@@ -221,18 +84,22 @@ class Sshd:
         host_keys: Sequence[str] = ("ed25519",),
     ) -> None:
         self._sshd = find_sshd()
-        _remove_stale()
+        remove_stale()
         self._owns_client = client is None
         self.client = client or Client()
         self.alias = alias
         self.directory = Path(tempfile.mkdtemp(prefix="nssh-", dir="/tmp"))
-        _own(self.directory)
+        own(self.directory)
         self.directory.chmod(0o711)  # a second account must get through to its home and to authorized_keys
         self.home = self.directory / "home"
         self.home.mkdir(mode=0o700)
         self._account: Account | None = None
         if shell or password or account:
-            self._account = Account(self.home, shell or "sh", with_password=password)
+            try:
+                self._account = Account(self.home, shell or "sh", with_password=password)
+            except BaseException:  # a skipped test, most likely
+                self._remove_directories()
+                raise
         self.user = self._account.name if self._account else pwd.getpwuid(os.geteuid()).pw_name
         self.password = self._account.password if self._account else None
         self.state, self.data = self.home / ".local/state", self.home / ".local/share"
@@ -391,7 +258,7 @@ class Sshd:
 
     def leftovers(self) -> list[psutil.Process]:
         """Return the processes that were started through this sshd and still run, detached daemons included."""
-        return _marked(self.directory)
+        return marked(self.directory)
 
     def change_host_key(self) -> None:
         """Give the sshd a new host key, as a reinstalled machine has; known_hosts keeps the old one."""
@@ -407,68 +274,12 @@ class Sshd:
         if self._account:
             self._account.remove()
             self._account = None
+        self._remove_directories()
+
+    def _remove_directories(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
         if self._owns_client:
             self.client.close()
-
-
-def _own(directory: Path) -> None:
-    process = psutil.Process()
-    (directory / "owner").write_text(f"{process.pid} {process.create_time()}")
-
-
-def _remove_stale() -> None:
-    """Remove what tests that were killed left in /tmp, sshds and daemons included."""
-    for owner in Path("/tmp").glob("nssh-*/owner"):
-        with contextlib.suppress(OSError, ValueError):  # another test's, being made or removed right now
-            pid, created = owner.read_text().split()
-            if owner.stat().st_uid != os.geteuid() or _runs(int(pid), float(created)):
-                continue
-            kill_all(_listeners(owner.parent))
-            kill_all(_marked(owner.parent))
-            shutil.rmtree(owner.parent, ignore_errors=True)
-
-
-def _runs(pid: int, created: float) -> bool:
-    try:
-        return abs(psutil.Process(pid).create_time() - created) < 1
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _listeners(directory: Path) -> list[psutil.Process]:
-    # sshd writes its title over its environment, so it is known by its command line.
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if f"-D -f {directory}/sshd_config " in " ".join(process.cmdline()):
-                found += [*process.children(recursive=True), process]
-    return found
-
-
-def _marked(directory: Path) -> list[psutil.Process]:
-    mark = os.fspath(directory)
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get("NSSH_LAB") == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
-
-
-def kill_all(processes: Sequence[psutil.Process]) -> None:
-    """Kill processes and wait until they are dead; in a container nobody may collect those that lost their parent."""
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-
-    def dead(process: psutil.Process) -> bool:
-        try:
-            return process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
-
-    wait_until(lambda: all(dead(process) for process in processes), "killed processes are gone")
 
 
 def _locked(user: str) -> bool:

@@ -367,6 +367,52 @@ def test_a_remote_that_hangs_never_blocks_close(way: str) -> None:
                 session.resume()
 
 
+def test_close_does_not_wait_for_a_jump_host_that_hangs() -> None:
+    with Sshd(alias="bastion") as bastion, Sshd(client=bastion.client, alias="inner") as inner:
+        bastion.client.host("inner", *bastion.client.options("inner"), "ProxyJump bastion")
+        with connected("paramiko", inner) as connection:
+            stream = connection.open_stream("exec cat")
+
+            def send() -> None:
+                with pytest.raises(OSError, match=r"closed|gone"):
+                    stream.sendall(bytes(64 << 20))
+
+            sessions = bastion.sessions()
+            for session in sessions:
+                session.suspend()
+            try:
+                sender = threading.Thread(target=send)
+                sender.start()
+                before = time.monotonic()
+                stream.close()
+                connection.close()
+                assert time.monotonic() - before < DEADLINE
+                sender.join(DEADLINE)
+            finally:
+                for session in sessions:
+                    session.resume()
+
+
+def test_closing_the_connection_ends_a_command_that_runs(connection: Connection, remote: Sshd) -> None:
+    failures: list[ConnectError] = []
+
+    def run() -> None:
+        try:
+            connection.run("exec sleep 61", timeout=60)
+        except ConnectError as error:
+            failures.append(error)
+
+    def runs() -> bool:
+        return any("61" in process.cmdline() for process in remote.leftovers())
+
+    running = threading.Thread(target=run)
+    running.start()
+    wait_until(runs, "the command runs")
+    connection.close()
+    running.join(DEADLINE)
+    assert [error.kind for error in failures] == ["closed"]
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish", "tcsh"])
 def test_a_framed_script_gets_through_any_login_shell_and_its_noise(way: str, shell: str) -> None:
