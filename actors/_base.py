@@ -45,8 +45,9 @@ class BaseActor(pykka.ThreadingActor):
         super().__init__()
         self.context = context
         self.__thread = threading.current_thread()
+        self.__lock = threading.Lock()  # guards the timers, which any of its threads may set
         self.__timers: weakref.WeakSet[Timer] = weakref.WeakSet()
-        self.__readers: list[tuple[threading.Thread, Callable[[], object] | None]] = []
+        self.__readers: list[_Reader] = []
         self.__read_ahead = threading.Semaphore(READ_AHEAD)
 
     # --- To be implemented --------------------------------------------------------------------------------------------
@@ -62,7 +63,8 @@ class BaseActor(pykka.ThreadingActor):
         """Release what the actor holds.
 
         Runs once whenever `started()` was entered, however this life ends, and also if `started()` failed half-way.
-        Peers that started earlier can still be sent to.
+        Peers that started earlier can still be sent to. In an abandoned life it runs late, if ever: look at
+        `context.abandoned` before removing what a successor has made anew under the same name (a socket's path).
         """
 
     # --- For use in the actor -----------------------------------------------------------------------------------------
@@ -87,7 +89,8 @@ class BaseActor(pykka.ThreadingActor):
         mail = Mail(message, bound=True)
         context = self.context
         timer = context.timers.schedule(seconds, lambda: context.directory.deliver(context.incarnation, mail))
-        self.__timers.add(timer)
+        with self.__lock:
+            self.__timers.add(timer)
         return timer
 
     def busy(self, seconds: float) -> None:
@@ -118,24 +121,21 @@ class BaseActor(pykka.ThreadingActor):
         """Run `target`, which may block in reads, on a thread that this actor owns.
 
         `target` passes on what it reads with `post`, and should return when that returns False. If it raises, the
-        actor crashes with its error; if it returns, nothing happens: its last message should say so. When this life
-        ends, `close` is called on the actor's thread, then `stopped()`; one of them must make the read return (shut
-        down the socket; closing alone does not wake a reader). An exception that this causes in `target` is no error.
-        The life has ended once the reader has.
+        actor crashes with its error; if it returns, nothing happens: its last message should say so, and what it read
+        from is its own to close. Otherwise `close` is called when this life ends, on the actor's thread, before
+        `stopped()`; one of the two must make the read return (shut down the socket: closing alone does not wake a
+        reader). An exception that this causes in `target` is no error. The life is over once its readers are.
         """
 
-        def read() -> None:
-            try:
-                target()
-            except BaseException as error:  # noqa: BLE001 - re-raised in the actor
-                if self.actor_ref.is_alive():
-                    self.context.directory.deliver(self.context.incarnation, Mail(_ReaderFailure(error), bound=True))
+        def fail(error: BaseException) -> None:
+            # Not delivered any more if the actor has begun to leave.
+            self.context.directory.deliver(self.context.incarnation, Mail(_ReaderFailure(error), bound=True))
 
-        thread = threading.Thread(target=read, name=f"{self.context.incarnation.name}/{name}", daemon=True)
-        self.__readers = [reader for reader in self.__readers if reader[0].is_alive()]
-        self.__readers.append((thread, close))
-        thread.start()
-        return thread
+        reader = _Reader(target, close, fail, f"{self.context.incarnation.name}/{name}")
+        self.__readers = [other for other in self.__readers if not other.returned]
+        self.__readers.append(reader)
+        reader.thread.start()
+        return reader.thread
 
     # --- The life, told by pykka's hooks; not for subclasses ----------------------------------------------------------
     # Names with two underscores are the class's own: no subclass can take one of them by accident.
@@ -224,17 +224,47 @@ class BaseActor(pykka.ThreadingActor):
     def __tear_down(self) -> None:
         """Release all that this life holds, each whatever the others raise; returns when its threads are gone."""
         self.__leave()
-        for timer in list(self.__timers):
+        with self.__lock:
+            timers = list(self.__timers)
+        for timer in timers:
             timer.cancel()
         self.__read_ahead.release()  # whoever waits in `post` finds out that it is over, and passes this on to the next
-        closers = [close for _, close in reversed(self.__readers) if close is not None]
-        for release in [*closers, self.stopped]:
+        for release in [*(reader.close for reader in reversed(self.__readers)), self.stopped]:
             try:
                 release()
             except BaseException as error:  # noqa: BLE001 - the rest must be released, too
                 self.context.incarnation.leave(error)
-        for thread, _ in self.__readers:
-            thread.join()
+        for reader in self.__readers:
+            reader.thread.join()
+
+
+class _Reader:
+    """A thread that reads for an actor, and what it reads from."""
+
+    def __init__(
+        self,
+        target: Callable[[], object],
+        close: Callable[[], object] | None,
+        fail: Callable[[BaseException], object],
+        name: str,
+    ) -> None:
+        self._target = target
+        self._close = close
+        self._fail = fail
+        self.returned = False
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def close(self) -> None:
+        """Make it return, unless it has."""
+        if self._close is not None and not self.returned:
+            self._close()
+
+    def _run(self) -> None:
+        try:
+            self._target()
+            self.returned = True
+        except BaseException as error:  # noqa: BLE001 - re-raised in the actor
+            self._fail(error)
 
 
 class _ReaderFailure:

@@ -193,6 +193,7 @@ def test_a_ghost_can_neither_send_nor_report_nor_answer(make_tree: MakeTree, scr
     with pytest.raises(ActorGoneError, match="abandoned while"):
         tree.directory.ask("victim", Do(hang_then_act), 30)
     serves(tree, "victim", 2)
+    script.await_count(EventKind.STARTED, 3)
     before = list(script.events)
     script.release.set()
     eventually(lambda: not any(thread.name == "victim#1" for thread in threading.enumerate()), "the ghost's end")

@@ -66,6 +66,54 @@ def test_a_reader_that_ends_well_changes_nothing(make_tree: MakeTree, script: Sc
     assert script.count(EventKind.CRASHED) == 0
 
 
+@pytest.mark.parametrize(("end", "closers"), [("return", []), ("raise", ["a#1"]), ("stop", ["a#1"])])
+def test_what_a_reader_reads_from_is_closed_unless_it_returned(
+    end: str, closers: list[str], make_tree: MakeTree, script: Script
+) -> None:
+    closed: list[str] = []
+    done = threading.Event()
+
+    def close() -> None:
+        closed.append(threading.current_thread().name)
+        done.set()
+
+    def read() -> None:
+        done.wait(30)
+        if end == "raise":
+            raise OSError
+
+    tree = make_tree("a")
+    reader = tree.directory.ask("a", Do(lambda probe: probe.spawn_reader(read, "r", close)), 30)
+    if end != "stop":
+        done.set()
+        reader.join(30)
+    if end == "raise":
+        serves(tree, "a", 2)
+    tree.stop()
+    assert closed == closers
+
+
+def test_timers_may_be_set_while_the_actor_leaves(make_tree: MakeTree, script: Script) -> None:
+    leaving = threading.Event()
+
+    def listen(probe: Probe) -> None:
+        def arm() -> None:
+            while not leaving.is_set():
+                probe.after(3600.0, "never")
+
+        probe.spawn_reader(arm, close=leaving.set)
+
+    tree = make_tree("a", intensity=50)
+    for generation in range(1, 21):
+        leaving.clear()
+        tree.directory.ask("a", Do(listen), 30)
+        crash(tree, "a")
+        serves(tree, "a", generation + 1)
+    assert len(list(script.phases("stopped"))) == 20
+    assert script.count(EventKind.CRASHED) == 20
+    assert {event.error for event in script.events if event.kind is EventKind.CRASHED} == {"RuntimeError: crash"}
+
+
 def test_a_reader_waits_for_an_actor_that_does_not_keep_up(make_tree: MakeTree, script: Script) -> None:
     posted: list[int] = []
     total = 3 * READ_AHEAD
