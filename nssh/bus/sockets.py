@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import socket
@@ -129,10 +130,18 @@ class _StreamSocket:
         self._stream = stream
         self._files = 0
         self._closed = False
-        self.sendall = stream.sendall
         self.recv = stream.recv
         self.settimeout = stream.settimeout
         self.fileno = stream.fileno
+
+    def sendall(self, data: bytes) -> None:
+        try:
+            self._stream.sendall(data)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            # What a socket would say: then the answer is read all the same, and tells why (413, say).
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
 
     def makefile(self, mode: str = "rb", buffering: int | None = None) -> io.BufferedReader:
         if mode != "rb":
