@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -64,8 +65,14 @@ def stopping(tree: Supervisor, error: BaseException) -> None:
 
 
 def closing(tree: Supervisor, error: BaseException) -> None:
+    done = threading.Event()
+
+    def close() -> None:
+        done.set()
+        raise error
+
     def stop(probe: Probe) -> None:
-        probe.spawn_reader(lambda: None, close=lambda: raising(error)(probe))
+        probe.spawn_reader(done.wait, close=close)
         probe.stop()
 
     tree.directory.send("victim", Do(stop))
