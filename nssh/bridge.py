@@ -52,7 +52,7 @@ class Bridge:
             pass  # a state directory that can't be written is reported by the bridge itself
         try:
             # -P: a folder named actors in the current directory must not be taken for ours.
-            self._pid = spawn.start([sys.executable, "-P", "-m", "actors"], stdin=reader, stdout=null, stderr=errors)
+            self._pid = spawn.start([sys.executable, "-P", "-m", "actors"], stdin=reader, stdout=null, stderr=errors, session=True)
         except OSError:
             self._died()
         finally:

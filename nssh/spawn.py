@@ -24,8 +24,11 @@ def start(
     stdout: int | None = None,
     stderr: int | None = None,
     environ: Mapping[str, str] | None = None,
+    session: bool = False,
 ) -> int:
     """Start a program found on the PATH and return its PID; file descriptors not given are inherited.
+
+    With `session` it leads a session of its own from its first moment: no key typed on our terminal reaches it.
 
     Raises:
         OSError: It can't be started (`FileNotFoundError` when it is not there).
@@ -34,7 +37,12 @@ def start(
         (os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((stdin, stdout, stderr)) if fd is not None
     ]
     return os.posix_spawnp(
-        argv[0], list(argv), dict(os.environ if environ is None else environ), file_actions=actions, setsigdef=_DEFAULTS
+        argv[0],
+        list(argv),
+        dict(os.environ if environ is None else environ),
+        file_actions=actions,
+        setsigdef=_DEFAULTS,
+        setsid=session,
     )
 
 
