@@ -288,7 +288,9 @@ class Launcher:
         config = self.config
         if not topic.name:
             return ""
-        return session_file.render(session_file.Session(config.server, topic.name, FEATURES, config.token or ""))
+        # A user and a password stand where a token does: tokens of ntfy have no colon.
+        token = config.token or (f"{config.user}:{config.password}" if config.user else "")
+        return session_file.render(session_file.Session(config.server, topic.name, FEATURES, token))
 
     def _start_bridge(self, route: _Route, path: str, transport: str, topic: topics.Topic | None = None) -> None:
         """Start the bridge; without a topic (no writable state directory) there is none, and the session goes on."""

@@ -42,12 +42,20 @@ class Response:
         self.body = body
 
 
+def _authorization(token: str) -> str:
+    if ":" not in token:
+        return "Bearer " + token
+    from binascii import b2a_base64  # rarely needed
+
+    return "Basic " + b2a_base64(token.encode(), newline=False).decode()
+
+
 class Client:
     """One connection to one server; not thread-safe (one thread at a time), reconnects by itself between requests.
 
     Args:
         server: `unix:/path`, `http://host[:port][/prefix]` or `https://…`.
-        token: Sent as `Authorization: Bearer`, if not empty.
+        token: Sent as `Authorization: Bearer`, or, if it is `user:password`, as `Basic`; nothing if empty.
         timeout: Seconds without any progress after which a step (connect, send, receive) gives up.
 
     Raises:
@@ -151,7 +159,7 @@ class Client:
             host = "%s:%d" % (host, self._address.port)
         lines = ["%s %s%s HTTP/1.1" % (method, self._address.prefix, path), "Host: " + host, "User-Agent: nssh"]
         if self._token:
-            lines.append("Authorization: Bearer " + self._token)
+            lines.append("Authorization: " + _authorization(self._token))
         if body or method in {"POST", "PUT"}:
             lines.append("Content-Length: %d" % len(body))
         lines += ["%s: %s" % header for header in headers]
