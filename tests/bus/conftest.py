@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from nssh.bus.client import BusClient
 from nssh.identity import resolve
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from nssh.ssh.connection import ByteStream, Connection
+
+
+# A loaded machine is no failure: no property here is about time.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 class Server(Protocol):
@@ -43,7 +49,7 @@ class Door:
     ) -> None:
         self.name = name
         self.server = server
-        self._address = address
+        self.address = address
         self._dial = dial
 
     @property
@@ -51,7 +57,7 @@ class Door:
         return self.name.startswith("relay")
 
     def client(self, **options: Any) -> BusClient:
-        return BusClient(self._address, dial=self._dial, **options)
+        return BusClient(self.address, dial=self._dial, **options)
 
     @property
     def revives(self) -> bool:
@@ -61,8 +67,8 @@ class Door:
     @contextlib.contextmanager
     def link(self, **options: Any) -> Iterator[Link]:
         """Give a client over a link that can break."""
-        if self._address.startswith("http"):
-            host, _, port = self._address.removeprefix("http://").partition(":")
+        if self.address.startswith("http"):
+            host, _, port = self.address.removeprefix("http://").partition(":")
             with DelayProxy(host, int(port)) as proxy:
                 client = BusClient(f"http://127.0.0.1:{proxy.port}", **options)
                 yield Link(client, proxy.cut, lambda: proxy.accepted)
@@ -76,7 +82,7 @@ class Door:
                 stream = self._dial()
             else:
                 stream = socket.socket(socket.AF_UNIX)
-                stream.connect(self._address.removeprefix("unix:"))
+                stream.connect(self.address.removeprefix("unix:"))
             dialled.append(stream)
             live.append(stream)
             return stream

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nssh.bus.backoff import Backoff
+from nssh.bus.client import BusClient
 from nssh.bus.feed import Down, Feed, Up
 from nssh.bus.ledger import Ledger
+from tests.lab import ntfy
+from tests.lab.scripted import ScriptedServer, answer
 from tests.lab.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from nssh.bus.client import BusClient
     from nssh.bus.messages import Message
     from tests.bus.conftest import Door
 
@@ -287,3 +289,41 @@ def test_a_backlog_of_10000_arrives_once_and_in_order(
         places = [position[id_] for id_ in mine]
         assert places == sorted(places)
     assert ledger.cursor == session.ids[-1]
+
+
+@pytest.mark.real
+def test_refused_credentials_are_told_and_tried_again_slowly(topic: str, ledger: Ledger, threads: Threads) -> None:
+    with ntfy.running(auth=True) as server:
+        session = Session(BusClient(server.url, token="tk_" + "a" * 29), topic, ledger, threads)
+        until(lambda: session.downs)
+        session.end()
+    assert [down.error.kind for down in session.downs] == ["auth"]
+
+
+def test_an_outage_that_turns_out_to_be_refused_credentials_is_told_again(
+    topic: str, ledger: Ledger, threads: Threads
+) -> None:
+    # A poll or stream whose connection closes early is asked for once more, hence two of these.
+    with ScriptedServer(b"", b"", answer(b'{"code":40101,"http":401}', status="401 Unauthorized")) as server:
+        session = Session(BusClient(server.url), topic, ledger, threads)
+        until(lambda: len(session.downs) == 2)
+        session.end()
+    assert [down.error.kind for down in session.downs] == ["unreachable", "auth"]
+
+
+def test_polls_that_fail_while_the_stream_lives_cost_no_live_message(
+    topic: str, ledger: Ledger, threads: Threads
+) -> None:
+    event = b'{"id":"%s","time":1800000000,"event":"%s","topic":"t","message":"x"}\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
+    stream = head + event % (b"o", b"open") + event % (b"live", b"message")
+    limit = answer(b'{"code":42901,"http":429}', status="429 Too Many Requests")
+    backlog = answer(event % (b"missed", b"message") + event % (b"live", b"message"))
+    with ScriptedServer(stream, limit, limit, backlog, hold=True) as server:
+        session = Session(BusClient(server.url), topic, ledger, threads)
+        until(lambda: session.ups)
+        session.end()
+    assert session.ids == ["live", "missed"]
+    assert [type(note) for note in session.notes] == [Down, Up]
+    assert session.downs[0].error.kind == "limit"
+    assert ledger.cursor == "live"

@@ -50,7 +50,15 @@ def test_a_line_beyond_the_limit_is_left_out_and_costs_no_more_memory_than_the_l
     assert lines.skipped == (0 if fits else 1)
 
 
-JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([1]) | st.just({"a": 1})
+JSON = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text("ab\u00fc", max_size=5)
+    | st.just([1])
+    | st.just({"a": 1})
+)
 FIELDS = st.dictionaries(
     st.sampled_from(["event", "id", "time", "message", "attachment", "error", "http", "code", "subscribers"]),
     st.sampled_from(["message", "open", "abc", 1_800_000_000]) | JSON,
