@@ -86,7 +86,7 @@ def _read(path: str | None) -> dict[str, float]:
     if path is None:
         return {}
     try:
-        with open(path, "rb") as file:  # noqa: PTH123, paths are strings here
+        with open(path, "rb") as file:
             record = json.loads(file.read(1 << 20))
     except (OSError, ValueError):
         return {}
@@ -111,7 +111,7 @@ def _note(path: str | None, key: str, *, openssh: bool) -> None:
         record[key] = int(time.time())
     newest = dict(sorted(record.items(), key=lambda item: item[1])[-_MAX_REMEMBERED:])
     try:
-        files.make_private_dir(os.path.dirname(path))  # noqa: PTH120, as above
+        files.make_private_dir(os.path.dirname(path))
         files.write_private(path, json.dumps(newest).encode())
     except OSError:
         return  # a note that saves time, no more

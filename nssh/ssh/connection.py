@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 
 class Completed(NamedTuple):
-    """A command that ended: exit status (255 if a signal ended it: ssh tells no more), output cut at the limit asked for."""
+    """A command that ended: exit status (255 if a signal ended it), and output cut at the limit asked for."""
 
     status: int
     stdout: bytes

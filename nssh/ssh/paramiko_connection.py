@@ -8,13 +8,13 @@ import logging
 import select
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import paramiko
 from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from nssh.errors import ConnectError
-from nssh.ssh import script
+from nssh.ssh import _channels, script
 from nssh.ssh._link import Link
 from nssh.ssh._streams import Stream
 from nssh.ssh.connection import Completed
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.identity import Target
-
-_T = TypeVar("_T")
 
 _CHUNK = 1 << 15
 _SMALL = 1 << 14  # bytes of input that fit any server's first window, so that sending them waits for nobody
@@ -61,12 +59,12 @@ class ParamikoConnection:
         try:
             output = _Output(channel, limit)
             if len(stdin) > _SMALL:
-                _send_input(channel, stdin)
+                _channels.send_input(channel, stdin)
             if not output.read(deadline) or not channel.status_event.wait(max(deadline - time.monotonic(), 0)):
                 raise self._error(f"a command took longer than {timeout:g} s", "timeout")
             status = channel.exit_status
         finally:
-            _close(channel)
+            _channels.close(channel)
         if status < 0:
             # No status: a signal, or the end of the connection, which paramiko tells its channels before it tells us.
             if not self.alive():
@@ -95,7 +93,7 @@ class ParamikoConnection:
         except ConnectError as error:
             # Refused is an answer, too: too many sessions, say.
             return error.kind == "refused" and not self._closed
-        _close(channel)
+        _channels.close(channel)
         return True
 
     def close(self) -> None:
@@ -122,12 +120,11 @@ class ParamikoConnection:
             message.add_string("exec")
             message.add_boolean(b=False)
             message.add_string(command)
-            _send_message(channel, message)
+            _channels.send_request(channel, message)
             if stdin is not None and len(stdin) <= _SMALL:
-                channel.settimeout(max(deadline - time.monotonic(), 0.01))
                 with contextlib.suppress(OSError):  # it ended without reading all
-                    channel.sendall(stdin)
-                    channel.shutdown_write()
+                    _channels.send_all(channel, stdin, deadline)
+                    _channels.send_eof(channel)
             return channel
 
         return self._open(work, deadline)
@@ -136,7 +133,7 @@ class ParamikoConnection:
         if self._closed:
             raise self._error("the connection was closed", "closed")
         try:
-            return _bounded(work, deadline, _close)
+            return _channels.bounded(work, deadline, _channels.close)
         except TimeoutError:
             raise self._error("the connection does not answer", "timeout") from None
         except paramiko.ChannelException as error:
@@ -160,86 +157,6 @@ class ParamikoConnection:
     def _forget(self, stream: _ChannelStream) -> None:
         with self._lock:
             self._streams.discard(stream)
-
-
-def _bounded(work: Callable[[], _T], deadline: float, undo: Callable[[_T], None]) -> _T:
-    """Do what may be stuck in sending, in a thread that is left behind at the deadline.
-
-    paramiko sends without a deadline; a full link to a peer that went away holds it until the kernel gives up.
-
-    Raises:
-        TimeoutError: The deadline passed; a late result is undone.
-    """
-    results: list[_T] = []
-    errors: list[BaseException] = []
-    lock = threading.Lock()
-    late = False
-
-    def do() -> None:
-        try:
-            result = work()
-        except BaseException as error:  # noqa: BLE001, handed to the caller below
-            errors.append(error)
-            return
-        with lock:
-            if not late:
-                results.append(result)
-                return
-        undo(result)
-
-    thread = threading.Thread(target=do, name="nssh-paramiko-open", daemon=True)
-    thread.start()
-    thread.join(max(deadline - time.monotonic(), 0))
-    with lock:
-        late = True
-    if errors:
-        raise errors[0]
-    if not results:
-        raise TimeoutError
-    return results[0]
-
-
-def _patiently(work: Callable[[], object]) -> None:
-    """Do what sends a farewell, and wait for it no longer than a second: the link may take nothing any more."""
-
-    def do() -> None:
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # the link is gone, and all on it
-            work()
-
-    thread = threading.Thread(target=do, name="nssh-paramiko-close", daemon=True)
-    thread.start()
-    thread.join(1.0)
-
-
-def _send_message(channel: paramiko.Channel, message: paramiko.Message) -> None:
-    # What all of Channel's methods end in; public is nothing that takes a message.
-    channel.transport._send_user_message(message)  # type: ignore[union-attr]  # noqa: SLF001
-
-
-def _close(channel: paramiko.Channel) -> None:
-    _patiently(channel.close)
-
-
-def _send_all(channel: paramiko.Channel, data: bytes, deadline: float | None) -> None:
-    """Send in pieces: paramiko's own sendall copies all that is left for each packet."""
-    view = memoryview(data)
-    while view:
-        channel.settimeout(None if deadline is None else max(deadline - time.monotonic(), 0.001))
-        sent = channel.send(bytes(view[:_CHUNK]))
-        if not sent:
-            raise BrokenPipeError(errno.EPIPE, "the stream is closed")
-        view = view[sent:]
-
-
-def _send_input(channel: paramiko.Channel, data: bytes) -> None:
-    """Feed a command its input, then the end of it, in a thread that ends with the channel: the remote may be slow."""
-
-    def send() -> None:
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # it ended without reading all
-            _send_all(channel, data, None)
-            channel.shutdown_write()
-
-    threading.Thread(target=send, name="nssh-paramiko-input", daemon=True).start()
 
 
 class _Output:
@@ -343,24 +260,12 @@ class _ChannelStream(Stream):
         with self._inside():
             if self._closed:
                 raise BrokenPipeError(errno.EPIPE, "the stream is closed")
-            try:
-                _send_all(self._channel, data, self._deadline())
-            except (paramiko.SSHException, EOFError) as error:
-                raise BrokenPipeError(errno.EPIPE, "the connection is gone") from error
+            _channels.send_all(self._channel, data, self._deadline())
 
     def _wake(self) -> None:
-        # What channel.close does but for closing the pipe of fileno, which a thread may be waiting on.
         self._on_close(self)
-        channel = self._channel
-        with channel.lock:
-            messages = channel._close_internal()  # type: ignore[attr-defined]  # noqa: SLF001, there is no other way
-
-        def send() -> None:
-            for message in messages:
-                if message is not None:
-                    _send_message(channel, message)
-
-        _patiently(send)
+        self._channel.in_buffer.close()  # wakes who waits in recv, at once
+        _channels.hang_up(self._channel)
 
     def _end(self) -> None:
-        self._channel.close()
+        _channels.close(self._channel)

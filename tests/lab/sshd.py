@@ -260,6 +260,14 @@ class Sshd:
         """Return the processes that were started through this sshd and still run, detached daemons included."""
         return marked(self.directory)
 
+    def runs(self, word: str) -> bool:
+        """Whether a process that was started through this sshd has `word` in its command line."""
+        for process in self.leftovers():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended just now
+                if word in process.cmdline():
+                    return True
+        return False
+
     def change_host_key(self) -> None:
         """Give the sshd a new host key, as a reinstalled machine has; known_hosts keeps the old one."""
         self.stop()

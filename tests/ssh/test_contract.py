@@ -116,6 +116,38 @@ def test_commands_run_side_by_side(connection: Connection) -> None:
     assert results == {number: b"%d\n" % number for number in range(6)}
 
 
+def test_commands_that_ignore_their_input_do_not_end_the_connection(connection: Connection) -> None:
+    """Data for a channel that the remote has just closed makes OpenSSH end the whole connection."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            for _ in range(1 if connection.name == "batch" else 20):
+                assert connection.run("echo x", stdin=bytes(100_000)).stdout == b"x\n"
+        except (AssertionError, ConnectError) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2 * DEADLINE)
+    assert failures == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_keys_are_exchanged_again_in_the_middle_of_a_stream(way: str) -> None:
+    with Sshd(options=["RekeyLimit 1M"]) as remote, connected(way, remote) as connection:
+        stream = connection.open_stream("exec cat")
+        stream.settimeout(DEADLINE)
+        data = os.urandom(EIGHT_MIB)
+        sender = threading.Thread(target=stream.sendall, args=(data,))
+        sender.start()
+        assert read_exactly(stream.recv, len(data)) == data
+        sender.join(DEADLINE)
+        stream.close()
+
+
 def test_a_stream_carries_8_mib_both_ways_at_once(connection: Connection) -> None:
     stream = connection.open_stream("exec cat")
     data = os.urandom(EIGHT_MIB)
@@ -202,9 +234,9 @@ def test_close_wakes_a_thread_that_can_not_send(connection: Connection) -> None:
 def test_closing_a_stream_ends_its_command(connection: Connection, remote: Sshd) -> None:
     stream = connection.open_stream("echo up; exec cat")
     assert stream.recv(10) == b"up\n"
-    wait_until(lambda: any(process.name() == "cat" for process in remote.leftovers()), "the command runs")
+    wait_until(lambda: remote.runs("cat"), "the command runs")
     stream.close()
-    wait_until(lambda: not any(process.name() == "cat" for process in remote.leftovers()), "the command is gone")
+    wait_until(lambda: not remote.runs("cat"), "the command is gone")
 
 
 def test_closing_the_connection_ends_its_streams(connection: Connection) -> None:
@@ -322,7 +354,7 @@ def test_a_server_that_dies_ends_streams_and_commands_at_once(way: str) -> None:
 
         running = threading.Thread(target=run)
         running.start()
-        wait_until(lambda: any(process.name() == "sleep" for process in remote.leftovers()), "the command runs")
+        wait_until(lambda: remote.runs("sleep"), "the command runs")
         remote.stop()
         stream.settimeout(DEADLINE)
         assert stream.recv(10) == b""
@@ -402,12 +434,9 @@ def test_closing_the_connection_ends_a_command_that_runs(connection: Connection,
         except ConnectError as error:
             failures.append(error)
 
-    def runs() -> bool:
-        return any("61" in process.cmdline() for process in remote.leftovers())
-
     running = threading.Thread(target=run)
     running.start()
-    wait_until(runs, "the command runs")
+    wait_until(lambda: remote.runs("61"), "the command runs")
     connection.close()
     running.join(DEADLINE)
     assert [error.kind for error in failures] == ["closed"]
