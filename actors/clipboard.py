@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from actors._base import BaseActor
-from actors.messages import Done, Log, Publish, Update, Work
+from actors.messages import Done, Log, Problem, Publish, Work
 from nssh.errors import BusError, ToolError
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
 from nssh.wire import envelope as wire
@@ -57,6 +57,7 @@ class Clipboard(BaseActor):
             if work.attachment is not None:
                 data = self._client.download(work.id, size=work.attachment.size)
             self._backend().write(envelope.mime or "text/plain", data)
+            self.send("session_registry", Problem("clipboard", ""))
         except BusError as error:
             if error.retryable and work.attempt < _DOWNLOAD_ATTEMPTS:
                 self.after(_DOWNLOAD_PAUSE, work._replace(attempt=work.attempt + 1))
@@ -68,7 +69,7 @@ class Clipboard(BaseActor):
 
     def _failed(self, fields: dict[str, object], reason: str) -> None:
         self.send("log_writer", Log("clip-write-failed", {**fields, "err": reason}))
-        self.send("session_registry", Update({"problem": f"a clipboard write failed: {reason}"}))
+        self.send("session_registry", Problem("clipboard", f"a clipboard write failed: {reason}"))
 
     def _read(self, work: Work) -> None:
         asked = work.envelope

@@ -91,6 +91,13 @@ class Update(NamedTuple):
     fields: dict[str, object]
 
 
+class Problem(NamedTuple):
+    """To the registry: what `source` has to complain of, for the user; `` when it is over."""
+
+    source: str
+    text: str
+
+
 class LeaseChanged(NamedTuple):
     """From the registry to the subscriber: whether this session acts for the topic."""
 

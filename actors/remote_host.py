@@ -17,6 +17,7 @@ from actors.messages import (
     NetworkChanged,
     OpenStream,
     Prepared,
+    Problem,
     Retry,
     Told,
     Update,
@@ -85,7 +86,8 @@ class RemoteHost(BaseActor):
                 self.send("subscriber", LinkUp())
             case Prepared(version, problem):
                 self._session = self._session._replace(prepared=True)
-                self.send("session_registry", Update({"version": version, "problem": problem}))
+                self.send("session_registry", Update({"version": version}))
+                self.send("session_registry", Problem("remote", problem))
             case ConnectFailed(reason, _kind):
                 self._connecting = False
                 self._reason = reason

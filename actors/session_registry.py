@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from actors._base import BaseActor
-from actors.messages import LeaseChanged, Log, Tick, Told, Update
+from actors.messages import LeaseChanged, Log, Problem, Tick, Told, Update
 from nssh import records
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class SessionRegistry(BaseActor):
         self._record = record
         self._written: Record | None = None
         self._lease = lease
+        self._problems = {"remote": record.problem} if record.problem else {}
 
     def started(self) -> None:
         """Look for peers, write the record, and try to get the lease."""
@@ -33,19 +34,29 @@ class SessionRegistry(BaseActor):
         self._joined = peers[0].pid if peers else 0
         self._look_at_lease(first=True)
 
-    def handle(self, message: Update | Told | Tick) -> object:
+    def handle(self, message: Update | Problem | Told | Tick) -> object:
         """Take a change to the record; or look at the lease again."""
         match message:
             case Update(fields):
                 self._change(**fields)
+            case Problem(source, text):
+                self._complain(source, text)
             case Told(session):
-                fields = {"transport": session.transport} if session.transport else {}
+                if session.transport:
+                    self._change(transport=session.transport)
                 if session.prepared:
-                    fields |= {"version": session.version, "problem": session.problem}
-                self._change(**fields)
+                    self._change(version=session.version)
+                    self._complain("remote", session.problem)
             case Tick():
                 self._look_at_lease()
         return self._record
+
+    def _complain(self, source: str, text: str) -> None:
+        """Show the newest of the problems that still are."""
+        self._problems.pop(source, None)
+        if text:
+            self._problems[source] = text
+        self._change(problem=next(reversed(self._problems.values()), ""))
 
     def _look_at_lease(self, *, first: bool = False) -> None:
         held = self._lease.acquire()

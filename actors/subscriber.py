@@ -16,6 +16,7 @@ from actors.messages import (
     LinkUp,
     Log,
     NetworkChanged,
+    Problem,
     Redeliver,
     Tick,
     Update,
@@ -214,13 +215,15 @@ class Subscriber(BaseActor):
         self._up = isinstance(news, Up)
         if isinstance(news, Down):
             self.send("log_writer", Log("subscribe-down", {"err": str(news.error)}))
-            self.send("session_registry", Update({"bus": "down", "problem": str(news.error)}))
+            self.send("session_registry", Update({"bus": "down"}))
+            self.send("session_registry", Problem("bus", str(news.error)))
             return
         fields: dict[str, object] = {"reconnect": news.reconnect, "since": news.since or "", "replayed": news.replayed}
         if news.reconnect:
             fields["gap"] = format_gap(news.gap)
         self.send("log_writer", Log("subscribe-up", fields))
-        self.send("session_registry", Update({"bus": "up", "problem": ""}))
+        self.send("session_registry", Update({"bus": "up"}))
+        self.send("session_registry", Problem("bus", ""))
 
     def _look_at_clock(self) -> None:
         """Wall time runs on while a machine sleeps, monotonic time does not: a difference means that it woke."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors._base import BaseActor
-from actors.messages import Done, Log, Update
+from actors.messages import Done, Log, Problem, Update
 from nssh import held
 from nssh.errors import ToolError
 from nssh.local import browser
@@ -40,7 +40,8 @@ class UrlOpener(BaseActor):
         elif self._ledger.claim(message.id):
             try:
                 browser.open_url(envelope.url, command=self._command)
+                self.send("session_registry", Problem("browser", ""))
             except ToolError as error:
                 self.send("log_writer", Log("open-failed", {**fields, "err": str(error)}))
-                self.send("session_registry", Update({"problem": f"could not open a URL: {error}"}))
+                self.send("session_registry", Problem("browser", f"a URL was not opened: {error}"))
         self.send("subscriber", Done(message.id))

@@ -8,15 +8,15 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
 from nssh import records
-from nssh.records import Record
 from tests.lab.tools import DEADLINE, wait_until
 
 if TYPE_CHECKING:
+    from nssh.records import Record
     from tests.lab.client import Client
 
 NSSH = (sys.executable, "-P", "-m", "nssh")
@@ -78,9 +78,11 @@ class Laptop:
         return [record for record in found if record is not None]
 
     def wait_up(self, count: int = 1, deadline: float = DEADLINE) -> list[Record]:
-        """Wait until sessions have their bus up, and return their records."""
+        """Wait until sessions have their bus up and their remote made ready, and return their records."""
         wait_until(
-            lambda: len([one for one in self.sessions() if one.bus == "up"]) >= count, f"{count} buses up", deadline
+            lambda: len([one for one in self.sessions() if one.bus == "up" and one.version]) >= count,
+            f"{count} buses up",
+            deadline,
         )
         return self.sessions()
 
@@ -125,7 +127,7 @@ class RemoteShell:
         self._count = 0
         self.run(f"PATH={path or '$HOME/.local/bin:$PATH'}")
 
-    def __enter__(self) -> RemoteShell:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
