@@ -128,6 +128,7 @@ def test_ntfy_with_a_limit_says_so_and_is_worth_a_later_try() -> None:
         ("Retry-After: Fri, 15 Jan 2027 08:01:00 GMT\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT", 60, 60),
         (f"Retry-After: {email.utils.formatdate(time.time() + 3600, usegmt=True)}", 3000, 3601),
     ],
+    ids=range(6),  # one holds the time, and the workers of pytest-xdist must agree
 )
 def test_retry_after(header: str, low: float, high: float) -> None:
     script = answer(b'{"code":42901,"http":429}', status="429 Too Many Requests", headers=f"{header}\r\n")
