@@ -11,6 +11,7 @@ that outlive their session are found, and ended when the fixture ends.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import pwd

@@ -89,7 +89,7 @@ def test_markers_and_several_files_are_told_apart(tmp_path: Path) -> None:
 
 
 @given(st.text(string.printable, max_size=200))
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_content_makes_it_fail(tmp_path: Path, text: str) -> None:
     file = tmp_path / "known_hosts"
     file.write_text(text)
