@@ -21,9 +21,11 @@ umask 077
 IFS= read -r nssh_mark || exit 97
 unset ENV CDPATH
 say() { printf '%s %s\\n' "$1" "$2"; }
-finish() { printf '%s end %s\\n' "$nssh_mark" "$1"; exit "$1"; }
+finish() { printf '\\n%s end %s\\n' "$nssh_mark" "$1"; exit "$1"; }
 printf '\\n%s begin\\n' "$nssh_mark"
 """
+
+_LIMIT = 1 << 20
 
 
 class Script(NamedTuple):
@@ -56,12 +58,19 @@ def pack(script: str, *, lines: tuple[str, ...] = (), data: bytes = b"") -> Scri
 
 
 class Reader:
-    """Finds the answer in a remote's output as it arrives; what stands before and after the frame is noise."""
+    """Finds the answer in a remote's output as it arrives; what stands before and after the frame is noise.
+
+    Lines end with a newline alone, or with CR and newline as a terminal on the way makes them.
+    """
 
     def __init__(self, marker: bytes) -> None:
         self._begin = b"\n" + marker + b" begin\n"
+        # The newline in front of it is `finish`'s own: what was said before may lack its last one.
         self._end = b"\n" + marker + b" end "
-        self._seen = b"\n"
+        self._seen = bytearray(b"\n")
+        self._inside = False
+        self._searched = 0
+        self._held_back = b""
         self.noise = b""
         """Output before the frame, the last 4096 bytes: worth showing if no frame ever comes."""
 
@@ -69,23 +78,47 @@ class Reader:
         """Take output; return the answer once it is complete.
 
         Raises:
-            RemoteError: More than 1 MiB arrived without the answer's end.
+            RemoteError: More than 1 MiB arrived without the answer's end, or the end has no status.
         """
-        self._seen += data.replace(b"\r\n", b"\n")
+        data = self._held_back + data
+        # Half of a CR LF: the other half comes next.
+        self._held_back = b"\r" if data.endswith(b"\r") else b""
+        self._seen += data[: len(data) - len(self._held_back)].replace(b"\r\n", b"\n")
+        if not self._inside and not self._enter():
+            return None
+        stop = self._seen.find(self._end, self._searched)
+        newline = self._seen.find(b"\n", stop + len(self._end)) if stop >= 0 else -1
+        if newline < 0:
+            # What was looked through is not looked through again, whatever the size of the pieces that arrive.
+            self._searched = stop if stop >= 0 else max(0, len(self._seen) - len(self._end))
+            if len(self._seen) > _LIMIT:
+                raise RemoteError(
+                    "the remote answered with more than 1 MiB; is something wrong with its shell start-up files?"
+                )
+            return None
+        return _answer(bytes(self._seen[1:stop]), bytes(self._seen[stop + len(self._end) : newline]))
+
+    def _enter(self) -> bool:
+        """Look for the beginning of the frame, and forget what stands before it."""
         start = self._seen.find(self._begin)
         if start < 0:
-            self.noise = self._seen[-4096:]
-            self._seen = self._seen[-4096 - len(self._begin) :]
-            return None
-        stop = self._seen.find(self._end, start)
-        if stop < 0 or b"\n" not in self._seen[stop + len(self._end) :]:
-            if len(self._seen) > 1 << 20:
-                raise RemoteError("the remote answered with more than 1 MiB; is something wrong with its shell start-up files?")
-            return None
-        text = self._seen[start + len(self._begin) : stop + 1].decode("utf-8", "replace")
-        status = self._seen[stop + len(self._end) :].split(b"\n", 1)[0]
-        lines = text.splitlines()
-        return Answer(int(status), dict(line.partition(" ")[::2] for line in lines), lines)
+            self.noise = bytes(self._seen[-4096:])
+            del self._seen[: -4096 - len(self._begin)]
+            return False
+        self.noise = bytes(self._seen[:start][-4096:])
+        # The newline that ends it stays: it may be the one that the end marker begins with.
+        del self._seen[: start + len(self._begin) - 1]
+        self._inside = True
+        return True
+
+
+def _answer(text: bytes, status: bytes) -> Answer:
+    if not status.isdigit() or len(status) > 3:
+        raise RemoteError("the remote's answer to our script ends without a status")
+    lines = text.decode("utf-8", "replace").split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return Answer(int(status), dict(line.partition(" ")[::2] for line in lines), lines)
 
 
 def unpack(script: Script, output: bytes) -> Answer:
