@@ -228,7 +228,6 @@ class BaseActor(pykka.ThreadingActor):
             timers = list(self.__timers)
         for timer in timers:
             timer.cancel()
-        self.__read_ahead.release()  # whoever waits in `post` finds out that it is over, and passes this on to the next
         for release in [*(reader.close for reader in reversed(self.__readers)), self.stopped]:
             try:
                 release()

@@ -179,7 +179,7 @@ class Directory:
         """Put `mail` into the mailbox of just this life, up or not yet; False if it is over."""
         with self._lock:
             ref = incarnation.ref
-            if ref is None or incarnation.abandoned or not ref.is_alive():
+            if ref is None or not ref.is_alive():
                 return False
             ref.tell(mail)
             return True
@@ -220,13 +220,13 @@ class Directory:
         """From now on nothing that `incarnation` says is heard, and whoever waits for its answer waits no longer."""
         with self._lock:
             incarnation.abandoned = True
-            self.detach(incarnation)
             ref, reply = incarnation.ref, incarnation.reply
+            if ref is not None:  # nothing is delivered any more; should it ever come back, its loop ends
+                pykka.ActorRegistry.unregister(ref)
+                ref.actor_stopped.set()
+            self.detach(incarnation)
         if reply is not None:
             reply.settle(error=ActorGoneError(f"{incarnation.id} was abandoned while it handled the message"))
-        if ref is not None:  # should it ever come back, its loop ends
-            pykka.ActorRegistry.unregister(ref)
-            ref.actor_stopped.set()
 
     def expect(self, child_id: str) -> None:
         """A life of `child_id` is about to begin: keep messages for it."""
