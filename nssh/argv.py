@@ -1,4 +1,4 @@
-"""Reading command lines: nssh's own options, and ssh's behind them, by ssh's rules (ssh(1), getopt with a second pass)."""
+"""Reading command lines: nssh's own options, and ssh's behind them by ssh's rules (getopt with a second pass)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from nssh.errors import UsageError
 
-# OpenSSH 9.2 to 10, ssh.c: options without and with an argument.
-_FLAGS = frozenset("1246AaCfGgKkMNnqsTtVvXxYy")
+# OpenSSH 9.2 to 10, ssh.c: options with an argument. A letter that is no option at all is for ssh to refuse.
 _VALUED = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 
 # These ask ssh for something else than a session: nssh has nothing to add and steps aside.
@@ -52,7 +51,7 @@ def parse_ssh(arguments: list[str]) -> SshArguments:
     """Take ssh's arguments apart: options may stand before and after the destination, the command ends them.
 
     Raises:
-        UsageError: There is no destination, or an option lacks its argument.
+        UsageError: There is no destination, an option lacks its argument, or is a long one, which ssh has none of.
     """
     options: list[str] = []
     letters: set[str] = set()
@@ -66,27 +65,36 @@ def parse_ssh(arguments: list[str]) -> SshArguments:
             break
         if word == "--" or not word.startswith("-") or word == "-":
             if not destination and word != "--":
+                if not word:
+                    # As in a script's `nssh "$HOST" uptime` with HOST unset: uptime is no host.
+                    raise UsageError(f"the host is an empty word\n{USAGE}")
                 destination = word
                 continue
             position -= word != "--"
             break
         options.append(word)
-        for index, letter in enumerate(word[1:], 1):
-            letters.add(letter)
-            if letter not in _VALUED:
-                continue
-            if index == len(word) - 1:
-                if position == len(arguments):
-                    raise UsageError(f"option -{letter} needs an argument\n{USAGE}")
-                options.append(arguments[position])
-                position += 1
-            break
+        if (lacking := _read_cluster(word, letters)) is not None:
+            if position == len(arguments):
+                raise UsageError(f"option -{lacking} needs an argument\n{USAGE}")
+            options.append(arguments[position])
+            position += 1
     if not destination:
         if not letters & set("VQ"):
             raise UsageError(f"no host given\n{USAGE}")
     elif destination.startswith("-"):
         raise UsageError(f"a host can't begin with '-': {destination}")
     return SshArguments(tuple(options), destination, tuple(arguments[position:]), frozenset(letters))
+
+
+def _read_cluster(word: str, letters: set[str]) -> str | None:
+    """Note the option letters of a word; return the one whose argument is the next word, if any."""
+    if word.startswith("--"):
+        raise UsageError(f"unknown option {word} (nssh's own stand before the host and ssh's options)\n{USAGE}")
+    for index, letter in enumerate(word[1:], 1):
+        letters.add(letter)
+        if letter in _VALUED:
+            return letter if index == len(word) - 1 else None
+    return None
 
 
 def parse_connect(arguments: list[str]) -> Connect:
