@@ -68,11 +68,11 @@ class Target(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The identity of a session: user@hostname:port, with the jump chain and the host key alias where they are set."""
+        """The identity of a session: user@hostname:port, and the jump chain and host key alias where they are set."""
         host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
         key = f"{self.user}@{host}:{self.port}"
         if self.jump:
-            key += f" via {self.jump.lower()}"
+            key += f" via {_lower_hosts(self.jump)}"
         elif self.proxied:
             key += f" via {self.first('proxycommand')}"
         if self.host_key_alias:
@@ -83,10 +83,18 @@ class Target(NamedTuple):
 def parse_config(output: str) -> dict[str, list[str]]:
     """Read the output of `ssh -G`: a keyword, a blank, the value."""
     config: dict[str, list[str]] = {}
-    for line in output.splitlines():
-        keyword, _, value = line.partition(" ")
-        config.setdefault(keyword.lower(), []).append(value)
+    # Not splitlines: a value may hold what ends a line elsewhere, a form feed or U+2028.
+    for line in output.split("\n"):
+        if line:
+            keyword, _, value = line.partition(" ")
+            config.setdefault(keyword.lower(), []).append(value)
     return config
+
+
+def _lower_hosts(jump: str) -> str:
+    """Write a jump chain with its hosts in lower case; users are told apart by case."""
+    hops = (hop.rpartition("@") for hop in jump.split(","))
+    return ",".join(f"{user}{at}{host.lower()}" for user, at, host in hops)
 
 
 def resolve(ssh: tuple[str, ...], destination: str, options: tuple[str, ...] = ()) -> Target:
