@@ -53,12 +53,20 @@ def make_private_dir(path: str) -> str:
 def _make_dirs(path: str) -> None:
     """As `os.makedirs`, which gives only the last directory the mode it is told."""
     try:
+        _make_dir(path)
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        if parent in ("", path):
+            raise  # the current directory is gone
+        _make_dirs(parent)
+        _make_dir(path)  # and no further: below a dangling symlink nothing can be made
+
+
+def _make_dir(path: str) -> None:
+    try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         pass
-    except FileNotFoundError:
-        _make_dirs(os.path.dirname(path))
-        _make_dirs(path)
 
 
 def write_private(path: str, data: bytes) -> None:
