@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from typing import TYPE_CHECKING, TypeVar
 
-from nssh import spawn
+from nssh import process, spawn, terminal
 from nssh.errors import NsshError
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGWINCH", "
 _ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 
 
+# Seconds; whoever stops a job and continues it is slower.
+_INSTANT = 0.001
+
+
 class InterruptedBySignal(KeyboardInterrupt):
     """A signal that ends nssh, while it does something of its own."""
 
@@ -36,9 +41,16 @@ class InterruptedBySignal(KeyboardInterrupt):
 class Foreground:
     """The foreground program of one session, one after the other; used by the launcher's only thread."""
 
-    def __init__(self, on_other: Callable[[int], object]) -> None:
-        """Catch the signals; `on_other` is told the PID of every other child that has ended."""
+    def __init__(self, on_other: Callable[[int], object], *, reads: bool) -> None:
+        """Catch the signals.
+
+        Args:
+            on_other: Is told the PID of every other child that has ended.
+            reads: Whether the programs will read from standard input.
+        """
         self.child = 0
+        self._reads = reads
+        self._socket = ""
         self._on_other = on_other
         self._ended: int | None = None
         self._wakeup, writer = os.pipe()
@@ -48,21 +60,26 @@ class Foreground:
         for name in (*_FORWARDED, "SIGCHLD"):
             signal.signal(getattr(signal, name), _wake)
 
-    def start(self, argv: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
+    def start(self, argv: Sequence[str], environ: Mapping[str, str] | None = None, *, socket: str = "") -> None:
         """Start the next program on the terminal.
+
+        Args:
+            argv: The program and its arguments.
+            environ: Its environment; ours, if None.
+            socket: The control socket of ours that an ssh offers or uses, see `_suspend`.
 
         Raises:
             NsshError: It is not there.
             OSError: It can't be started.
         """
         try:
-            self.adopt(spawn.start(argv, environ=environ))
+            self.adopt(spawn.start(argv, environ=environ), socket)
         except FileNotFoundError:
             raise NsshError(f"{argv[0]}: no such program") from None
 
-    def adopt(self, pid: int) -> None:
-        """Take a child of ours for the foreground program."""
-        self.child, self._ended = pid, None
+    def adopt(self, pid: int, socket: str = "") -> None:
+        """Take a child of ours for the foreground program; `socket` as in `start`."""
+        self.child, self._socket, self._ended = pid, socket, None
 
     def leave(self) -> None:
         """Let the program go: it ends by itself, and nobody waits for its status."""
@@ -149,12 +166,44 @@ class Foreground:
                 self._on_other(pid)
 
     def _suspend(self) -> None:
-        """The program was suspended (Ctrl-Z, ~^Z): suspend ourselves, so that the user's shell takes over; then go on."""
+        """The program was suspended: suspend ourselves, so that the user's shell takes over; go on when it lets us.
+
+        What reads the terminal in a shared connection is its master, a daemon that no job control reaches: left running it
+        would take the shell's input away and type it into the remote. So a master of ours is held meanwhile.
+        """
+        master = self._master()
+        born = process.birth(master) if master else ""
+        held = process.terminate(master, born, signal.SIGSTOP)
+        modes = terminal.modes() if held else None
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, _wake)
+        if held:
+            self.come_to_foreground()
+            # ssh itself would do this on its way back, but neither the master nor its client does.
+            terminal.set_modes(modes)
+            process.terminate(master, born, signal.SIGCONT)
         if self.child:
             os.kill(self.child, signal.SIGCONT)
+
+    def come_to_foreground(self) -> None:
+        """Stop as ssh would if it were to read the terminal from the background (`nssh host &`), until there is `fg`.
+
+        The master of a shared connection reads it unhindered: it would share the keys with the user's shell.
+        """
+        while self._reads and not terminal.in_foreground():
+            started = time.monotonic()
+            os.kill(os.getpid(), signal.SIGTTIN)
+            if time.monotonic() - started < _INSTANT:
+                return  # nobody is there who could continue us, so the kernel did not stop us (an orphaned group)
+
+    def _master(self) -> int:
+        """The PID of the connection's master, 0 if it is none of ours, or is not there yet."""
+        if not self._socket or not os.path.exists(self._socket):
+            return 0
+        from nssh.ssh import control  # noqa: PLC0415 - half of it is never needed
+
+        return control.master_pid(self._socket) or 0
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:

@@ -74,7 +74,7 @@ class Launcher:
         self._told = ""
         self._told_unwritable = False
         self._record: Record | None = None
-        self.foreground = Foreground(self._child_ended)
+        self.foreground = Foreground(self._child_ended, reads="n" not in wish.ssh.letters)
         self.bridge: Bridge | None = None
 
     def run(self) -> int:
@@ -84,6 +84,7 @@ class Launcher:
             NsshError: It can't even be started; the terminal is as it was.
         """
         path = "" if self.target.control_path else control_path.choose(os.getpid())
+        self.foreground.come_to_foreground()
         try:
             status = self._run(self._route(), path)
         except InterruptedBySignal as interrupt:
@@ -129,7 +130,7 @@ class Launcher:
             argv += [self.target.destination, *(["--", *self.wish.ssh.command] if self.wish.ssh.command else [])]
         else:
             argv = self._ssh(path)
-        self.foreground.start(argv)
+        self.foreground.start(argv, socket=path)
         self._start_bridge(route, path, "mosh" if route.wrapper else "ssh")
         return self._watch()
 
@@ -159,7 +160,7 @@ class Launcher:
                 if status < 128:
                     say(f"{self.target.destination}: its shell did not run our script: {started.noise or 'no output'}")
                 return status or 1
-            self._begin(self._ssh(path))
+            self._begin(self._ssh(path), socket=path)
             return self._watch()
         self.foreground.leave()
         return self._enter(route, path, answer)
@@ -196,12 +197,12 @@ class Launcher:
             if prepared.mosh_error:
                 say(f"{self.target.destination}: {prepared.mosh_error} (so this is an ssh session)")
             argv = self._ssh(path)
-        self._begin(argv, environ)
+        self._begin(argv, environ, socket="" if environ else path)
         return self._watch()
 
-    def _begin(self, argv: list[str], environ: dict[str, str] | None = None) -> None:
+    def _begin(self, argv: list[str], environ: dict[str, str] | None = None, *, socket: str) -> None:
         """Start the session's own program after the login."""
-        self.foreground.start(argv, environ)
+        self.foreground.start(argv, environ, socket=socket)
         if self.bridge is not None:
             self.bridge.tell(
                 child=self.foreground.child,

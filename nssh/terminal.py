@@ -17,6 +17,35 @@ _RESET = (
 )
 
 
+def in_foreground() -> bool:
+    """Whether standard input is no terminal, or one whose keys are for us."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return True
+
+
+def modes() -> list[Any] | None:
+    """Return the modes of the terminal on standard input, None if there is none."""
+    import termios  # noqa: PLC0415 - not on every platform's way to a pipe
+
+    try:
+        return termios.tcgetattr(0)
+    except termios.error:
+        return None
+
+
+def set_modes(attributes: list[Any] | None) -> None:
+    """Set what `modes` returned."""
+    import termios  # noqa: PLC0415
+
+    if attributes is not None and in_foreground():
+        try:
+            termios.tcsetattr(0, termios.TCSADRAIN, attributes)
+        except termios.error:
+            return  # it is gone
+
+
 class Terminal:
     """The terminal as it was when the launcher started; does nothing where there is none."""
 
