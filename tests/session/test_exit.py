@@ -68,7 +68,7 @@ def test_a_remote_command_killed_by_a_signal_is_told_as_ssh_tells_it(relay_lapto
 @pytest.mark.parametrize("mode", [["--ssh"], [], ["--mosh"]])
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_name_that_does_not_resolve_is_ssh_s_message_and_status(
-    relay_laptop: Laptop, mode: list[str], terminal: bool
+    relay_laptop: Laptop, mode: list[str], *, terminal: bool
 ) -> None:
     _refused_as_by_ssh(relay_laptop, mode, ["-T", "no-such-host.invalid"], terminal=terminal)
 
@@ -76,7 +76,7 @@ def test_a_name_that_does_not_resolve_is_ssh_s_message_and_status(
 @pytest.mark.parametrize("mode", [["--ssh"], [], ["--mosh"]])
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_refused_connection_is_ssh_s_message_and_status(
-    relay_laptop: Laptop, mode: list[str], terminal: bool
+    relay_laptop: Laptop, mode: list[str], *, terminal: bool
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -84,7 +84,7 @@ def test_a_refused_connection_is_ssh_s_message_and_status(
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_a_changed_host_key_is_ssh_s_message_and_status(relay_laptop: Laptop, remote: Sshd, terminal: bool) -> None:
+def test_a_changed_host_key_is_ssh_s_message_and_status(relay_laptop: Laptop, remote: Sshd, *, terminal: bool) -> None:
     stranger = relay_laptop.client.directory / "stranger"
     stranger.write_text(f"{remote.known_as} {relay_laptop.client.key.with_suffix('.pub').read_text()}")
     _refused_as_by_ssh(relay_laptop, [], ["-T", "-o", f"UserKnownHostsFile={stranger}", "devbox"], terminal=terminal)
