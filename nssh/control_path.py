@@ -16,8 +16,9 @@ def choose(pid: int) -> str:
     The runtime directory, the state directory and `/tmp/nssh-<uid>` are tried in that order.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    candidates = [files.state_dir(), f"/tmp/nssh-{os.geteuid()}"]  # noqa: S108 - checked to be ours and 0700 below
-    if runtime.startswith("/"):
+    candidates = [files.state_dir(), _last_resort()]
+    # After sudo it may be another user's, who could put another directory in place of one that we make there.
+    if runtime.startswith("/") and _is_ours(runtime):
         candidates.insert(0, os.path.join(runtime, "nssh"))
     for directory in candidates:
         path = os.path.join(directory, f"c{pid}")
@@ -25,11 +26,22 @@ def choose(pid: int) -> str:
             continue
         try:
             files.make_private_dir(directory)
+            _unlink_stale(path)
         except OSError:
             continue
-        _unlink_stale(path)
         return path
     return ""
+
+
+def _last_resort() -> str:
+    return f"/tmp/nssh-{os.geteuid()}"  # noqa: S108 - checked to be ours and made 0700 before it is used
+
+
+def _is_ours(directory: str) -> bool:
+    try:
+        return os.stat(directory).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _unlink_stale(path: str) -> None:
