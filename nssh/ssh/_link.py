@@ -147,7 +147,8 @@ class Link:
         target = self._target
         known = self._known_keys()
         try:
-            self.transport = paramiko.Transport(self._sock)
+            carrier = self._sock if isinstance(self._sock, socket.socket) else _Carrier(self._sock)
+            self.transport = paramiko.Transport(carrier)  # type: ignore[arg-type]  # a duck will do
         except (paramiko.SSHException, OSError) as error:
             raise ConnectError(f"{target.destination}: {error}") from error
         transport = self.transport
@@ -246,6 +247,25 @@ class Link:
                     raise ConnectError(f"{target.destination}: Connection timed out while logging in", "timeout")
         allowed = f" ({','.join(refused.allowed_types)})" if isinstance(refused, paramiko.BadAuthenticationType) else ""
         raise ConnectError(f"{target.destination}: Permission denied{allowed}", "auth") from refused
+
+
+class _Carrier:
+    """A channel that carries another transport, whose thread closes it at its end and must not fail for that."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self.send = channel.send
+        self.recv = channel.recv
+        self.settimeout = channel.settimeout
+        self.getpeername = channel.getpeername
+
+    @property
+    def _closed(self) -> bool:
+        return self._channel.closed
+
+    def close(self) -> None:
+        """Close the channel; saying so may be impossible by now."""
+        _quietly(self._channel.close)
 
 
 def _quietly(close: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab.tools import DEADLINE, can_connect, make_key, own, wait_until
+from tests.lab.tools import can_connect, end, make_key, own, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,8 +94,7 @@ class Client:
                     subprocess.run(["ssh-add", "-q", os.fspath(key)], env=self.env(SSH_AUTH_SOCK=path), check=True)
                 yield path
             finally:
-                process.terminate()
-                process.wait(DEADLINE)
+                end(process)
                 Path(path).unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -109,8 +108,8 @@ class Client:
                 assert process.poll() is None, f"ssh -M ended with {process.returncode}"
                 yield path
             finally:
-                process.terminate()
-                process.wait(DEADLINE)
+                end(process)
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove everything."""

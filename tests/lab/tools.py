@@ -54,6 +54,20 @@ def can_connect(path: str) -> bool:
     return True
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a program by SIGTERM, or SIGKILL if it takes more than a second.
+
+    ssh 9.2 looks at the signals that arrived and then waits in poll: one that comes in between is not seen until
+    something else happens.
+    """
+    process.terminate()
+    try:
+        process.wait(1.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(DEADLINE)
+
+
 def own(directory: Path) -> None:
     process = psutil.Process()
     (directory / "owner").write_text(f"{process.pid} {process.create_time()}")
