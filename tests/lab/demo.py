@@ -1,4 +1,4 @@
-"""`make demo`: nssh at work on one machine, with a private sshd on loopback that stands in for the remote.
+"""`make demo`: nssh at work on one machine; a private sshd on loopback stands in for the remote.
 
 `python -m tests.lab.demo` opens a session for you; `--check` plays it through by itself on a pseudo-terminal and says how
 long each step took. Own host key, own state, own HOME on either side; nothing of yours is touched, and at the end
@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab import system
@@ -24,6 +23,7 @@ from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 IMAGE = 2_000_000
 """Bytes."""
@@ -78,7 +78,7 @@ def interactive() -> int:
         clipboard = "your clipboard" if browser == "your browser" else "a clipboard in memory"
         _remote_shell(remote, _WELCOME.format(browser=browser, clipboard=clipboard))
         print("demo: a private sshd runs on 127.0.0.1, port", remote.port)
-        done = subprocess.run([*NSSH, "infect", "devbox"], env=laptop.env, check=False)
+        done = subprocess.run([*NSSH, "infect", "--force", "devbox"], env=laptop.env, check=False)
         if done.returncode:
             return done.returncode
         print("demo: nssh devbox")
@@ -119,7 +119,7 @@ def check() -> int:
     with _stage() as (remote, laptop):
         print(f"demo: a private sshd runs on 127.0.0.1, port {remote.port}")
         started = time.monotonic()
-        laptop.infect()
+        laptop.infect("--force")
         print(f"  ok  {'installed on the remote':<44}{time.monotonic() - started:6.2f} s", flush=True)
         started = time.monotonic()
         with Terminal([*NSSH, "--ssh", "devbox"], laptop.env) as window:
@@ -186,7 +186,8 @@ def _check_mosh(laptop: Laptop, url: str) -> None:
 def _sshd_there() -> bool:
     if system.find("sshd"):
         return True
-    reason = system.install(["openssh-server"]) if not os.path.exists("/run/systemd/system") else "it would start a server"
+    systemd = os.path.exists("/run/systemd/system")
+    reason = "to install it would start a server" if systemd else system.install(["openssh-server"])
     if system.find("sshd"):
         return True
     print(f"demo: there is no sshd here ({reason}); install openssh-server and try again", file=sys.stderr)
@@ -196,6 +197,9 @@ def _sshd_there() -> bool:
 def main() -> int:
     """Run the demo."""
     if not _sshd_there():
+        return 1
+    if reason := system.no_ptys():
+        print(f"demo: {reason}", file=sys.stderr)
         return 1
     if "--check" not in sys.argv:
         return interactive()

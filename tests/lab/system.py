@@ -52,6 +52,28 @@ def require(*programs: str) -> list[str]:
     return [path for path in map(find, programs) if path is not None]
 
 
+def no_ptys() -> str:
+    """Return why an sshd of this user can't give out terminals, or an empty string.
+
+    sshd wants a terminal to belong to the group tty; without root it can't see to that itself, so /dev/pts must.
+    """
+    import grp  # noqa: PLC0415
+
+    if os.geteuid() == 0:
+        return ""
+    master, slave = os.openpty()
+    group = os.fstat(slave).st_gid
+    os.close(master)
+    os.close(slave)
+    try:
+        wanted = grp.getgrnam("tty").gr_gid
+    except KeyError:
+        return ""
+    if group == wanted:
+        return ""
+    return f"an sshd without root has no terminals here: as root, mount -o remount,gid={wanted},mode=620 /dev/pts"
+
+
 def missing_packages() -> list[str]:
     return sorted({package for program, package in PACKAGES.items() if find(program) is None})
 

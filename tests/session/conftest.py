@@ -6,12 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab import ntfy
+from tests.lab import ntfy, system
 from tests.lab.laptop import Laptop
 from tests.lab.sshd import Sshd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True, scope="session")
+def terminals() -> None:
+    """Sessions need terminals from the sshd."""
+    reason = system.no_ptys()
+    if reason:
+        (pytest.fail if system.in_ci() else pytest.skip)(reason)
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,9 @@ def test_a_killed_bridge_comes_back_and_the_next_url_opens_once(laptop: Laptop) 
         laptop.wait_opened(url)
         print(f"killed bridge: the next URL was opened after {time.monotonic() - started:.2f} s")
         # Once more, and the session's own status is still its own.
-        wait_until(lambda: any(record.restarts == 1 and record.bus == "up" for record in laptop.sessions()), "it is back")
+        wait_until(
+            lambda: any(record.restarts == 1 and record.bus == "up" for record in laptop.sessions()), "it is back"
+        )
         shell.run("exit_status=7")
         assert shell.process.stdin is not None
         shell.process.stdin.write(b"exit 7\n")

@@ -74,14 +74,14 @@ def test_a_url_opens_once(laptop: Laptop, shell: MoshShell) -> None:
 
 def test_text_and_an_8_mb_image_go_out_and_come_back(shell: MoshShell) -> None:
     assert shell.run("printf mosh | xclip -selection clipboard -i") == 0
-    assert shell.run("test \"$(xclip -selection clipboard -o)\" = mosh") == 0
+    assert shell.run('test "$(xclip -selection clipboard -o)" = mosh') == 0
     assert shell.run("cd; head -c 8388608 /dev/urandom > i && xclip -selection clipboard -t image/png -i i") == 0
     assert shell.run("xclip -selection clipboard -t image/png -o | cmp - i") == 0
 
 
 def test_a_hundred_reads_in_a_row(shell: MoshShell) -> None:
     assert shell.run("printf steady | wl-copy") == 0
-    reads = "n=0; for i in $(seq 100); do [ \"$(xclip -selection clipboard -o)\" = steady ] && n=$((n+1)); done"
+    reads = 'n=0; for i in $(seq 100); do [ "$(xclip -selection clipboard -o)" = steady ] && n=$((n+1)); done'
     assert shell.run(f"{reads}; [ $n = 100 ]") == 0
 
 
