@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actors.directory import ActorGoneError
-from actors.incarnation import AbandonedError
+from actors.incarnation import AbandonedError, Incarnation, Phase, WedgedError
 from actors.messages import EventKind
 from actors.spec import Strategy
 from actors.supervisor import Outcome, StartError
@@ -217,6 +217,7 @@ def test_a_ghost_that_finishes_its_start_late_does_not_come_up(phase: str, make_
     eventually(lambda: not any(thread.name == "victim#2" for thread in threading.enumerate()), "the ghost's end")
     assert tree.directory.ask("victim", Which(), 30) == 3
     assert generations(tree) == {"victim": 3}
+    assert ("started victim#2" in script.lines) == (phase == "started")  # it does not even begin to acquire anything
 
 
 def test_what_a_ghost_had_in_its_mailbox_goes_to_its_successor(make_tree: MakeTree, script: Script) -> None:
@@ -277,6 +278,25 @@ def test_abandonment_once_in_a_while_does_not(make_tree: MakeTree, script: Scrip
         clock.advance(601.0)  # and is forgotten
     serves(tree, "victim", 4)
     assert tree.escalation is None
+
+
+def test_a_ghost_counts_for_its_period_even_if_it_is_gone(make_tree: MakeTree, script: Script) -> None:
+    tree = make_tree(script.spec("victim", health=SHORT))
+    for generation in (1, 2):
+        serves(tree, "victim", generation)
+        tree.directory.send("victim", Do(script.hang))
+        script.await_count(EventKind.ABANDONED, generation)
+        script.release.set()
+        eventually(lambda: tree._ghosts.existing() == ())
+        script.release.clear()
+    assert tree.wait(30) is Outcome.ESCALATED
+
+
+def test_what_a_ghost_reports_late_does_not_bring_it_back(clock: FakeClock) -> None:
+    ghost = Incarnation("a", 1, health=None, changed=threading.Condition(), clock=clock)
+    ghost.leave(WedgedError())
+    ghost.up()
+    assert ghost.phase is Phase.LEAVING
 
 
 def test_a_ghost_that_exists_counts_however_old_it_is(make_tree: MakeTree, script: Script) -> None:

@@ -149,6 +149,16 @@ def test_stopped_runs_after_a_failed_start_but_not_after_a_failed_constructor(
     ]  # fmt: skip
 
 
+def test_the_first_error_is_the_reason_and_the_next_is_told_with_it(make_tree: MakeTree, script: Script) -> None:
+    script.fail("victim", "stopped", 1, error=OSError("then"))
+    tree = make_tree("victim")
+    crash(tree, "victim", ValueError("first"))
+    serves(tree, "victim", 2)
+    (event,) = [event for event in script.events if event.kind is EventKind.CRASHED]
+    assert event.error == "ValueError: first"
+    assert event.trace.splitlines()[-1] == "and then OSError: then"
+
+
 def test_an_expected_error_goes_to_the_asker_and_the_actor_lives(make_tree: MakeTree, script: Script) -> None:
     tree = make_tree("victim")
     with pytest.raises(ExpectedError, match="as agreed"):

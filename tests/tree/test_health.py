@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from actors.health import HealthWatch
 from actors.incarnation import Incarnation
-from tests.tree.support import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.tree.support import FakeClock
 
 
 def life(clock: FakeClock) -> Incarnation:

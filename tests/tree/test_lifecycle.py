@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
+from actors.child import Child
 from actors.incarnation import Incarnation
 from actors.messages import ChildState, EventKind
 from actors.restarts import Backoff
@@ -182,13 +183,25 @@ def test_a_tree_is_started_once(make_tree: MakeTree) -> None:
 
 
 def test_a_context_makes_one_actor(make_tree: MakeTree, script: Script) -> None:
+    refs: list[pykka.ActorRef[Any]] = []
+
     def twice(context: Any) -> pykka.ActorRef[Any]:
-        Probe.start(context, script)
+        refs.append(Probe.start(context, script))
         return Probe.start(context, script)
 
     with pytest.raises(StartError, match="once per context"):
         make_tree(ChildSpec("a", twice))
-    assert [ref for ref in pykka.ActorRegistry.get_by_class(Probe) if ref.is_alive()] == []
+    assert pykka.ActorRegistry.get_by_class(Probe) == []
+    assert not refs[0].is_alive()
+
+
+def test_a_child_is_not_started_before_the_latest_of_its_waits_is_over(script: Script) -> None:
+    child = Child(script.spec("a"), Backoff(), lambda: 0.5)
+    child.wait_until(5.0)
+    child.wait_until(3.0)
+    assert child.due == 5.0
+    child.wait_until(7.0)
+    assert child.due == 7.0
 
 
 def test_ids_are_unique(script: Script) -> None:

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors._base import READ_AHEAD
-from actors.debug import dump_stacks
+from actors.debug import dump_stacks, stack_of
 from actors.messages import EventKind
-from actors.timers import Timers
+from actors.timers import Clock, Timers
 from tests.tree.support import Do, FakeClock, Probe, Script, Tell, crash, eventually, serves
 
 if TYPE_CHECKING:
@@ -198,6 +198,34 @@ def test_a_timer_that_is_re_armed_all_the_time_does_not_pile_up(clock: FakeClock
         timers.schedule(3600.0, lambda: None).cancel()
     assert len(timers._heap) < 200
     timers.close()
+
+
+def test_an_earlier_timer_wakes_the_thread_that_sleeps_for_a_later_one() -> None:
+    timers = Timers(Clock())
+    timers.schedule(3600.0, lambda: None)
+    eventually(
+        lambda: any("in wait" in stack_of(thread) for thread in threading.enumerate() if thread.name == "timers")
+    )
+    fired = threading.Event()
+    timers.schedule(0.001, fired.set)
+    assert fired.wait(30)
+    timers.close()
+
+
+def test_timers_keep_their_order_when_the_cancelled_ones_are_cleared_away(clock: FakeClock) -> None:
+    timers = Timers(clock)
+    seconds = [float((37 * number) % 1000 + 1) for number in range(1000)]
+    fired: list[float] = []
+    handles = [timers.schedule(second, partial(fired.append, second)) for second in seconds]
+    for number, handle in enumerate(handles):
+        if number % 3:
+            handle.cancel()
+    left = sorted(seconds[::3])
+    assert len(timers._heap) < len(seconds)
+    clock.advance(1001.0)
+    eventually(lambda: len(fired) == len(left))
+    timers.close()
+    assert fired == left
 
 
 def test_a_callback_that_fails_does_not_end_the_others(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
