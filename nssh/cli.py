@@ -14,6 +14,7 @@ from nssh.errors import NsshError, UsageError
 
 def main() -> None:
     """Run `nssh`; never returns, and never shows a traceback for what a user can cause."""
+    _open_standard_streams()
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
@@ -31,6 +32,16 @@ def main() -> None:
         print(f"nssh: {what}", file=sys.stderr)
         code = 1
     raise SystemExit(code)
+
+
+def _open_standard_streams() -> None:
+    """Open on nothing what we were started without (`nssh host <&-`), as ssh does: no pipe of ours may land there."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)  # noqa: FBT003 - it takes no keyword
+    os.close(fd)
+    # Python gives us None for those.
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _run(arguments: list[str]) -> int:
