@@ -1,7 +1,7 @@
 """`make demo`: nssh at work on one machine; a private sshd on loopback stands in for the remote.
 
-`python -m tests.lab.demo` opens a session for you; `--check` plays it through by itself on a pseudo-terminal and says how
-long each step took. Own host key, own state, own HOME on either side; nothing of yours is touched, and at the end
+`python -m tests.lab.demo` opens a session for you; `--check` plays it through by itself on a pseudo-terminal and says
+how long each step took. Own host key, own state, own HOME on either side; nothing of yours is touched, and at the end
 everything is gone.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +24,6 @@ from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 IMAGE = 2_000_000
 """Bytes."""
@@ -104,13 +104,16 @@ class _Play:
         self._window.send(f"{command}; echo {mark[:4]}''{mark[4:]}=$?\r".encode())
         self._window.expect(f"{mark}=0".encode())
 
+    def opens(self, url: str, name: str) -> None:
+        """Open a URL from the remote, and wait until it is open on the laptop."""
+        started = time.monotonic()
+        self.type(f"xdg-open '{url}'")
+        self._laptop.wait_opened(url)
+        self.step(name, started)
+
     def step(self, name: str, started: float) -> None:
         """Say that a step has held."""
         print(f"  ok  {name:<44}{time.monotonic() - started:6.2f} s", flush=True)
-
-
-def _clipboard_file(remote: Sshd) -> Path:
-    return remote.home / "image"
 
 
 def check() -> int:
@@ -121,41 +124,8 @@ def check() -> int:
         started = time.monotonic()
         laptop.infect("--force")
         print(f"  ok  {'installed on the remote':<44}{time.monotonic() - started:6.2f} s", flush=True)
-        started = time.monotonic()
-        with Terminal([*NSSH, "--ssh", "devbox"], laptop.env) as window:
-            play = _Play(laptop, window)
-            window.expect(b"remote$ ")
-            play.step("a prompt, by ssh", started)
-            laptop.wait_up()
-            play.step("the bridge is up", started)
-            started = time.monotonic()
-            play.type("xdg-open 'https://example.com/?first=1'")
-            laptop.wait_opened("https://example.com/?first=1")
-            play.step("a URL is opened", started)
-            started = time.monotonic()
-            play.type("printf 'text out' | xclip -selection clipboard -i")
-            play.step("text out", started)
-            started = time.monotonic()
-            play.type("test \"$(xclip -selection clipboard -o)\" = 'text out'")
-            play.step("text in", started)
-            _clipboard_file(remote).write_bytes(os.urandom(IMAGE))
-            play.type("xclip -selection clipboard -t image/png -i image")
-            started = time.monotonic()
-            play.type("xclip -selection clipboard -t image/png -o | cmp - image")
-            play.step("a 2 MB image in, byte for byte", started)
-            (bridge,) = [record.bridge for record in laptop.sessions()]
-            os.kill(bridge, 9)
-            started = time.monotonic()
-            play.type("xdg-open 'https://example.com/?second=2'")
-            laptop.wait_opened("https://example.com/?second=2")
-            play.step("the bridge was killed, and one more URL", started)
-            started = time.monotonic()
-            window.send(b"exit 5\r")
-            code = window.wait()
-            if code != 5:
-                raise AssertionError(f"the session ended with {code} instead of its own status 5")
-            play.step("the session's own exit status", started)
         urls = ["https://example.com/?first=1", "https://example.com/?second=2"]
+        _check_ssh(remote, laptop, *urls)
         if system.find("mosh-client") and system.find("mosh-server"):
             urls.append("https://example.com/?third=3")
             _check_mosh(laptop, urls[-1])
@@ -169,16 +139,44 @@ def check() -> int:
     return 0
 
 
+def _check_ssh(remote: Sshd, laptop: Laptop, first: str, second: str) -> None:
+    started = time.monotonic()
+    with Terminal([*NSSH, "--ssh", "devbox"], laptop.env) as window:
+        play = _Play(laptop, window)
+        window.expect(b"remote$ ")
+        play.step("a prompt, by ssh", started)
+        laptop.wait_up()
+        play.step("the bridge is up", started)
+        play.opens(first, "a URL is opened")
+        started = time.monotonic()
+        play.type("printf 'text out' | xclip -selection clipboard -i")
+        play.step("text out", started)
+        started = time.monotonic()
+        play.type("test \"$(xclip -selection clipboard -o)\" = 'text out'")
+        play.step("text in", started)
+        (remote.home / "image").write_bytes(os.urandom(IMAGE))
+        play.type("xclip -selection clipboard -t image/png -i image")
+        started = time.monotonic()
+        play.type("xclip -selection clipboard -t image/png -o | cmp - image")
+        play.step("a 2 MB image in, byte for byte", started)
+        (bridge,) = [record.bridge for record in laptop.sessions()]
+        os.kill(bridge, signal.SIGKILL)
+        play.opens(second, "the bridge was killed, and one more URL")
+        started = time.monotonic()
+        window.send(b"exit 5\r")
+        code = window.wait()
+        if code != 5:
+            raise AssertionError(f"the session ended with {code} instead of its own status 5")
+        play.step("the session's own exit status", started)
+
+
 def _check_mosh(laptop: Laptop, url: str) -> None:
     started = time.monotonic()
     with Terminal([*NSSH, "--mosh", "devbox"], laptop.env) as window:
         play = _Play(laptop, window)
         window.expect(b"remote$ ")
         play.step("a prompt, by mosh", started)
-        started = time.monotonic()
-        play.type(f"xdg-open '{url}'")
-        laptop.wait_opened(url)
-        play.step("a URL is opened", started)
+        play.opens(url, "a URL is opened")
         window.send(b"exit\r")
         window.wait()
 

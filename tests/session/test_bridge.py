@@ -1,4 +1,4 @@
-"""The bridge from outside: what a remote's programs ask for happens on the laptop, once, whoever is killed meanwhile."""
+"""The bridge from outside: what a remote's programs ask for happens on the laptop, once, whoever is killed."""
 
 from __future__ import annotations
 
