@@ -173,8 +173,9 @@ class RemoteHost(BaseActor):
         if not problem and not prepared.version:
             problem = f"no nssh on {destination}: run nssh infect {destination}"
         problem = problem or hosts.difference(destination, prepared.version)
+        written = "" if prepared.problem else hosts.checksum(session.session_file)
         try:
-            hosts.write(session.key, hosts.read(session.key)._replace(version=prepared.version))
+            hosts.write(session.key, hosts.read(session.key)._replace(version=prepared.version, session=written))
         except OSError as error:
             self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))
         self.post(Prepared(prepared.version, problem))

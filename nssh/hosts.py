@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import json
 import os
 from typing import NamedTuple
@@ -18,6 +19,8 @@ class Host(NamedTuple):
     """Its nssh (`version digest python`), `` if it had none."""
     declined: bool = False
     """Whether the user said no to an installation."""
+    session: str = ""
+    """Checksum of the session file that was last written there, or tried to be."""
 
 
 def _path(key: str) -> str:
@@ -29,9 +32,16 @@ def read(key: str) -> Host:
     try:
         with open(_path(key), "rb") as file:
             content = json.loads(file.read(4096))
-        return Host(str(content.get("version", "")), content.get("declined") is True)
+        return Host(
+            str(content.get("version", "")), content.get("declined") is True, str(content.get("session", ""))
+        )
     except (OSError, ValueError, AttributeError):
         return Host()
+
+
+def checksum(session_file: str) -> str:
+    """Return what stands for a session file's text: enough to see a change, not enough to find the topic."""
+    return f"{binascii.crc32(session_file.encode()):08x}"
 
 
 def write(key: str, host: Host) -> None:

@@ -37,7 +37,7 @@ def over_control(target: Target, path: str, *, force: bool = False) -> Host:
     _tell(target.destination, report)
     verb = "installed" if report.changed else "already has"
     print(f"nssh: {target.destination}: {verb} nssh {report.version} ({report.python})", file=sys.stderr)
-    host = Host(version=report.version)
+    host = hosts.read(target.key)._replace(version=report.version, declined=False)
     hosts.write(target.key, host)
     return host
 

@@ -76,6 +76,8 @@ class Launcher:
         self._record: Record | None = None
         self.foreground = Foreground(self._child_ended, reads="n" not in wish.ssh.letters)
         self.bridge: Bridge | None = None
+        self.topic = self._topic()
+        self.session_file = self._session_file()
 
     def run(self) -> int:
         """Run the session to its end and return its exit code.
@@ -109,7 +111,9 @@ class Launcher:
         if mosh and not self.wish.mode and (self.target.proxied or not self._interactive or not os.isatty(1)):
             # Behind a jump host mosh's UDP rarely gets through, and a script wants its pipes: ssh, unless --mosh says so.
             mosh = False
-        return _Route(login_first=mosh or self._may_offer, mosh=mosh, wrapper=False)
+        # A program that runs at once, ahead of the bridge, must not find the session file of another topic or server.
+        changed = bool(self.session_file) and self.host.session != hosts.checksum(self.session_file)
+        return _Route(login_first=mosh or changed or self._may_offer, mosh=mosh, wrapper=False)
 
     @property
     def _may_offer(self) -> bool:
@@ -140,17 +144,16 @@ class Launcher:
         return [*target.ssh, *options, "--", target.destination, *self.wish.ssh.command]
 
     def _run_login_first(self, route: _Route, path: str) -> int:
-        topic = self._topic()
         mosh: tuple[str, ...] = ()
         if route.mosh:
             colors = spawn.capture(["mosh-client", "-c"])[1].decode("ascii", "replace").strip()
             mosh = prepare.mosh_arguments(colors if colors.isdigit() else "8", self.wish.ssh.command)
         timeout = str(int(self.config.mosh.timeout)) if self.config.mosh.timeout else ""
-        script = prepare.script(self._session_file(topic), mosh=mosh, mosh_timeout=timeout)
+        script = prepare.script(self.session_file, mosh=mosh, mosh_timeout=timeout)
         options = login.control_options(self.target, path, keep_alive=route.mosh)
         started = login.Login(self.target, script, options)
         self.foreground.adopt(started.pid)
-        self._start_bridge(route, path, "", topic)
+        self._start_bridge(route, path, "")
         answer = self._await_login(started)
         if answer is None:
             status = self._watch()
@@ -160,6 +163,8 @@ class Launcher:
                 if status < 128:
                     say(f"{self.target.destination}: its shell did not run our script: {started.noise or 'no output'}")
                 return status or 1
+            self.host = self.host._replace(session=hosts.checksum(self.session_file))
+            self._remember()
             self._begin(self._ssh(path), socket=path)
             return self._watch()
         self.foreground.leave()
@@ -217,7 +222,8 @@ class Launcher:
         if prepared.problem:
             self._told = prepared.problem
             say(f"{destination}: {prepared.problem}; {_WITHOUT}")
-        self.host = self.host._replace(version=prepared.version)
+        written = self.host.session if prepared.problem else hosts.checksum(self.session_file)
+        self.host = self.host._replace(version=prepared.version, session=written)
         self._remember()
         note = hosts.difference(destination, prepared.version)
         if note:
@@ -285,17 +291,17 @@ class Launcher:
             self._unwritable(error)
             return topics.Topic("", "", "")
 
-    def _session_file(self, topic: topics.Topic) -> str:
-        config = self.config
+    def _session_file(self) -> str:
+        config, topic = self.config, self.topic
         if not topic.name:
             return ""
         # A user and a password stand where a token does: tokens of ntfy have no colon.
         token = config.token or (f"{config.user}:{config.password}" if config.user else "")
         return session_file.render(session_file.Session(config.server, topic.name, FEATURES, token))
 
-    def _start_bridge(self, route: _Route, path: str, transport: str, topic: topics.Topic | None = None) -> None:
+    def _start_bridge(self, route: _Route, path: str, transport: str) -> None:
         """Start the bridge; without a topic (no writable state directory) there is none, and the session goes on."""
-        topic = topic or self._topic()
+        topic = self.topic
         if not topic.name:
             return
         try:
@@ -316,7 +322,7 @@ class Launcher:
             ledger=topic.ledger,
             lease=topic.lease,
             log=os.path.join(logs, f"{stamp}-{os.getpid()}.jsonl"),
-            session_file=self._session_file(topic),
+            session_file=self.session_file,
             # The mosh wrapper gives its ssh no control socket: nothing to wait for.
             control_path="" if route.wrapper else self.target.control_path or path,
             own_control=not self.target.control_path,
