@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 # Seconds from the launcher's end to ours, whatever hangs: below the 5 that are promised.
 _LAST_MOMENT = 4.0
 # Seconds for what has arrived to take effect, and for the tree to stop.
-_DRAIN = 0.5
-_STOP = 2.0
+_DRAIN = 2.0
+_STOP = 1.5
 
 
 def _lines() -> Iterator[Session]:

@@ -111,7 +111,8 @@ class Subscriber(BaseActor):
             case Tick():
                 self._look_at_clock()
             case Drain():
-                return not self._work
+                # A session may be over before its bus is up: what it sent is still to be fetched.
+                return not self._work and (self._up or not self._leading)
         return None
 
     def stopped(self) -> None:

@@ -162,6 +162,18 @@ def test_what_is_sent_while_the_laptop_is_away_arrives_later_once(laptop: Laptop
     assert laptop.opened().count(url) == 1
 
 
+@pytest.mark.parametrize("fresh", [(), ("--new",)], ids=["known", "new"])
+def test_a_command_that_is_over_before_the_bridge_is_up_is_served_all_the_same(
+    laptop: Laptop, fresh: tuple[str, ...]
+) -> None:
+    url = unique("quick")
+    done = laptop.run(*fresh, "devbox", f"$HOME/.local/bin/xdg-open '{url}'")
+    assert done.returncode == 0, done.stderr
+    laptop.wait_opened(url)
+    laptop.wait_gone()
+    assert laptop.opened().count(url) == 1
+
+
 def remote_run(remote: Sshd, command: str) -> tuple[int, bytes]:
     """Run a command on the remote by plain ssh."""
     import subprocess  # noqa: PLC0415
