@@ -110,6 +110,7 @@ def test_messages_for_a_finished_sibling_are_kept_from_the_moment_it_is_to_start
     assert not tree.directory.send("b", Tell("to nobody"))
     crash(tree, "a")
     script.await_count(EventKind.RESTARTING, 1)
+    assert tree.snapshot()[1].state == "waiting"
     assert tree.directory.send("b", Tell("to the next"))
     clock.advance(1.0)
     serves(tree, "b", 2)
