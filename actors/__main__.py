@@ -78,8 +78,8 @@ class Bridge:
         if session.restarts:
             send("log_writer", Log("bridge-restart", {"restarts": session.restarts}))
         else:
-            fields: dict[str, object] = {"target": session.target.destination, "host": session.key, "server": session.server}
-            send("log_writer", Log("session-start", fields))
+            target = session.target.destination
+            send("log_writer", Log("session-start", {"target": target, "host": session.key, "server": session.server}))
         outcome = supervisor.wait()
         if outcome is Outcome.ESCALATED:
             return 1
@@ -98,7 +98,8 @@ class Bridge:
         threading.Thread(target=self._watchdog, name="watchdog", daemon=True).start()
         self._end_child()
         self._drain()
-        self._tree.supervisor.directory.send("log_writer", Log("session-end", {"mosh": self._session.transport == "mosh"}))
+        ended = Log("session-end", {"mosh": self._session.transport == "mosh"})
+        self._tree.supervisor.directory.send("log_writer", ended)
         self._tree.supervisor.request_stop(timeout=_STOP)
 
     def _watchdog(self) -> None:

@@ -98,6 +98,8 @@ class LivenessResponder(BaseActor):
         """Leave no socket and no one waiting."""
         for connection, _ in self._probes.values():
             connection.close()
+        if self.context.abandoned:
+            return  # the path is a successor's by now
         try:
             os.unlink(self._path)
         except FileNotFoundError:

@@ -69,7 +69,7 @@ class ChildStatus(NamedTuple):
     error: str  # why its previous life ended, or ""
 
 
-# --- The application: what the bridge's actors tell one another --------------------------------------------------------
+# --- The application: what the bridge's actors tell one another -------------------------------------------------------
 
 
 class Log(NamedTuple):
@@ -111,7 +111,7 @@ class OpenStream(NamedTuple):
 
 
 class NetworkChanged(NamedTuple):
-    """To the remote host: the laptop woke or its network changed; a connection that only seems alive is to be dropped."""
+    """To the remote host: the laptop woke or its network changed; a connection may only seem to live: drop it."""
 
 
 class Linked(NamedTuple):

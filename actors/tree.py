@@ -62,7 +62,9 @@ class Tree:
                 ChildSpec("liveness_responder", lambda context: LivenessResponder.start(context, socket_path)),
                 ChildSpec("clipboard", lambda context: Clipboard.start(context, self._client(), memory)),
                 ChildSpec(
-                    "url_opener", lambda context: UrlOpener.start(context, self._ledger, held_path, browser), health=20.0
+                    "url_opener",
+                    lambda context: UrlOpener.start(context, self._ledger, held_path, browser),
+                    health=20.0,
                 ),
                 ChildSpec(
                     "subscriber",

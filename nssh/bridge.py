@@ -19,7 +19,7 @@ PERIOD = 60.0
 
 
 def _delay(recent: int) -> float:
-    """Seconds before the next restart: at once after a first death, so that the next URL opens in time, then growing."""
+    """Seconds before the next restart: at once after a first death, so that the next URL opens soon, then growing."""
     return 0.0 if recent == 0 else min(0.25 * 2**recent, 8.0)
 
 
@@ -52,7 +52,8 @@ class Bridge:
             pass  # a state directory that can't be written is reported by the bridge itself
         try:
             # -P: a folder named actors in the current directory must not be taken for ours.
-            self._pid = spawn.start([sys.executable, "-P", "-m", "actors"], stdin=reader, stdout=null, stderr=errors, session=True)
+            command = [sys.executable, "-P", "-m", "actors"]
+            self._pid = spawn.start(command, stdin=reader, stdout=null, stderr=errors, session=True)
         except OSError:
             self._died()
         finally:

@@ -59,11 +59,11 @@ def _run(arguments: list[str]) -> int:
     if command == "status":
         return _status(arguments[1:])
     if command == "relay":
-        from nssh.relay.main import main as relay  # noqa: PLC0415 - not on the way to ssh
+        from nssh.relay.main import main as relay
 
         return relay(arguments[1:])
     wish = argv.parse_connect(arguments)
-    from nssh import launcher  # noqa: PLC0415 - usage errors need none of it
+    from nssh import launcher
 
     return launcher.run(wish, config.load())
 
@@ -89,7 +89,7 @@ def _infect(arguments: list[str]) -> int:
     target = argv.parse_ssh(rest)
     if target.command or not target.destination:
         raise UsageError(f"nssh infect takes one host\n{argv.USAGE}")
-    from nssh import infect  # noqa: PLC0415 - not on the way to ssh
+    from nssh import infect
 
     return infect.run(target, config.load(), force="--force" in given, remove="--remove" in given)
 
@@ -98,7 +98,7 @@ def _status(arguments: list[str]) -> int:
     given, rest = _flags(arguments, {"--json", "--tail", "--held", "--open-held"})
     if rest or len(given) > 1:
         raise UsageError(f"nssh status takes at most one of --json, --tail, --held and --open-held\n{argv.USAGE}")
-    from nssh import status  # noqa: PLC0415 - not on the way to ssh
+    from nssh import status
 
     return status.run(next(iter(given), ""))
 

@@ -116,7 +116,7 @@ def split_command(value: str, home: str = "") -> tuple[str, ...]:
     if value.isascii() and value.isprintable() and not any(char in value for char in "'\"\\"):
         words = value.split()
     else:
-        import shlex  # noqa: PLC0415  it costs 5 ms (re), and few commands have quotes
+        import shlex
 
         try:
             words = shlex.split(value)
@@ -227,7 +227,7 @@ class _Document:
         self._values = self._parse()
 
     def _parse(self) -> dict[str, Any]:
-        import tomllib  # noqa: PLC0415  14 ms, only spent where there is a file
+        import tomllib
 
         try:
             return tomllib.loads(self._text)
@@ -277,7 +277,7 @@ class _Document:
                 raise self._error(name, f"is unknown; {self._suggest(name, '')}")
 
     def _suggest(self, key: str, table: str) -> str:
-        import difflib  # noqa: PLC0415  only an error needs it
+        import difflib
 
         if table and key in _TOP:
             return f'"{key}" must stand above the first [table]'
@@ -337,7 +337,7 @@ class _Document:
         A document cut after some line parses if and only if the cut is between statements, and the key is there from
         its own statement on: so this needs no second TOML parser.
         """
-        import tomllib  # noqa: PLC0415  as in _parse
+        import tomllib
 
         table, _, key = name.rpartition(".") if name.partition(".")[0] in _TABLES else ("", "", name)
         lines = self._text.split("\n")

@@ -39,7 +39,8 @@ class BusError(NsshError):
     """The bus refused or can't be reached.
 
     Attributes:
-        kind: `unreachable`, `auth` (401, 403), `size` (413), `limit` (429), `request` (other 4xx), `server` (5xx or nonsense).
+        kind: `unreachable`, `auth` (401, 403), `size` (413), `limit` (429), `request` (other 4xx), `server` (5xx or
+            nonsense).
         retry_after: Seconds the server asked us to wait, or None.
     """
 

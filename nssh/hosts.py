@@ -32,9 +32,7 @@ def read(key: str) -> Host:
     try:
         with open(_path(key), "rb") as file:
             content = json.loads(file.read(4096))
-        return Host(
-            str(content.get("version", "")), content.get("declined") is True, str(content.get("session", ""))
-        )
+        return Host(str(content.get("version", "")), content.get("declined") is True, str(content.get("session", "")))
     except (OSError, ValueError, AttributeError):
         return Host()
 

@@ -52,7 +52,8 @@ def run(arguments: SshArguments, config: Config, *, force: bool, remove: bool) -
         report = deploy.remove_self() if remove else deploy.infect_self(force=force)
         _tell("self", report)
         done = "removed" if remove else "installed" if report.changed else "already has"
-        print(f"nssh: self: {done} nssh {report.version}" if report.changed or not remove else "nssh: self: nothing to remove")
+        nothing = remove and not report.changed
+        print(f"nssh: self: {'nothing to remove' if nothing else f'{done} nssh {report.version}'.rstrip()}")
         return 0
     target = identity.resolve(config.ssh.command, arguments.destination, arguments.options)
     path = target.control_path or control_path.choose(os.getpid())
@@ -68,7 +69,8 @@ def run(arguments: SshArguments, config: Config, *, force: bool, remove: bool) -
         if remove:
             report = deploy.remove(connection)
             _tell(target.destination, report)
-            print(f"nssh: {target.destination}: {'removed' if report.changed else 'nothing to remove'}", file=sys.stderr)
+            done = "removed" if report.changed else "nothing to remove"
+            print(f"nssh: {target.destination}: {done}", file=sys.stderr)
             hosts.write(target.key, Host())
         else:
             over_control(target, path, force=force)

@@ -38,7 +38,7 @@ def control_options(target: Target, control_path: str, *, keep_alive: bool = Fal
 
 
 def _escape(path: str) -> str:
-    """ssh expands % in a ControlPath, and splits at blanks what is not quoted."""
+    """Protect what ssh would expand (%) or split (blanks) in a ControlPath."""
     return '"' + path.replace("%", "%%") + '"'
 
 
@@ -61,7 +61,7 @@ class Login:
             os.close(stdin)
             os.close(stdout)
         self._reader = framing.Reader(script.marker)
-        # A pipe holds 64 KiB (16 on macOS) before it blocks, and a script is well below that: ssh need not be reading yet.
+        # A pipe holds 64 KiB (16 on macOS) before it blocks, and a script is well below that: ssh need not read yet.
         os.write(feed, script.stdin)
         os.close(feed)
 

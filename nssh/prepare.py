@@ -1,7 +1,7 @@
 """The script that makes a remote ready for a session: writes its session file, tells its nssh, may start mosh-server.
 
-It runs in the user's own login (`login.py`), or over the finished connection (`actors/remote_host.py`). Standard library
-only, on the way to ssh.
+It runs in the user's own login (`login.py`), or over the finished connection (`actors/remote_host.py`). Standard
+library only, on the way to ssh.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ fi
 finish 0
 """
 
-_LOCALE = ("LANG", "LANGUAGE", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY", "LC_MESSAGES", "LC_PAPER",
-           "LC_NAME", "LC_ADDRESS", "LC_TELEPHONE", "LC_MEASUREMENT", "LC_IDENTIFICATION", "LC_ALL")  # fmt: skip
+_LOCALE = ("LANG", "LANGUAGE", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY", "LC_MESSAGES",
+           "LC_PAPER", "LC_NAME", "LC_ADDRESS", "LC_TELEPHONE", "LC_MEASUREMENT", "LC_IDENTIFICATION",
+           "LC_ALL")  # fmt: skip
 
 
 class Prepared(NamedTuple):
@@ -84,7 +85,7 @@ def script(session: str, *, mosh: tuple[str, ...] = (), mosh_timeout: str = "") 
 
 
 def mosh_arguments(colors: str, command: tuple[str, ...], environ: dict[str, str] | None = None) -> tuple[str, ...]:
-    """Return mosh-server's arguments, as the mosh wrapper gives them: bound to ssh's address, our colours and locale."""
+    """Return mosh-server's arguments, as the mosh wrapper gives them: ssh's address, our colours, our locale."""
     words = ["new", "-s", "-c", colors]
     for name in _LOCALE:
         value = (os.environ if environ is None else environ).get(name)

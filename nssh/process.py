@@ -22,7 +22,7 @@ def birth(pid: int) -> str:
         except (FileNotFoundError, ProcessLookupError):
             return ""
         return "" if fields[0] in {b"Z", b"X"} else f"{boot}/{fields[19].decode()}"
-    import psutil  # noqa: PLC0415 - heavy, and only needed where there is no /proc
+    import psutil
 
     try:
         process = psutil.Process(pid)

@@ -1,7 +1,7 @@
 """Records of live sessions, `sessions/<pid>.json` in the state directory, as PROTOCOL.md has them.
 
-A record is written by the session's own bridge (and, if that gave up, by the launcher), atomically, 0600. One whose process
-is gone, or is another process by now, is removed by whoever reads it.
+A record is written by the session's own bridge (and, if that gave up, by the launcher), atomically, 0600. One whose
+process is gone, or is another process by now, is removed by whoever reads it.
 """
 
 from __future__ import annotations

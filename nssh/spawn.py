@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # What the launcher or Python itself ignores or handles must be back at its default in a program that it starts.
 _DEFAULTS = tuple(
     getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGXFSZ", "SIGTSTP", "SIGCONT", "SIGWINCH", "SIGCHLD")
+    for name in "SIGINT SIGTERM SIGHUP SIGQUIT SIGPIPE SIGXFSZ SIGTSTP SIGCONT SIGWINCH SIGCHLD".split()  # noqa: SIM905
     if hasattr(signal, name)
 )
 
@@ -33,9 +33,7 @@ def start(
     Raises:
         OSError: It can't be started (`FileNotFoundError` when it is not there).
     """
-    actions = [
-        (os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((stdin, stdout, stderr)) if fd is not None
-    ]
+    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((stdin, stdout, stderr)) if fd is not None]
     return os.posix_spawnp(
         argv[0],
         list(argv),

@@ -8,9 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Mouse reporting in all its encodings, focus events and bracketed paste off; application cursor keys and keypad off; the
-# alternate screen left by 1047, which unlike 1049 does not move the cursor where no alternate screen was in use; the kitty
-# keyboard protocol popped; cursor shown; colours reset. A terminal that does not know one of them ignores it.
+# Mouse reporting in all its encodings, focus events and bracketed paste off; application cursor keys and keypad off;
+# the alternate screen left by 1047, which unlike 1049 does not move the cursor where no alternate screen was in use;
+# the kitty keyboard protocol popped; cursor shown; colours reset. What a terminal does not know, it ignores.
 _RESET = (
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1004l\x1b[?2004l"
     b"\x1b[?1l\x1b>\x1b[?1047l\x1b[<u\x1b[?25h\x1b[0m"
@@ -27,7 +27,7 @@ def in_foreground() -> bool:
 
 def modes() -> list[Any] | None:
     """Return the modes of the terminal on standard input, None if there is none."""
-    import termios  # noqa: PLC0415 - not on every platform's way to a pipe
+    import termios
 
     try:
         return termios.tcgetattr(0)
@@ -37,7 +37,7 @@ def modes() -> list[Any] | None:
 
 def set_modes(attributes: list[Any] | None) -> None:
     """Set what `modes` returned."""
-    import termios  # noqa: PLC0415
+    import termios
 
     if attributes is not None and in_foreground():
         try:
@@ -53,7 +53,7 @@ class Terminal:
         self._fd = next((fd for fd in (0, 1, 2) if os.isatty(fd)), None)
         self._attributes: list[Any] | None = None
         if self._fd is not None:
-            import termios  # noqa: PLC0415 - not on every platform's way to a pipe
+            import termios
 
             self._attributes = termios.tcgetattr(self._fd)
 
@@ -65,7 +65,7 @@ class Terminal:
         if self._fd is None or self._attributes is None:
             return
         attributes, self._attributes = self._attributes, None
-        import termios  # noqa: PLC0415
+        import termios
 
         try:
             # Only where we are in the foreground: a background process would be stopped by writing.

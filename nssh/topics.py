@@ -1,7 +1,8 @@
 """The topic of a target: secret, kept from session to session so that what was spooled meanwhile arrives, once.
 
 A topic belongs to one key (`identity.Target.key`) and one server. Its file, `topics/<key>+<server>.json` in the state
-directory, names the topic and a serial; the ledger and the lease of the topic are named by that serial, never by the topic.
+directory, names the topic and a serial; the ledger and the lease of the topic are named by that serial, never by the
+topic itself.
 Standard library only, on the way to ssh.
 """
 

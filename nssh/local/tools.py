@@ -52,7 +52,7 @@ def find_tool(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def _usable(path: str) -> bool:
-    if not os.access(path, os.X_OK) or not os.path.isfile(path):  # noqa: PTH113  a whole PATH is walked: strings are cheaper
+    if not os.access(path, os.X_OK) or not os.path.isfile(path):
         return False
     # The Go program's shims are links to its binary, ours carry a marker.
     return not stub.is_ours(path) and os.path.realpath(path).rpartition("/")[2] != "nssh"

@@ -1,7 +1,5 @@
 """Entry point of the daemon (`python3 -I -S …/nssh/relay/__main__.py serve …`), and of `python3 -m nssh.relay`."""
 
-# ruff: noqa: PTH100, PTH120 -- pathlib costs 5 ms to import
-
 import os
 import sys
 

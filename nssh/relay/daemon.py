@@ -1,7 +1,5 @@
 """Starting the relay on demand: one a user, detached from whoever asked for it, ready when `ensure_running` returns."""
 
-# ruff: noqa: PTH100, PTH105, PTH118, PTH120, PTH123 -- pathlib costs 5 ms to import
-
 from __future__ import annotations
 
 import os
@@ -130,7 +128,7 @@ def _open_log(places: Places) -> int:
 
 def _read_word(read: int, deadline: float) -> str:
     """Return the line that the daemon writes when it is ready or gives up; "" if it ends or hangs without one."""
-    from select import POLLIN, poll  # noqa: PLC0415  (a start is rare)
+    from select import POLLIN, poll
 
     poller = poll()
     poller.register(read, POLLIN)

@@ -296,8 +296,8 @@ def _decode_header(value: str) -> str:
     """Decode RFC 2047 words, if there are any."""
     if "=?" not in value:
         return value
-    from email.errors import HeaderParseError  # noqa: PLC0415  (40 ms, and nssh's own clients never need it)
-    from email.header import decode_header, make_header  # noqa: PLC0415
+    from email.errors import HeaderParseError
+    from email.header import decode_header, make_header
 
     try:
         return str(make_header(decode_header(value)))

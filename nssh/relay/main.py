@@ -1,7 +1,5 @@
 """`nssh relay serve|start|dial`: arguments, the process around the server, exit codes."""
 
-# ruff: noqa: PTH208 -- pathlib costs 5 ms to import
-
 from __future__ import annotations
 
 import os
@@ -92,13 +90,13 @@ def main(argv: Sequence[str]) -> int:
     try:
         places = Places(options.texts["--state"], options.texts["--socket"])
         if command == "dial":
-            from nssh.relay.dial import dial  # noqa: PLC0415  (each command loads its own part)
+            from nssh.relay.dial import dial
 
             dial(places, options.given)
         elif command == "serve" and options.flags:
             _serve(places, options)
         else:
-            from nssh.relay.daemon import ensure_running  # noqa: PLC0415
+            from nssh.relay.daemon import ensure_running
 
             ensure_running(places, options.given)
     except RelayError as error:
@@ -155,8 +153,8 @@ def _make_server(places: Places, options: _Options) -> Server:
     os.ftruncate(lock, 0)
     os.write(lock, b"%d\n" % os.getpid())
     try:
-        from nssh.relay import server  # noqa: PLC0415  (sqlite3, threading, socket: only here)
-        from nssh.relay.store import Store, StoreError  # noqa: PLC0415
+        from nssh.relay import server
+        from nssh.relay.store import Store, StoreError
     except ImportError as error:
         raise RelayError("the nssh relay needs python3 with its whole standard library: %s" % error) from error
     try:

@@ -1,7 +1,5 @@
 """Where the relay keeps its things, the lock that makes it the only one of its user, and its one error."""
 
-# ruff: noqa: PTH118 -- pathlib costs 5 ms to import
-
 from __future__ import annotations
 
 import errno
@@ -31,8 +29,8 @@ class Places:
     __slots__ = ("directory", "lock", "log", "socket", "start_lock", "state")
 
     def __init__(self, state: str = "", socket: str = "") -> None:
-        self.state = os.path.abspath(state) if state else state_dir()  # noqa: PTH100  (as above)
-        self.socket = os.path.abspath(socket) if socket else os.path.join(self.state, "relay.sock")  # noqa: PTH100
+        self.state = os.path.abspath(state) if state else state_dir()
+        self.socket = os.path.abspath(socket) if socket else os.path.join(self.state, "relay.sock")
         self.directory = os.path.join(self.state, "relay")
         self.lock = os.path.join(self.directory, "lock")
         self.start_lock = os.path.join(self.directory, "start.lock")

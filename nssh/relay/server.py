@@ -1,7 +1,5 @@
 """The daemon: listeners, a thread a connection, its clean end and its idle end."""
 
-# ruff: noqa: PTH108, PTH119, PTH120 -- pathlib costs 5 ms to import
-
 from __future__ import annotations
 
 import errno

@@ -4,8 +4,6 @@ WAL with synchronous=NORMAL: a commit is in the kernel's hands before it is ackn
 a crash of the machine itself can lose the last moments (an fsync for every message would cost most of the throughput).
 """
 
-# ruff: noqa: PTH105, PTH118, PTH208 -- pathlib costs 5 ms to import
-
 from __future__ import annotations
 
 import errno

@@ -300,7 +300,7 @@ def _refusal(answer: Response, server: str, size: int) -> tuple[str, bool]:
 
 def _connect_beside(client: Client) -> Any:
     """Connect on a thread of its own; the lock that comes back is free when that is over."""
-    import _thread  # noqa: PLC0415 (not needed with the relay)
+    import _thread
 
     done = _thread.allocate_lock()
     done.acquire()
@@ -319,8 +319,8 @@ def _connect_beside(client: Client) -> Any:
 
 def _start_relay(server: str) -> None:
     """Start this host's relay, if it is the one that the session names. Raises Failure."""
-    from nssh.relay.daemon import ensure_running  # noqa: PLC0415 (rarely needed)
-    from nssh.relay.places import Places, RelayError  # noqa: PLC0415
+    from nssh.relay.daemon import ensure_running
+    from nssh.relay.places import Places, RelayError
 
     places = Places()
     if server != "unix:" + places.socket:

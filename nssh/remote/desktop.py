@@ -1,7 +1,5 @@
 """Whether this machine is somebody's desktop, where shims in place of `xclip` and `xdg-open` would do harm."""
 
-# ruff: noqa: PTH118, PTH123, PTH208 -- os.path like the rest of what is shipped: plain strings, exact symlink semantics
-
 from __future__ import annotations
 
 import os

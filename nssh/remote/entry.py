@@ -1,7 +1,5 @@
 """Where every stub begins: the name it was called by decides what it is."""
 
-# ruff: noqa: PLC0415, PTH119 -- nothing is imported that this call does not need: each module costs a fraction of a ms
-
 from __future__ import annotations
 
 import os

@@ -4,8 +4,6 @@ Lines are gathered and written when there is time, after the work or while an an
 written never fails a shim. No payload, no topic, no path or query of a URL ever goes into it.
 """
 
-# ruff: noqa: PTH104, PTH116, PTH118 -- pathlib costs 5 ms to import
-
 from __future__ import annotations
 
 import os
@@ -60,7 +58,7 @@ class Events:
         try:
             if os.fstat(fd).st_size < MAX_SIZE:
                 return fd
-            import fcntl  # noqa: PLC0415 (once a mebibyte)
+            import fcntl
 
             # Two shims may find it full: the second one sees, under the lock, that the name has gone to another file.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

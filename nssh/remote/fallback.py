@@ -1,7 +1,5 @@
 """The real tool of a name, further down the PATH: for every call that is not for the laptop."""
 
-# ruff: noqa: PTH113, PTH118 -- pathlib costs 5 ms to import
-
 from __future__ import annotations
 
 import os

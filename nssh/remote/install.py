@@ -5,8 +5,6 @@ uses it for `infect self` too. Nothing is written through a symlink, nothing of 
 is on disk is, at any moment, a whole old version or a whole new one.
 """
 
-# ruff: noqa: PTH101, PTH102, PTH103, PTH104, PTH106, PTH108, PTH110, PTH111, PTH112, PTH114, PTH117, PTH118, PTH119, PTH120, PTH123, PTH208 -- os.path like the rest of what is shipped: plain strings, exact symlink semantics
-
 from __future__ import annotations
 
 import errno

@@ -3,8 +3,6 @@
 Shells are asked, rc files and all, and never edited.
 """
 
-# ruff: noqa: PTH110, PTH111, PTH113, PTH118, PTH119 -- os.path like the rest of what is shipped: plain strings, exact symlink semantics
-
 from __future__ import annotations
 
 import os

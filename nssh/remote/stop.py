@@ -1,7 +1,5 @@
 """Ends the relay of this host and removes what the remote role of nssh keeps in the state directory."""
 
-# ruff: noqa: PTH106, PTH108, PTH112, PTH114, PTH118 -- os.path like the rest of what is shipped: plain strings, exact symlink semantics
-
 from __future__ import annotations
 
 import os

@@ -55,14 +55,14 @@ def connect(target: Target, *, control_path: str | None, deadline: float, rememb
 
 def _connect_paramiko(target: Target, deadline: float) -> Connection:
     # Imported here: its 0.3 s are not for those who come by a control socket.
-    from nssh.ssh.paramiko_connection import ParamikoConnection  # noqa: PLC0415
+    from nssh.ssh.paramiko_connection import ParamikoConnection
 
     return ParamikoConnection(target, max(deadline - time.monotonic(), 0.1))
 
 
 def _is_final(error: ConnectError, target: Target) -> bool:
-    from nssh.ssh._dial import UnsupportedError  # noqa: PLC0415, as above
-    from nssh.ssh._link import UnknownHostKeyError  # noqa: PLC0415
+    from nssh.ssh._dial import UnsupportedError
+    from nssh.ssh._link import UnknownHostKeyError
 
     if isinstance(error, UnsupportedError | UnknownHostKeyError):
         return False

@@ -1,7 +1,5 @@
 """The session file, which the laptop writes to the remote at connect, and where a shim finds its bus (PROTOCOL.md)."""
 
-# ruff: noqa: PTH118, PTH123 -- pathlib costs 5 ms to import
-
 from __future__ import annotations
 
 import os

@@ -4,8 +4,6 @@
 request path nor topic nor token.
 """
 
-# ruff: noqa: PTH112, PTH119, PTH120 -- pathlib costs 5 ms to import
-
 from __future__ import annotations
 
 import _socket
@@ -164,7 +162,7 @@ class Connection:
 
     def _send_watching(self, view: memoryview, deadline: float | None) -> None:
         """Send a large body, but stop as soon as the server answers: it will not read the rest."""
-        from select import POLLIN, POLLOUT, poll  # noqa: PLC0415  (only large bodies need it)
+        from select import POLLIN, POLLOUT, poll
 
         poller = poll()
         poller.register(self._socket.fileno(), POLLIN | POLLOUT)
@@ -227,8 +225,8 @@ def _open(address: Address, timeout: float) -> Any:
     connection = _open_tcp(address, timeout)
     if address.scheme == "http":
         return connection
-    import socket  # noqa: PLC0415  (https only: 40 ms)
-    import ssl  # noqa: PLC0415
+    import socket
+    import ssl
 
     plain = socket.socket(fileno=connection.detach())
     plain.settimeout(timeout)

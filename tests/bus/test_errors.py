@@ -509,9 +509,9 @@ def test_ids_are_checked_before_they_stand_in_a_path() -> None:
 
 
 def _self_signed(directory: Path) -> tuple[Path, Path]:
-    from cryptography import x509  # noqa: PLC0415  (heavy; comes with paramiko)
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])

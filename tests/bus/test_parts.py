@@ -258,7 +258,7 @@ def test_a_cutter_leaves_connections_alone_that_were_forgotten_or_replaced() -> 
 
 @pytest.mark.real
 def test_publishing_and_streaming_leave_no_descriptors_behind(door: Door, topic: str) -> None:
-    import psutil  # noqa: PLC0415  (heavy)
+    import psutil
 
     client = door.client()
 

@@ -296,6 +296,6 @@ def running(*, auth: bool = False, tight: bool = False, keepalive: str = "45s") 
 
 if __name__ == "__main__":
     try:
-        print(ensure_ntfy())  # noqa: T201  (what a Makefile reads)
+        print(ensure_ntfy())
     except NtfyMissingError as error:
         sys.exit(str(error))

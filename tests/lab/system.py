@@ -40,7 +40,7 @@ def in_ci() -> bool:
 
 def require(*programs: str) -> list[str]:
     """Return the programs' paths; otherwise skip the test, naming the package, or fail it in CI."""
-    import pytest  # noqa: PLC0415  the command line of this module does without it
+    import pytest
 
     missing = [program for program in programs if find(program) is None]
     if missing:
@@ -57,7 +57,7 @@ def no_ptys() -> str:
 
     sshd wants a terminal to belong to the group tty; without root it can't see to that itself, so /dev/pts must.
     """
-    import grp  # noqa: PLC0415
+    import grp
 
     if os.geteuid() == 0:
         return ""
@@ -80,7 +80,7 @@ def missing_packages() -> list[str]:
 
 def install(packages: list[str]) -> str:
     """Install packages; return an empty string, or why it did not work."""
-    import subprocess  # noqa: PLC0415  only where something is missing
+    import subprocess
 
     if shutil.which("apt-get") is None:
         return "this is no Debian or Ubuntu"

@@ -176,7 +176,7 @@ def test_a_command_that_is_over_before_the_bridge_is_up_is_served_all_the_same(
 
 def remote_run(remote: Sshd, command: str) -> tuple[int, bytes]:
     """Run a command on the remote by plain ssh."""
-    import subprocess  # noqa: PLC0415
+    import subprocess
 
     done = subprocess.run(
         [*remote.client.ssh, "devbox", command], env=remote.client.env(), capture_output=True, check=False,
@@ -220,7 +220,7 @@ def test_a_killed_relay_comes_back_with_what_it_had(relay_laptop: Laptop, remote
 def test_a_killed_ntfy_server_comes_back_with_what_it_had(
     remote: Sshd, ntfy_server: NtfyServer, request: pytest.FixtureRequest
 ) -> None:
-    from tests.lab.laptop import Laptop as MakeLaptop  # noqa: PLC0415
+    from tests.lab.laptop import Laptop as MakeLaptop
 
     laptop = MakeLaptop(remote.client, f'server = "{ntfy_server.url}"')
     with RemoteShell(laptop) as shell:
