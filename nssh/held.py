@@ -1,10 +1,25 @@
-"""URLs that were too old to open by themselves when they arrived; the user opens them with `nssh status --open-held`."""
+"""URLs that were too old to open by themselves when they arrived; the user opens them with `nssh status --open-held`.
+
+A topic's file has one a line. Whoever changes it locks it, so that what a session adds while the user opens what is
+there is not lost; readers need no lock, because a line counts only once it is whole.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import json
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from nssh.wire.files import write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LIMIT = 1 << 20
+"""Bytes of one file. A remote could fill the disk otherwise, and nobody opens so many by hand."""
 
 
 class HeldUrl(NamedTuple):
@@ -14,42 +29,104 @@ class HeldUrl(NamedTuple):
     time: int
 
 
-def add(path: str, held: HeldUrl) -> None:
-    """Append a URL to a topic's file (0600, made so): one write.
+def add(path: str, held: HeldUrl) -> bool:
+    """Append a URL to a topic's file (0600, made so), unless it is there: a message may come again after a crash.
+
+    Returns False, and holds it not, if a mebibyte of others is held already.
 
     Raises:
         OSError: The state directory can't be written.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with _locked(path, create=True) as fd:
+        content = _content(fd)
+        if held in _parse(content):
+            return True
+        line = _line(held)
+        if content and not content.endswith(b"\n"):
+            line = b"\n" + line  # behind what a crash tore
+        if len(content) + len(line) > _LIMIT:
+            return False
+        if os.pwrite(fd, line, len(content)) != len(line):
+            os.ftruncate(fd, len(content))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return True
+
+
+def read(path: str) -> list[HeldUrl]:
+    """Return what is held, in the order of arrival; lines that are none (a torn last one) are passed over.
+
+    Raises:
+        OSError: The file is there and can't be read.
+    """
     try:
-        os.write(fd, json.dumps(held._asdict()).encode() + b"\n")
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return []
+    try:
+        return _parse(_content(fd))
     finally:
         os.close(fd)
 
 
-def read(path: str) -> list[HeldUrl]:
-    """Return what is held, in the order of arrival; lines that are none (a torn last one) are passed over."""
+def take(path: str) -> HeldUrl | None:
+    """Return the first URL that is held and hold it no longer, or None; of two callers one gets it.
+
+    Raises:
+        OSError: The file can't be read or written.
+    """
+    try:
+        with _locked(path, create=False) as fd:
+            found = _parse(_content(fd))
+            if not found:
+                return None
+            if len(found) == 1:
+                os.unlink(path)
+            else:
+                write_private(path, b"".join(_line(held) for held in found[1:]))
+            return found[0]
+    except FileNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _locked(path: str, *, create: bool) -> Iterator[int]:
+    """Open a topic's file and wait for its lock, which nobody holds for longer than a read and a write."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+    while True:
+        fd = os.open(path, flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if _is_at(fd, path):
+                yield fd
+                return
+        finally:
+            os.close(fd)
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Whether an open file is still the one at a path: whoever held the lock before may have replaced it."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _line(held: HeldUrl) -> bytes:
+    return json.dumps(held._asdict()).encode() + b"\n"
+
+
+def _content(fd: int) -> bytes:
+    return os.pread(fd, _LIMIT, 0)
+
+
+def _parse(content: bytes) -> list[HeldUrl]:
     found: list[HeldUrl] = []
-    try:
-        with open(path, "rb") as file:
-            for line in file:
-                try:
-                    fields = json.loads(line)
-                    found.append(HeldUrl(str(fields["url"]), int(fields["time"])))
-                except (ValueError, KeyError, TypeError):
-                    continue
-    except FileNotFoundError:
-        pass
-    return found
-
-
-def take(path: str) -> list[HeldUrl]:
-    """Return what is held and hold it no longer; of two callers one gets it."""
-    mine = f"{path}.{os.getpid()}"
-    try:
-        os.rename(path, mine)
-    except FileNotFoundError:
-        return []
-    found = read(mine)
-    os.unlink(mine)
+    for line in content.split(b"\n"):
+        try:
+            fields = json.loads(line)
+            url, time = fields["url"], fields["time"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if isinstance(url, str) and type(time) is int:
+            found.append(HeldUrl(url, time))
     return found

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from nssh import config, held, records
 from nssh.durations import format_gap
@@ -43,12 +43,14 @@ def probe(record: Record, timeout: float = _PROBE) -> Liveness:
         try:
             connection.connect(record.socket)
             answer = json.loads(connection.recv(4096) or b"{}")
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return Liveness(alive=False)
     if not isinstance(answer, dict):
         return Liveness(alive=False)
     rtt = answer.get("rtt")
-    return Liveness(answer.get("alive") is True, float(rtt) if isinstance(rtt, int | float) else 0.0)
+    if not isinstance(rtt, int | float) or not 0 <= rtt <= 3600:
+        rtt = 0.0
+    return Liveness(answer.get("alive") is True, float(rtt))
 
 
 def run(option: str) -> int:
@@ -92,18 +94,26 @@ def _table() -> int:
     if not live:
         print("no live sessions")
     for record in live:
-        liveness = probe(record) if record.role != "standby" else Liveness(None)
-        alive = {True: f"answers in {liveness.rtt * 1000:.0f} ms", False: "does not answer", None: ""}[liveness.alive]
-        bus = f"{_server(record)} {record.bus or '?'}"
-        print(f"{record.target}  ({record.key or record.host})")
-        parts = [f"pid {record.pid}", record.transport or "connecting", record.role or "starting", f"up {format_gap(_uptime(record))}"]
-        print("  " + ", ".join(parts))
-        print("  " + ", ".join(part for part in (f"bus {bus}", alive, _restarts(record)) if part))
-        if record.held:
-            print(f"  {record.held} URLs held: nssh status --held lists them, --open-held opens them")
-        if record.problem:
-            print(f"  problem: {record.problem}")
+        for line in _describe(record):
+            print(_printable(line))
     return 0
+
+
+def _describe(record: Record) -> list[str]:
+    liveness = probe(record) if record.role != "standby" else Liveness(None)
+    alive = {True: f"answers in {liveness.rtt * 1000:.0f} ms", False: "does not answer", None: ""}[liveness.alive]
+    role, transport = record.role or "starting", record.transport or "connecting"
+    bus = f"bus {record.server} {record.bus or '?'}"
+    lines = [
+        f"{record.target}  ({record.key or record.host})",
+        f"  pid {record.pid}, {transport}, {role}, up {format_gap(_uptime(record))}",
+        "  " + ", ".join(part for part in (bus, alive, _restarts(record)) if part),
+    ]
+    if record.held:
+        lines.append(f"  {record.held} URLs held: nssh status --held lists them, --open-held opens them")
+    if record.problem:
+        lines.append(f"  problem: {record.problem}")
+    return lines
 
 
 def _restarts(record: Record) -> str:
@@ -113,10 +123,6 @@ def _restarts(record: Record) -> str:
     if record.actor_restarts:
         parts.append(f"actors restarted {record.actor_restarts}×")
     return ", ".join(parts) or "no restarts"
-
-
-def _server(record: Record) -> str:
-    return "relay" if record.server == "relay" else record.server
 
 
 def _held_paths() -> list[str]:
@@ -130,15 +136,21 @@ def _held_paths() -> list[str]:
 def _list_held() -> int:
     urls = [entry for path in _held_paths() for entry in held.read(path)]
     for entry in urls:
-        when = datetime.fromtimestamp(entry.time, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
-        print(f"{when}  {_printable(entry.url)}")
+        print(f"{_when(entry.time)}  {_printable(entry.url)}")
     if not urls:
         print("nothing is held")
     return 0
 
 
+def _when(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:<16}"  # a server may say anything
+
+
 def _printable(text: str) -> str:
-    """URLs come from the remote: nothing of them may steer the terminal."""
+    """Most of this comes from remotes and servers: nothing of it may steer the terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
@@ -148,56 +160,112 @@ def _open_held() -> int:
     command = config.load().browser.command or None
     failed = 0
     for path in _held_paths():
-        for entry in held.take(path):
+        # One after the other: an interruption costs the one that is being opened, and the others stay.
+        for _ in held.read(path):
+            entry = held.take(path)
+            if entry is None:
+                break
             try:
                 browser.open_url(entry.url, command=command)
             except ToolError as error:
                 failed += 1
-                held.add(path, entry)
-                print(f"nssh: {error}", file=sys.stderr)
+                if not isinstance(error, browser.UrlRefusedError):  # that would be refused another time, too
+                    held.add(path, entry)
+                print(f"nssh: {_printable(str(error))}", file=sys.stderr)
     return 1 if failed else 0
 
 
 def _tail() -> int:
     """Follow the logs of all live sessions, those that start later included, until interrupted."""
-    followed: dict[str, int] = {}
+    logs: dict[str, _Log] = {}
     first = True
     while True:
-        for record in records.live():
-            if record.log and record.log not in followed:
-                # What is already there of the first ones is shown, too: it says how things came to be.
-                followed[record.log] = 0
-        for path, position in list(followed.items()):
-            followed[path] = _show(path, position)
-        if first and not followed:
+        live = {record.log for record in records.live() if record.log}
+        for path in live:
+            # What is already there of the first ones is shown, too: it says how things came to be.
+            logs.setdefault(path, _Log(path))
+        for path, log in list(logs.items()):
+            for line in log.read():
+                print(_line(line))
+            if path not in live:
+                logs.pop(path).close()
+        sys.stdout.flush()
+        if first and not logs:
             print("no live sessions; waiting for one (Ctrl-C ends)", file=sys.stderr)
         first = False
-        # Half a second is live enough for a reader, and it ends at once when whoever reads our output is gone.
-        if select.select([], [], [sys.stdout], 0.5)[2]:
+        # Half a second is live enough for a reader.
+        if _pause(0.5):
             return 0
 
 
-def _show(path: str, position: int) -> int:
-    """Print what is new in a log; return the position reached. A log that was rotated is read from its start."""
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(position if position <= size else 0)
-            data = file.read()
-            whole = data.rfind(b"\n") + 1
-            for line in data[:whole].splitlines():
-                print(_line(line), flush=True)
-            return file.tell() - (len(data) - whole)
-    except FileNotFoundError:
-        return 0
+def _pause(seconds: float) -> bool:
+    """Wait; return True, at once, if whoever reads our output is gone."""
+    if sys.stdout.isatty():
+        time.sleep(seconds)  # SIGHUP tells; and some systems can't poll a terminal
+        return False
+    poller = select.poll()
+    poller.register(sys.stdout, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poller.poll(seconds * 1000))
+
+
+class _Log:
+    """A log that is followed through its rotations."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._position = 0
+
+    def read(self) -> list[bytes]:
+        """Return the lines that are new and whole."""
+        lines: list[bytes] = []
+        while self._open():
+            lines += self._rest()
+            if not self._was_rotated():
+                break
+            lines += self._rest()  # what was written between the two looks
+            self.close()
+        return lines
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> bool:
+        if self._file is None:
+            try:
+                self._file = open(self._path, "rb")  # noqa: SIM115 - kept open: the file is to be found after a rotation
+            except OSError:
+                return False
+            self._position = 0
+        return True
+
+    def _rest(self) -> list[bytes]:
+        if self._file is None:
+            return []
+        self._file.seek(self._position)
+        data = self._file.read()
+        whole = data.rfind(b"\n") + 1
+        self._position += whole
+        return data[:whole].split(b"\n")[:-1]
+
+    def _was_rotated(self) -> bool:
+        """Whether the log goes on in another file, and that is there already."""
+        if self._file is None:
+            return False
+        try:
+            return not os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path))
+        except OSError:
+            return False
 
 
 def _line(line: bytes) -> str:
     try:
         fields = json.loads(line)
         when = str(fields.pop("ts")).partition("T")[2][:12]
-        event = fields.pop("event")
-    except (ValueError, KeyError, AttributeError):
+        event = str(fields.pop("event"))
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return _printable(line.decode("utf-8", "replace"))
     for noise in ("side", "pid"):
         fields.pop(noise, None)

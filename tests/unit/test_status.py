@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nssh import held, process, records, status
+from nssh.held import HeldUrl
+from nssh.records import Record
+from nssh.wire import files
+from tests.lab.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\n\x9b31m\u202e\x00"
+SECRET = "nssh_aaaabbbbccccddddeeee"
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that lives: the launcher of a session, as far as its record is concerned."""
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        yield child
+        child.kill()
+
+
+def record(pid: int, **fields: Any) -> Record:
+    basis = Record(pid, "devbox", "devbox", SECRET, "relay", "2020-01-01T00:00:00Z", "", birth=process.birth(pid))
+    made = basis._replace(**fields)
+    records.write(made)
+    return made
+
+
+def run(*options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nssh", "status", *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **environ},
+    )
+
+
+def harmless(text: str) -> bool:
+    return all(character.isprintable() or character == "\n" for character in text)
+
+
+def test_nothing_runs(state: Path) -> None:
+    assert run().stdout == "no live sessions\n"
+    assert json.loads(run("--json").stdout) == []
+    assert run("--held").stdout == "nothing is held\n"
+    assert run("--open-held").returncode == 0
+    assert not state.exists()
+
+
+def test_the_table(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    record(
+        sleeper.pid, key="me@devbox:22", transport="mosh", role="leader", bus="up", restarts=2, actor_restarts=1, held=3
+    )
+    lines = run().stdout.splitlines()
+    assert lines[0] == "devbox  (me@devbox:22)"
+    assert f"pid {sleeper.pid}, mosh, leader, up " in lines[1]
+    assert lines[2:4] == [
+        "  bus relay up, bridge restarted 2×, actors restarted 1×",
+        "  3 URLs held: nssh status --held lists them, --open-held opens them",
+    ]
+
+
+def test_a_record_of_the_go_program_is_shown(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    directory = Path(records.directory())
+    (directory / f"{sleeper.pid}.json").write_text(
+        json.dumps({"pid": sleeper.pid, "target": "me@10.0.0.5", "host": "10", "topic": SECRET,
+                    "server": "https://ntfy.sh", "started": "2026-07-01T10:00:00.123456789Z", "log": ""})
+    )  # fmt: skip
+    lines = run().stdout.splitlines()
+    assert lines[0] == "me@10.0.0.5  (10)"
+    assert lines[2] == "  bus https://ntfy.sh ?, no restarts"
+
+
+def test_no_secret_is_told(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    made = record(sleeper.pid, socket="/nonexistent/secret.sock")
+    for option in ((), ("--json",)):
+        done = run(*option)
+        assert done.returncode == 0
+        for secret in (SECRET, made.birth, "secret.sock"):
+            assert secret not in done.stdout + done.stderr
+    [told] = json.loads(run("--json").stdout)
+    assert (told["pid"], told["alive"], told["target"]) == (sleeper.pid, False, "devbox")
+    assert told["uptime"] > 10**8
+
+
+def test_a_hostile_record_can_not_steer_the_terminal(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    texts = dict.fromkeys(("target", "host", "server", "key", "role", "transport", "bus", "problem"), HOSTILE)
+    record(sleeper.pid, **texts, started=HOSTILE, held=1)
+    for option in ((), ("--json",)):
+        done = run(*option)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert harmless(done.stdout)
+    assert json.loads(run("--json").stdout)[0]["problem"] == HOSTILE
+    assert len(run().stdout.splitlines()) == 5
+
+
+# The control socket.
+
+
+@pytest.fixture
+def answering() -> Iterator[Any]:
+    """Serve a socket of a session that gives one answer, or none."""
+    directory = tempfile.mkdtemp(prefix="nssh-", dir="/tmp")
+    servers: list[socket.socket] = []
+
+    def serve(answer: bytes | None) -> str:
+        server = socket.socket(socket.AF_UNIX)
+        path = os.path.join(directory, f"s{len(servers)}")
+        server.bind(path)
+        server.listen()
+        servers.append(server)
+
+        def accept() -> None:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                if answer is None:
+                    connection.recv(1)
+                else:
+                    connection.sendall(answer)
+
+        threading.Thread(target=accept, daemon=True).start()
+        return path
+
+    yield serve
+    for server in servers:
+        server.close()
+    shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize(
+    ("answer", "liveness"),
+    [
+        (b'{"alive": true, "rtt": 0.25}', (True, 0.25)),
+        (b'{"alive": true, "rtt": 1}', (True, 1.0)),
+        (b'{"alive": false}', (False, 0.0)),
+        (b'{"alive": "yes", "rtt": "soon"}', (False, 0.0)),
+        (b'{"alive": true, "rtt": NaN}', (True, 0.0)),
+        (b'{"alive": true, "rtt": -1}', (True, 0.0)),
+        (b'{"alive": true, "rtt": 1' + b"0" * 400 + b"}", (True, 0.0)),
+        (b"", (False, 0.0)),
+        (b"[]", (False, 0.0)),
+        (b"[" * 4096, (False, 0.0)),
+        (b"\xff\xfe", (False, 0.0)),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_session_is_asked_over_its_socket(answering: Any, answer: bytes, liveness: tuple[bool, float]) -> None:
+    made = Record(1, "", "", "", "", "", "", socket=answering(answer))
+    assert status.probe(made) == status.Liveness(*liveness)
+
+
+@pytest.mark.parametrize("path", ["/nonexistent", "/tmp", "x" * 500, "a\0b"])
+def test_a_socket_that_is_none_does_not_answer(path: str) -> None:
+    assert status.probe(Record(1, "", "", "", "", "", "", socket=path)) == status.Liveness(alive=False)
+
+
+def test_a_session_that_says_nothing_is_given_up(answering: Any) -> None:
+    made = Record(1, "", "", "", "", "", "", socket=answering(None))
+    assert status.probe(made, timeout=0.05) == status.Liveness(alive=False)
+
+
+def test_a_record_without_a_socket_is_not_judged() -> None:
+    assert status.probe(Record(1, "", "", "", "", "", "")) == status.Liveness(None)
+
+
+# What is held.
+
+
+def hold(state: Path, *urls: HeldUrl) -> str:
+    directory = files.make_private_dir(str(state / "topics"))
+    path = os.path.join(directory, "x.held")
+    for url in urls:
+        held.add(path, url)
+    return path
+
+
+def test_held_urls_are_listed_and_can_not_steer_the_terminal(state: Path) -> None:
+    hold(state, HeldUrl("https://a.example/" + HOSTILE, 1_700_000_000), HeldUrl("https://b.example", 1 << 40))
+    done = run("--held", TZ="UTC")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert harmless(done.stdout)
+    first, second = done.stdout.splitlines()
+    assert first.startswith("2023-11-14 22:13  https://a.example/?")
+    assert second == f"{1 << 40:<16}  https://b.example"
+
+
+def browser(state: Path, body: str) -> Path:
+    config = Path(files.config_dir())
+    config.mkdir(parents=True)
+    script = config / "browser"
+    script.write_text(f"#!/bin/sh\n{body}\n")
+    script.chmod(0o755)
+    (config / "config.toml").write_text(f'[browser]\ncommand = "{script}"\n')
+    return config
+
+
+def test_held_urls_are_opened_once_in_order(state: Path) -> None:
+    opened = browser(state, 'printf "%s\\n" "$1" >> "${0%/*}/opened"') / "opened"
+    path = hold(state, *(HeldUrl(f"https://a.example/{number}", number) for number in range(3)))
+    done = run("--open-held")
+    assert (done.returncode, done.stderr) == (0, "")
+    until(lambda: opened.exists() and len(opened.read_text().splitlines()) == 3)
+    assert sorted(opened.read_text().splitlines()) == [f"https://a.example/{number}" for number in range(3)]
+    assert not os.path.exists(path)
+    assert run("--held").stdout == "nothing is held\n"
+
+
+def test_what_could_not_be_opened_stays_and_what_never_will_does_not(state: Path) -> None:
+    browser(state, "exit 1")
+    path = hold(
+        state, HeldUrl("https://a.example/", 1), HeldUrl("file:///etc/passwd", 2), HeldUrl("https://b.example/", 3)
+    )
+    done = run("--open-held", PATH="/nonexistent")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 3
+    assert all(line.startswith("nssh: ") for line in done.stderr.splitlines())
+    assert [one.url for one in held.read(path)] == ["https://a.example/", "https://b.example/"]
+
+
+# --tail.
+
+
+class Tail:
+    """`nssh status --tail` into a pipe."""
+
+    def __init__(self) -> None:
+        reader, writer = os.pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "nssh", "status", "--tail"], stdout=writer, stderr=subprocess.PIPE
+        )
+        os.close(writer)
+        self.output = os.fdopen(reader, "rb")
+
+    def line(self) -> str:
+        return self.output.readline().decode()
+
+
+@pytest.fixture
+def tail(state: Path) -> Iterator[Any]:
+    started: list[Tail] = []
+
+    def start() -> Tail:
+        started.append(Tail())
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.communicate()
+        one.output.close()
+
+
+def event(number: int, **fields: object) -> bytes:
+    return (
+        json.dumps(
+            {"ts": "2026-07-01T10:00:00.123456Z", "event": f"e{number}", "side": "session", "pid": 1, **fields}
+        ).encode()
+        + b"\n"
+    )
+
+
+def test_tail_follows_what_is_there_what_comes_and_a_rotation(
+    state: Path, tail: Any, sleeper: subprocess.Popen[bytes]
+) -> None:
+    log = state / "log.jsonl"
+    record(sleeper.pid, log=str(log))
+    log.write_bytes(event(0, kind="open", url="https://x"))
+    following = tail()
+    assert following.line() == "10:00:00.123 e0               kind=open url=https://x\n"
+    with log.open("ab", buffering=0) as file:
+        file.write(event(1)[:10])
+        file.write(event(1)[10:] + event(2))
+    assert [following.line().split()[1] for _ in range(2)] == ["e1", "e2"]
+    # Rotated between two looks, with lines before and after, and the new file longer than the old one was.
+    with log.open("ab", buffering=0) as file:
+        file.write(event(3))
+    log.rename(state / "log.jsonl.1")
+    log.write_bytes(b"".join(event(number) for number in range(4, 20)))
+    assert [following.line().split()[1] for _ in range(17)] == [f"e{number}" for number in range(3, 20)]
+
+
+def test_tail_finds_sessions_that_start_later(state: Path, tail: Any, sleeper: subprocess.Popen[bytes]) -> None:
+    following = tail()
+    assert following.process.stderr.readline() == b"no live sessions; waiting for one (Ctrl-C ends)\n"
+    log = files.make_private_dir(str(state)) + "/log.jsonl"
+    record(sleeper.pid, log=log)
+    Path(log).write_bytes(event(7))
+    assert following.line().split()[1] == "e7"
+
+
+def test_tail_can_not_be_steered(state: Path, tail: Any, sleeper: subprocess.Popen[bytes]) -> None:
+    log = state / "log.jsonl"
+    record(sleeper.pid, log=str(log))
+    odd = [
+        event(1, err=HOSTILE),
+        HOSTILE.encode().replace(b"\n", b"") + b"\n",
+        b"[1]\n",
+        b'{"ts": 1, "event": {}}\n',
+        b"\xff\n",
+        b"[" * 99999 + b"\n",
+    ]
+    log.write_bytes(b"".join(odd) + event(2))
+    following = tail()
+    lines = [following.line() for _ in range(len(odd) + 1)]
+    assert all(harmless(line) for line in lines)
+    assert lines[-1].split()[1] == "e2"
+
+
+def test_tail_ends_when_its_reader_is_gone_though_nothing_happens(
+    state: Path, tail: Any, sleeper: subprocess.Popen[bytes]
+) -> None:
+    log = state / "log.jsonl"
+    record(sleeper.pid, log=str(log))
+    log.write_bytes(event(1))
+    following = tail()
+    assert "e1" in following.line()
+    following.output.close()
+    assert following.process.wait(30) in {0, 141}
+    assert following.process.stderr.read() == b""
+
+
+def test_tail_ends_with_ctrl_c(tail: Any) -> None:
+    following = tail()
+    following.process.stderr.readline()
+    following.process.send_signal(signal.SIGINT)
+    assert following.process.wait(30) == 130
+    assert following.process.stderr.read() == b""
