@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import time
@@ -47,35 +49,39 @@ class EventLog:
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(fd).st_size
-            os.write(fd, line)
+            if os.write(fd, line) != len(line):
+                os.ftruncate(fd, size)  # the next line would be glued to half a one
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
         finally:
             os.close(fd)
         if size + len(line) > ROTATE_AT:
-            os.replace(self.path, self.path + ".1")
+            with contextlib.suppress(OSError):  # the line is written; the next one tries again
+                os.replace(self.path, self.path + ".1")
 
 
 def prune(directory: str, keep: float, in_use: set[str]) -> int:
-    """Remove logs that nobody has written to for `keep` seconds; return how many.
+    """Remove logs that nobody has written to for `keep` seconds; return how many. What can't be removed stays.
 
     Args:
         directory: Where the logs are.
         keep: Seconds.
-        in_use: Paths that stay whatever their age.
+        in_use: Paths of logs that stay whatever their age, with what belongs to them (`.1`, `.err`).
     """
     removed = 0
+    kept = {log + suffix for log in in_use for suffix in ("", ".1", ".err")}
     try:
         entries = list(os.scandir(directory))
-    except FileNotFoundError:
+    except OSError:
         return 0
     for entry in entries:
-        try:
+        if entry.path in kept:
+            continue
+        with contextlib.suppress(OSError):  # another session prunes too, or the disk is read-only
             info = entry.stat(follow_symlinks=False)
-            old = time.time() - info.st_mtime > keep
+            age = time.time() - info.st_mtime
             # The file for tracebacks is made with every session; an empty one tells nothing once its session is over.
-            empty = entry.name.endswith(".err") and info.st_size == 0 and time.time() - info.st_mtime > 86400
-            if (old or empty) and entry.path not in in_use and entry.is_file(follow_symlinks=False):
+            empty = entry.name.endswith(".err") and info.st_size == 0 and age > 86400
+            if (age > keep or empty) and entry.is_file(follow_symlinks=False):
                 os.unlink(entry.path)
                 removed += 1
-        except FileNotFoundError:
-            continue  # another session prunes too
     return removed
