@@ -22,7 +22,8 @@ if [ "$size" = 0 ]; then
     :
 elif problem=$( { mkdir -p "$state" && chmod 700 "$state"; } 2>&1 ); then
     session=$(dd bs=1 count="$size" 2>/dev/null; printf .)
-    if ! problem=$( { printf '%s' "${session%.}" > "$temporary" && mv -f "$temporary" "$state/session"; } 2>&1 ); then
+    # cat: what it says of a full disk is what the user needs to know, which a shell's own printf keeps to itself.
+    if ! problem=$( { printf '%s' "${session%.}" | cat > "$temporary" && mv -f "$temporary" "$state/session"; } 2>&1 ); then
         rm -f "$temporary"
         say problem "can't write $state/session: $problem"
     fi
