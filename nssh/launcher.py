@@ -71,7 +71,7 @@ class Launcher:
         self.target = identity.resolve(config.ssh.command, wish.ssh.destination, wish.ssh.options)
         self.host = hosts.read(self.target.key)
         self._interactive = os.isatty(0) and os.isatty(2)
-        self._told = ""
+        self._told = False
         self._told_unwritable = False
         self._record: Record | None = None
         self.foreground = Foreground(self._child_ended, reads="n" not in wish.ssh.letters)
@@ -220,7 +220,7 @@ class Launcher:
         """Keep and say what the login told about the remote."""
         destination = self.target.destination
         if prepared.problem:
-            self._told = prepared.problem
+            self._told = True
             say(f"{destination}: {prepared.problem}; {_WITHOUT}")
         written = self.host.session if prepared.problem else hosts.checksum(self.session_file)
         self.host = self.host._replace(version=prepared.version, session=written)
@@ -365,11 +365,12 @@ class Launcher:
         bridge, record = self.bridge, self._record
         if bridge is not None and bridge.gave_up:
             say(f"the bridge died {bridge.session.restarts} times and was given up; see {bridge.session.log}.err")
-        elif record is not None and record.problem and record.problem != self._told and self._interactive:
+        elif record is not None and record.problem and not self._told and self._interactive:
             host = hosts.read(self.target.key)
             destination = self.target.destination
             if host.version:
-                say(f"{destination}: {record.problem}")
+                named = destination in record.problem
+                say(record.problem if named else f"{destination}: {record.problem}")
             elif not host.declined:
                 say(f"no nssh on {destination}: run nssh infect {destination}")
 
