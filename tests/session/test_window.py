@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import shlex
-import shutil
 import signal
 import termios
 from typing import TYPE_CHECKING
@@ -17,11 +14,11 @@ import pytest
 from tests.lab.laptop import NSSH, Laptop
 from tests.lab.sshd import Sshd
 from tests.lab.terminal import Terminal
+from tests.session.support import forget, settle, without_mosh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROMPT = b"ready> "
 # First logins (an ssh on the terminal before the session's), and the session's own ssh at once.
 FLOWS = pytest.mark.parametrize("mode", [[], ["--ssh"], ["--mosh"]], ids=["default", "ssh", "mosh"])
 RESET = (
@@ -60,13 +57,6 @@ def locked_out(locked: Sshd) -> Iterator[Laptop]:
     laptop.wait_gone()
     assert laptop.tracebacks() == ""
     assert laptop.sessions() == []
-
-
-def settle(window: Terminal) -> None:
-    """Wait for the remote shell, whichever it is, and give it a prompt that nothing else looks like."""
-    window.expect(re.compile(rb"[$#] "))
-    window.send(b"PS1='ready''> '\r")
-    window.expect(PROMPT)
 
 
 @FLOWS
@@ -176,8 +166,8 @@ def test_a_session_is_suspended_to_the_shell_it_came_from(relay_laptop: Laptop, 
     elif program == "nssh --ssh":
         command = [*NSSH, "--ssh", "devbox"]
     else:
-        _without_mosh(relay_laptop)
-        _forget(relay_laptop)
+        without_mosh(relay_laptop)
+        forget(relay_laptop)
     # A shell without a line editor, which would be quick to set modes of its own.
     with Terminal(["bash", "--norc", "--noediting", "-i"], relay_laptop.env | {"PS1": "local> "}) as window:
         window.expect(b"local> ")
@@ -310,8 +300,8 @@ def test_a_full_screen_program_s_modes_are_taken_back_when_the_session_dies(
 ) -> None:
     mode = ["--ssh"] if flow == "--ssh" else []
     if flow == "login":
-        _without_mosh(relay_laptop)
-        _forget(relay_laptop)
+        without_mosh(relay_laptop)
+        forget(relay_laptop)
     with Terminal([*NSSH, *mode, "devbox"], relay_laptop.env) as window:
         window.expect(re.compile(rb"[$#] "))
         window.send(FULL_SCREEN.encode() + b"\r")
@@ -341,21 +331,3 @@ def test_a_dumb_terminal_gets_no_sequences(relay_laptop: Laptop) -> None:
     with Terminal([*NSSH, "--ssh", "-t", "devbox", "printf done"], relay_laptop.env | {"TERM": "dumb"}) as window:
         assert window.wait() == 0
         assert b"\x1b" not in window.output
-
-
-def _without_mosh(laptop: Laptop) -> None:
-    """Give the laptop a PATH with ssh and what a shell needs, and no mosh."""
-    directory = laptop.client.home / "bin-without-mosh"
-    directory.mkdir(exist_ok=True)
-    for name in ("ssh", "sh", "bash"):
-        path = shutil.which(name)
-        assert path is not None
-        with contextlib.suppress(FileExistsError):
-            (directory / name).symlink_to(path)
-    laptop.env["PATH"] = os.fspath(directory)
-
-
-def _forget(laptop: Laptop) -> None:
-    """Let the laptop know nothing of the remote: the next connect asks it first, in a login of its own."""
-    for path in (laptop.state / "hosts").glob("*"):
-        path.unlink()

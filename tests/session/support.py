@@ -1,0 +1,54 @@
+"""What the tests of sessions share: a PATH of one's choosing, a remote shell to talk to, a laptop that forgets."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from tests.lab.laptop import Laptop
+    from tests.lab.terminal import Terminal
+
+PROMPT = b"ready> "
+ANY_PROMPT = re.compile(rb"[$#%>] ")
+
+
+def settle(window: Terminal) -> None:
+    """Wait for the remote shell, whichever it is, and give it a prompt that nothing else looks like."""
+    window.expect(ANY_PROMPT)
+    window.send(b"PS1='ready''> '\r")
+    window.expect(PROMPT)
+
+
+def directory_with(path: Path, programs: Iterable[str]) -> str:
+    """Make a directory for the PATH with the named programs of this machine and no others, and return it."""
+    path.mkdir(exist_ok=True, parents=True)
+    for name in programs:
+        program = shutil.which(name)
+        assert program is not None, f"{name} is not on this machine"
+        with contextlib.suppress(FileExistsError):
+            (path / name).symlink_to(program)
+    path.chmod(0o755)
+    return os.fspath(path)
+
+
+def without_mosh(laptop: Laptop) -> None:
+    """Give the laptop a PATH with ssh and what a shell needs, and no mosh."""
+    laptop.env["PATH"] = directory_with(laptop.client.home / "bin-without-mosh", ("ssh", "sh", "bash"))
+
+
+def forget(laptop: Laptop) -> None:
+    """Let the laptop know nothing of the remote: the next connect asks it first, in a login of its own."""
+    for path in (laptop.state / "hosts").glob("*"):
+        path.unlink()
+
+
+def own_lines(shown: bytes) -> list[str]:
+    """Return the lines that nssh itself has shown, without `nssh: `."""
+    return [match.decode() for match in re.findall(rb"nssh: ([^\r\n]*)\r*\n", shown)]
