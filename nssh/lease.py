@@ -25,7 +25,7 @@ class Lease:
         """Try to get it, without waiting; return whether it is held now.
 
         Raises:
-            OSError: The lock file can't be made.
+            OSError: The lock file can't be made, or its file system knows no locks.
         """
         if self.held:
             return True
@@ -33,9 +33,11 @@ class Lease:
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             os.close(fd)
-            return False
+            if isinstance(error, BlockingIOError):
+                return False
+            raise
         self._fd = fd
         return True
 
