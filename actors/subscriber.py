@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nssh.bus.messages import Message
 
 # Seconds between two looks at the clock, and by how much it must have jumped to mean that the machine slept.
-_TICK = 5.0
+_TICK = 10.0
 _JUMP = 10.0
 # A message that its actor crashed on is given again once; then it is what crashes, and is let go.
 _ATTEMPTS = 2
