@@ -3,7 +3,8 @@
 The command given to the remote's login shell is always `BOOTSTRAP`, words that sh, bash, zsh, fish and tcsh read alike.
 It reads a POSIX sh script from stdin and evaluates it; data follows the script on stdin and is never spliced into code.
 The script begins with a prelude that reads a random marker and offers `say KEY VALUE` and `finish STATUS`; what it says
-stands between two marker lines. Standard library only: this is on the way to ssh.
+stands between two marker lines. It runs under umask 077; what it starts for the user wants `umask "$nssh_umask"`.
+Standard library only: this is on the way to ssh.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from nssh.errors import RemoteError
 BOOTSTRAP = "exec sh -c 'IFS= read -r n && s=$(dd bs=1 count=$n 2>/dev/null) && eval \"$s\"'"
 
 _PRELUDE = """\
+nssh_umask=$(umask)
 umask 077
 IFS= read -r nssh_mark || exit 97
 unset ENV CDPATH
