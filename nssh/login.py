@@ -62,8 +62,12 @@ class Login:
             os.close(stdout)
         self._reader = framing.Reader(script.marker)
         # A pipe holds 64 KiB (16 on macOS) before it blocks, and a script is well below that: ssh need not read yet.
-        os.write(feed, script.stdin)
-        os.close(feed)
+        try:
+            os.write(feed, script.stdin)
+        except BrokenPipeError:
+            pass  # ssh has ended already: `read` meets the end, and its status tells
+        finally:
+            os.close(feed)
 
     def fileno(self) -> int:
         """The end of ssh's output, for select."""
