@@ -88,8 +88,8 @@ class Foreground:
     def wait(self, timeout: Callable[[], float | None]) -> int:
         """Wait for the program's end while signals are passed on to it; return its exit code.
 
-        `timeout` does what is due, and returns the seconds until it wants to be called again (None: not before something
-        happens).
+        `timeout` does what is due, and returns the seconds until it wants to be called again (None: not before
+        something happens).
         """
         while True:
             self.collect()
@@ -98,7 +98,7 @@ class Foreground:
             self.wait_for((), timeout())
 
     def wait_for(self, fds: Sequence[int], timeout: float | None) -> Sequence[int]:
-        """Wait until there is something to read or a signal came, for at most `timeout` seconds; return what can be read.
+        """Wait for something to read or a signal, for at most `timeout` seconds; return what can be read.
 
         Signals are passed on.
 
@@ -168,8 +168,8 @@ class Foreground:
     def _suspend(self) -> None:
         """The program was suspended: suspend ourselves, so that the user's shell takes over; go on when it lets us.
 
-        What reads the terminal in a shared connection is its master, a daemon that no job control reaches: left running it
-        would take the shell's input away and type it into the remote. So a master of ours is held meanwhile.
+        What reads the terminal in a shared connection is its master, a daemon that no job control reaches: left running
+        it would take the shell's input away and type it into the remote. So a master of ours is held meanwhile.
         """
         master = self._master()
         born = process.birth(master) if master else ""
@@ -201,7 +201,7 @@ class Foreground:
         """The PID of the connection's master, 0 if it is none of ours, or is not there yet."""
         if not self._socket or not os.path.exists(self._socket):
             return 0
-        from nssh.ssh import control  # noqa: PLC0415 - half of it is never needed
+        from nssh.ssh import control
 
         return control.master_pid(self._socket) or 0
 

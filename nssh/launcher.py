@@ -44,7 +44,7 @@ def find_program(name: str) -> str | None:
 
 
 def say(text: str) -> None:
-    """Write one line for the user, outside the session; what a remote may have written in it can't steer the terminal."""
+    """Write one line for the user, outside the session; what a remote may have put in it can't steer the terminal."""
     line = "".join(c if c.isprintable() else "?" for c in text)
     try:
         print(f"nssh: {line}", file=sys.stderr, flush=True)
@@ -109,7 +109,7 @@ class Launcher:
                 raise NsshError("mosh-client is not on this machine's PATH: install mosh, or use --ssh")
             mosh = False
         if mosh and not self.wish.mode and (self.target.proxied or not self._interactive or not os.isatty(1)):
-            # Behind a jump host mosh's UDP rarely gets through, and a script wants its pipes: ssh, unless --mosh says so.
+            # Behind a jump host mosh's UDP rarely gets through, and a script wants its pipes: ssh, unless told --mosh.
             mosh = False
         # A program that runs at once, ahead of the bridge, must not find the session file of another topic or server.
         changed = bool(self.session_file) and self.host.session != hosts.checksum(self.session_file)
@@ -157,8 +157,8 @@ class Launcher:
         answer = self._await_login(started)
         if answer is None:
             status = self._watch()
-            # ssh's own failures are 255, and it has said why; a signal's end is the user's wish. Anything else is a remote
-            # that let us in and does not run scripts (a router, a git server): its session is still to be had.
+            # ssh's own failures are 255, and it has said why; a signal's end is the user's wish. Anything else is a
+            # remote that let us in and does not run scripts (a router, a git server): its session is still to be had.
             if status >= 128 or self.wish.mode == "mosh":
                 if status < 128:
                     say(f"{self.target.destination}: its shell did not run our script: {started.noise or 'no output'}")
@@ -239,7 +239,7 @@ class Launcher:
             self._remember()
             say(f"as you wish; nssh infect {destination} installs it later")
             return
-        from nssh import infect  # noqa: PLC0415 - heavy, and only on this way
+        from nssh import infect
 
         try:
             self.host = self.foreground.interruptibly(
@@ -278,12 +278,16 @@ class Launcher:
         """The server's address as our own TCP connection has it: mosh's UDP goes the same way."""
         if self.target.proxied:
             return ""
-        from nssh import peer  # noqa: PLC0415 - imports psutil, while the login is under way
+        from nssh import peer
 
         return peer.address(self.target, self.target.control_path or path)
 
     def _topic(self) -> topics.Topic:
         try:
+            for name in ("topics", "sessions", "logs", "hosts"):
+                directory = files.make_private_dir(os.path.join(files.state_dir(), name))
+                if not os.access(directory, os.W_OK | os.X_OK):
+                    raise PermissionError(13, "not writable", directory)
             return topics.obtain(
                 self.target.key, self.config.server, fixed=self.config.topic or "", fresh=self.wish.fresh
             )
@@ -304,11 +308,6 @@ class Launcher:
         topic = self.topic
         if not topic.name:
             return
-        try:
-            logs = files.make_private_dir(os.path.join(files.state_dir(), "logs"))
-        except OSError as error:
-            self._unwritable(error)
-            return
         now = time.time()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
         session = Session(
@@ -321,7 +320,7 @@ class Launcher:
             topic=topic.name,
             ledger=topic.ledger,
             lease=topic.lease,
-            log=os.path.join(logs, f"{stamp}-{os.getpid()}.jsonl"),
+            log=os.path.join(files.state_dir(), "logs", f"{stamp}-{os.getpid()}.jsonl"),
             session_file=self.session_file,
             # The mosh wrapper gives its ssh no control socket: nothing to wait for.
             control_path="" if route.wrapper else self.target.control_path or path,
@@ -376,7 +375,7 @@ class Launcher:
 
 
 def _join(words: list[str]) -> str:
-    from shlex import join  # noqa: PLC0415 - only with a mosh wrapper
+    from shlex import join
 
     return join(words)
 
