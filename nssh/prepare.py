@@ -23,7 +23,8 @@ if [ "$size" = 0 ]; then
 elif problem=$( { mkdir -p "$state" && chmod 700 "$state"; } 2>&1 ); then
     session=$(dd bs=1 count="$size" 2>/dev/null; printf .)
     # cat: what it says of a full disk is what the user needs to know, which a shell's own printf keeps to itself.
-    if ! problem=$( { printf '%s' "${session%.}" | cat > "$temporary" && mv -f "$temporary" "$state/session"; } 2>&1 ); then
+    put() { printf '%s' "${session%.}" | cat > "$temporary" && mv -f "$temporary" "$state/session"; }
+    if ! problem=$(put 2>&1); then
         rm -f "$temporary"
         say problem "can't write $state/session: $problem"
     fi
@@ -34,15 +35,17 @@ fi
 if [ -r "$data/version" ] && IFS= read -r version < "$data/version"; then say version "$version"; fi
 IFS= read -r mosh
 if [ "$mosh" = mosh ]; then
-    PATH="$PATH:/usr/local/bin:/opt/homebrew/bin:/opt/local/bin:$HOME/.local/bin"
     IFS= read -r timeout
     IFS= read -r count
     set --
     while [ "$#" -lt "$count" ]; do IFS= read -r word; set -- "$@" "$word"; done
-    if command -v mosh-server >/dev/null 2>&1; then
+    # It is looked for where a login without rc files may not look; the session itself gets the PATH and umask it would.
+    server=$(PATH="$PATH:/usr/local/bin:/opt/homebrew/bin:/opt/local/bin:$HOME/.local/bin"; command -v mosh-server)
+    if [ -n "$server" ]; then
         say mosh yes
+        umask "$nssh_umask"
         [ -z "$timeout" ] || export MOSH_SERVER_NETWORK_TMOUT="$timeout"
-        mosh-server "$@" </dev/null 2>&1
+        "$server" "$@" </dev/null 2>&1
     fi
 fi
 finish 0
