@@ -19,8 +19,8 @@ def birth(pid: int) -> str:
                 fields = file.read().rpartition(b")")[2].split()
             with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
                 boot = file.read().strip()[:8]
-        except (FileNotFoundError, ProcessLookupError):
-            return ""
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return ""  # what we may not read (proc mounted with hidepid=1) is another user's, and no nssh of ours
         return "" if fields[0] in {b"Z", b"X"} else f"{boot}/{fields[19].decode()}"
     import psutil
 

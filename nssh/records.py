@@ -77,7 +77,7 @@ def read(path: str) -> Record | None:
     try:
         with open(path, "rb") as file:
             content = json.loads(file.read(_LIMIT))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(content, dict):
         return None
@@ -86,7 +86,7 @@ def read(path: str) -> Record | None:
     values: dict[str, object] = {}
     for name, default in defaults.items():
         value = content.get(name, default)
-        if isinstance(default, float) and isinstance(value, int):
+        if isinstance(default, float) and type(value) is int and abs(value) < 1 << 53:
             value = float(value)
         values[name] = value if type(value) is type(default) else default
     record = Record(**values)  # type: ignore[arg-type]  # each value has its default's type, checked above
@@ -113,11 +113,12 @@ def live() -> list[Record]:
         return found
     for name in names:
         stem = name.removesuffix(".json")
-        if not name.endswith(".json") or not stem.isdigit():
+        if not name.endswith(".json") or not (stem.isascii() and stem.isdigit()):
             continue
         record = read(path_of(int(stem)))
         if record is not None and record.pid == int(stem) and record.live:
             found.append(record)
         elif not process.birth(int(stem)) or record is not None:
             remove(int(stem))
-    return sorted(found, key=lambda record: record.started)
+    # Fractions of a second, as Go writes them, sort behind their second once the Z is gone.
+    return sorted(found, key=lambda record: record.started.removesuffix("Z"))

@@ -117,3 +117,12 @@ def test_where_there_is_no_proc_psutil_tells(child: subprocess.Popen[bytes], mon
     assert process.birth(child.pid) == ""
     child.wait()
     assert process.birth(child.pid) == ""
+
+
+def test_what_proc_does_not_let_us_read_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    born = process.birth(os.getppid())
+    monkeypatch.setattr(process, "open", refuse, raising=False)
+    assert not process.is_same(os.getppid(), born)

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nssh import process, records
+from nssh.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GO = {
+    "pid": 0,
+    "target": "me@10.0.0.5",
+    "host": "10",
+    "topic": "nssh_x",
+    "server": "https://ntfy.sh",
+    "started": "2026-07-01T10:00:00.123456789Z",
+    "log": "/home/me/log",
+}
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "1000"]) as started:
+        yield started
+        started.kill()
+
+
+@pytest.fixture
+def directory(state: Path) -> Path:
+    path = Path(records.directory())
+    assert path == state / "sessions"
+    return path
+
+
+def record(pid: int, **fields: Any) -> Record:
+    return Record(pid, "t", "h", "topic", "relay", "2026-01-01T00:00:00Z", "/log", birth=process.birth(pid))._replace(
+        **fields
+    )
+
+
+TEXT = st.text(max_size=20)
+RECORDS = st.builds(
+    Record,
+    st.integers(1, 2**22),
+    *[TEXT] * 6,
+    create_time=st.floats(0, 1e12),
+    birth=TEXT,
+    key=TEXT,
+    socket=TEXT,
+    role=TEXT,
+    bus=TEXT,
+    bridge=st.integers(0, 2**22),
+    restarts=st.integers(0, 99),
+    held=st.integers(0, 99),
+    problem=TEXT,
+)
+
+
+@given(made=RECORDS)
+def test_what_is_written_is_read(made: Record, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "records"))
+        records.write(made)
+        assert records.read(records.path_of(made.pid)) == made
+        content = json.loads(Path(records.path_of(made.pid)).read_bytes())
+        assert all(value or name in {"pid", "restarts"} for name, value in content.items())
+
+
+def test_it_is_private(directory: Path, child: subprocess.Popen[bytes]) -> None:
+    before = os.umask(0)
+    try:
+        records.write(record(child.pid))
+    finally:
+        os.umask(before)
+    assert [path.name for path in directory.iterdir()] == [f"{child.pid}.json"]
+    assert stat.S_IMODE(os.stat(records.path_of(child.pid)).st_mode) == 0o600
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+def test_a_record_of_the_go_program_is_understood(directory: Path, child: subprocess.Popen[bytes]) -> None:
+    (directory / f"{child.pid}.json").write_text(json.dumps({**GO, "pid": child.pid}, indent=2))
+    [found] = records.live()
+    assert found == Record(child.pid, "me@10.0.0.5", "10", "nssh_x", "https://ntfy.sh", GO["started"], "/home/me/log")  # type: ignore[arg-type]  # a str
+    child.kill()
+    child.wait()
+    assert records.live() == []
+    assert list(directory.iterdir()) == []
+
+
+def test_the_live_are_told_oldest_first(directory: Path) -> None:
+    children = [subprocess.Popen(["sleep", "1000"]) for _ in range(4)]
+    try:
+        times = ["2026-03-01T00:00:00Z", "2025-12-31T23:59:59Z", "2026-03-01T00:00:00.5Z", "2026-02-01T00:00:00Z"]
+        for child, started in zip(children, times, strict=True):
+            records.write(record(child.pid, started=started))
+        assert [found.pid for found in records.live()] == [children[number].pid for number in (1, 3, 0, 2)]
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+
+def test_the_dead_and_the_reused_are_removed_with_their_sockets(
+    directory: Path, child: subprocess.Popen[bytes]
+) -> None:
+    """A PID that is another process by now is as good as gone; and that process is left alone."""
+    sockets = [directory / "a.sock", directory / "b.sock"]
+    for path in sockets:
+        path.write_bytes(b"")
+    records.write(record(2**22 + 7, birth="x/1", socket=str(sockets[0])))
+    records.write(record(child.pid, birth="otherboot/1", socket=str(sockets[1])))
+    assert records.live() == []
+    assert list(directory.iterdir()) == []
+    assert child.poll() is None
+
+
+def test_a_record_that_claims_to_be_another_is_removed(directory: Path, child: subprocess.Popen[bytes]) -> None:
+    (directory / f"{child.pid}.json").write_text(json.dumps({**GO, "pid": os.getpid()}))
+    assert records.live() == []
+    assert not (directory / f"{child.pid}.json").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["x.json", "1.json.tmp", "1.txt", "-1.json", "²³.json", "0x1.json", ".json", "9" * 200 + ".json"]
+)
+def test_other_files_are_left_alone(directory: Path, name: str) -> None:
+    (directory / name).write_text("{}")
+    assert records.live() == []
+    assert (directory / name).exists() != name.startswith("9")
+
+
+WRONG: list[Any] = [None, "text", 5, -1, 0.5, True, [], {}, 10**400, [[[[]]]], "\x00", "x" * 1000]
+
+
+@pytest.mark.parametrize("value", WRONG, ids=lambda value: str(value)[:10])
+def test_a_value_of_another_type_counts_as_missing(directory: Path, child: subprocess.Popen[bytes], value: Any) -> None:
+    content = dict.fromkeys(Record._fields, value) | {
+        "pid": child.pid,
+        "birth": process.birth(child.pid),
+        "new": value,
+    }
+    path = directory / f"{child.pid}.json"
+    path.write_text(json.dumps(content))
+    found = records.read(str(path))
+    assert found is not None
+    missing = Record(0, "", "", "", "", "", "")
+    for name, got in found._asdict().items():
+        assert type(got) is type(getattr(missing, name))
+        if name not in {"pid", "birth"}:
+            assert got in {value if type(value) in {str, int, float} else None, getattr(missing, name)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b"\xff",
+        b'{"pid": 0}',
+        b'{"pid": -5}',
+        b'{"pid": "7"}',
+        b"{}",
+        b"[" * 60_000,
+        b'"' + b"x" * 10**6,
+    ],
+    ids=lambda content: str(content[:20]),
+)
+def test_what_is_no_record_is_none_and_removed_when_nobody_can_be_writing_it(
+    directory: Path, child: subprocess.Popen[bytes], content: bytes
+) -> None:
+    dead, alive = directory / f"{2**22 + 7}.json", directory / f"{child.pid}.json"
+    for path in (dead, alive):
+        path.write_bytes(content)
+        assert records.read(str(path)) is None
+    assert records.live() == []
+    assert (dead.exists(), alive.exists()) == (False, True)
+
+
+def test_a_record_larger_than_any_of_ours_is_not_read_into_memory(
+    directory: Path, child: subprocess.Popen[bytes]
+) -> None:
+    path = directory / f"{child.pid}.json"
+    path.write_text(json.dumps({**GO, "pid": child.pid}) + " " * (1 << 17))
+    assert records.read(str(path)) is not None  # blanks
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    assert records.read(str(path)) is None
+
+
+def test_nothing_there(state: Path) -> None:
+    assert records.live() == []
+    assert records.read(str(state / "sessions" / "1.json")) is None
+    records.remove(1)
+    assert not state.exists()
+
+
+def test_removal_takes_record_and_socket(directory: Path, child: subprocess.Popen[bytes]) -> None:
+    socket = directory / "s.sock"
+    socket.write_bytes(b"")
+    records.write(record(child.pid, socket=str(socket)))
+    records.remove(child.pid)
+    records.remove(child.pid)
+    assert list(directory.iterdir()) == []
