@@ -23,8 +23,12 @@ class LogWriter(BaseActor):
 
     def started(self) -> None:
         """Remove logs older than the configured time; those of live sessions stay."""
-        in_use = {self._log.path, *(record.log for record in records.live())}
-        eventlog.prune(os.path.dirname(self._log.path), self._keep, in_use)
+        try:
+            in_use = {self._log.path, *(record.log for record in records.live())}
+            eventlog.prune(os.path.dirname(self._log.path), self._keep, in_use)
+        except OSError as error:
+            # A state directory that can't be changed: old logs stay, and the session goes on.
+            self._log.write("log-prune-failed", {"err": error.strerror or type(error).__name__})
 
     def handle(self, message: Log) -> None:
         """Write one event."""
