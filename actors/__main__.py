@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from actors.debug import dump_stacks
 from actors.directory import AskError
-from actors.messages import Drain, Log, Told
+from actors.messages import Drain, Log
 from actors.supervisor import Outcome, StartError
 from actors.tree import Tree
 from nssh import config, process, records
@@ -81,19 +81,24 @@ class Bridge:
             target = session.target.destination
             send("log_writer", Log("session-start", {"target": target, "host": session.key, "server": session.server}))
         outcome = supervisor.wait()
-        if outcome is Outcome.ESCALATED:
+        if outcome is Outcome.ESCALATED or not self._launcher_gone.is_set():
+            # The session goes on, with the record and the master that are its own; the launcher starts another bridge.
             return 1
         self._clean_up()
         return 0
 
     def _listen(self) -> None:
         """Pass on what the launcher tells, then see to the end; on a thread of its own."""
-        for session in _lines():
-            if session.child and session.child != self._session.child:
-                self._child_born = process.birth(session.child)
-            self._session = session
-            for to in ("session_registry", "remote_host"):
-                self._tree.supervisor.directory.send(to, Told(session))
+        try:
+            for session in _lines():
+                if session.child and session.child != self._session.child:
+                    self._child_born = process.birth(session.child)
+                self._session = session
+                self._tree.tell(session)
+        finally:  # whatever was told: a bridge that listens no more must not outlive the launcher
+            self._end()
+
+    def _end(self) -> None:
         self._launcher_gone.set()
         threading.Thread(target=self._watchdog, name="watchdog", daemon=True).start()
         self._end_child()
@@ -104,8 +109,10 @@ class Bridge:
 
     def _watchdog(self) -> None:
         time.sleep(_LAST_MOMENT)
-        self._clean_up()
-        os._exit(1)
+        try:
+            self._clean_up()
+        finally:
+            os._exit(1)
 
     def _end_child(self) -> None:
         """End an ssh or mosh-client that outlived the launcher: nobody is left to give it a terminal."""

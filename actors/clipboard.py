@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from actors._base import BaseActor
-from actors.messages import Done, Log, Problem, Publish, Work
+from actors.messages import Flush, Log, Postponed, Problem, Publish, Retry
+from actors.worker import Worker
 from nssh.errors import BusError, ToolError
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
     from actors.incarnation import Context
+    from actors.messages import Work
+    from actors.outbox import Outbox
     from nssh.bus.client import BusClient
+    from nssh.bus.ledger import Ledger
     from nssh.local.clipboard import Clipboard as Backend
 
 # Seconds: a read and a write by the tools' own deadlines, a download of 20 MiB over a slow link.
@@ -24,18 +27,41 @@ _DOWNLOAD_ATTEMPTS = 12
 _DOWNLOAD_PAUSE = 5.0
 
 
-class Clipboard(BaseActor):
+class Clipboard(Worker):
     """Puts what the remote sends on the clipboard, and answers its reads, one after another."""
 
-    def __init__(self, context: Context, client: BusClient, memory: MemoryClipboard) -> None:
-        super().__init__(context)
+    def __init__(
+        self, context: Context, ledger: Ledger, client: BusClient, memory: MemoryClipboard, outbox: Outbox
+    ) -> None:
+        """Keep the parts.
+
+        Args:
+            context: Of this life.
+            ledger: The topic's.
+            client: For downloads alone.
+            memory: The clipboard where the machine has none; it outlives this actor.
+            outbox: For the answers.
+        """
+        super().__init__(context, ledger)
         self._client = client
         self._memory = memory
+        self._outbox = outbox
+        # A write whose attachment can't be had at the moment, and how often that was tried.
+        self._pending: Work | None = None
+        self._downloads = 0
 
-    def handle(self, message: Work) -> None:
+    def handle(self, message: Work | Retry) -> None:
         """Do one thing with the clipboard."""
         self.busy(_BUSY)
-        if message.envelope.kind == wire.KIND_CLIP_WRITE:
+        if isinstance(message, Retry):
+            if self._pending is not None:
+                self._write(self._pending)
+        elif self._pending is not None and message.id == self._pending.id:
+            self.send("subscriber", Postponed(message.id))
+        elif self.is_repeated(message):
+            return
+        elif message.envelope.kind == wire.KIND_CLIP_WRITE:
+            self._supersede()
             self._write(message)
         else:
             self._read(message)
@@ -49,6 +75,19 @@ class Clipboard(BaseActor):
         backend = detect()
         return self._memory if isinstance(backend, MemoryClipboard) else backend
 
+    def _supersede(self) -> None:
+        """Let go of a write that still waits for its attachment: applied later, it would undo the newer one."""
+        if self._pending is not None:
+            old = self._pending
+            self.send("log_writer", Log("clip-superseded", {"kind": old.envelope.kind, "id": old.id}))
+            self._settle(old)
+
+    def _settle(self, work: Work) -> None:
+        if work is self._pending:
+            self._pending = None
+        self._downloads = 0
+        self.finish(work)
+
     def _write(self, work: Work) -> None:
         envelope = work.envelope
         fields: dict[str, object] = {"kind": envelope.kind, "mime": envelope.mime, "id": work.id}
@@ -56,16 +95,22 @@ class Clipboard(BaseActor):
             data = envelope.body
             if work.attachment is not None:
                 data = self._client.download(work.id, size=work.attachment.size)
+            if self.context.abandoned:
+                return  # come back from a hang: a successor has written this, and may have written newer things
             self._backend().write(envelope.mime or "text/plain", data)
-            self.send("session_registry", Problem("clipboard", ""))
         except BusError as error:
-            if error.retryable and work.attempt < _DOWNLOAD_ATTEMPTS:
-                self.after(_DOWNLOAD_PAUSE, work._replace(attempt=work.attempt + 1))
+            self._downloads += 1
+            if error.retryable and self._downloads < _DOWNLOAD_ATTEMPTS:
+                self._pending = work
+                self.after(max(_DOWNLOAD_PAUSE, error.retry_after or 0.0), Retry())
+                self.send("subscriber", Postponed(work.id))
                 return
             self._failed(fields, str(error))
         except ToolError as error:
             self._failed(fields, str(error))
-        self.send("subscriber", Done(work.id))
+        else:
+            self.send("session_registry", Problem("clipboard", ""))
+        self._settle(work)
 
     def _failed(self, fields: dict[str, object], reason: str) -> None:
         self.send("log_writer", Log("clip-write-failed", {**fields, "err": reason}))
@@ -86,5 +131,6 @@ class Clipboard(BaseActor):
             answer_mime, body = "text/plain", f"ERROR: {error}".encode()
             self.send("log_writer", Log("clip-read-error", {"id": asked.id, "mime": mime, "err": str(error)}))
         reply = wire.Envelope(wire.KIND_CLIP_READ_RESPONSE, mime=answer_mime, body=body, id=asked.id)
-        self.send("publisher", Publish(reply, time.monotonic() + _ANSWER_WITHIN))
-        self.send("subscriber", Done(work.id))
+        self._outbox.put(Publish(reply, time.monotonic() + _ANSWER_WITHIN))
+        self.send("publisher", Flush())
+        self.finish(work)

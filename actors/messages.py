@@ -114,12 +114,14 @@ class NetworkChanged(NamedTuple):
     """To the remote host: the laptop woke or its network changed; a connection may only seem to live: drop it."""
 
 
-class Linked(NamedTuple):
-    """Ask of the remote host: is there a connection?"""
-
-
 class LinkUp(NamedTuple):
-    """From the remote host to the subscriber: there is a connection, streams can be opened."""
+    """From the remote host to the subscriber: there is a connection; and from it to the publisher: the bus is up."""
+
+
+class Report(NamedTuple):
+    """From an actor that was just started: tell `to` again what it needs to know of you."""
+
+    to: str
 
 
 class Connected(NamedTuple):
@@ -143,21 +145,28 @@ class ConnectFailed(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """To the publisher: an envelope to send; after `expires` (monotonic seconds) nobody waits for it any more."""
+    """In the outbox: an envelope to send; after `expires` (monotonic seconds) nobody waits for it any more."""
 
     envelope: Envelope
-    expires: float | None = None
+    expires: float
+
+
+class Flush(NamedTuple):
+    """To the publisher: something was put into the outbox."""
 
 
 class FeedNews(NamedTuple):
     """The subscriber's feed to it: it is up or down."""
 
+    feed: int
+    """Which of the feeds that this life had."""
     news: Up | Down
 
 
 class Arrived(NamedTuple):
     """The subscriber's feed to it: messages in the order of the bus; `replayed` if they waited on the server."""
 
+    feed: int
     messages: tuple[Message, ...]
     replayed: bool
 
@@ -169,6 +178,8 @@ class Work(NamedTuple):
     envelope: Envelope
     attachment: Attachment | None
     time: int
+    key: str
+    """What it is claimed by in the ledger: its sender's own id, the same in a repetition, or else the message's."""
     held: bool = False
     """An `open` that is not to be opened by itself."""
     attempt: int = 1
@@ -176,6 +187,12 @@ class Work(NamedTuple):
 
 class Done(NamedTuple):
     """To the subscriber: the message `id` took effect, or never will."""
+
+    id: str
+
+
+class Postponed(NamedTuple):
+    """To the subscriber: the message `id` has to wait for something; others can be taken meanwhile."""
 
     id: str
 

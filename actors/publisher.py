@@ -3,76 +3,81 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from actors._base import BaseActor
-from actors.messages import Log, Publish, Retry
+from actors.lines import ATTEMPTS
+from actors.messages import Flush, LinkUp, Log, Publish, Retry
 from nssh.bus.backoff import Backoff
 from nssh.errors import BusError
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
     from actors.incarnation import Context
+    from actors.outbox import Outbox
     from actors.timers import Timer
     from nssh.bus.client import BusClient
 
-# Seconds that one attempt may take beyond the client's own deadlines, which end each step of it.
-_ATTEMPT = 60.0
+# Seconds that one attempt may take: 20 MiB over a slow link; the client's own deadlines end each step of it.
+_ATTEMPT = 330.0
+_EXPLAIN_WITHIN = 10.0
 
 
 class Publisher(BaseActor):
-    """Sends one envelope after another; one that fails for the moment holds up those behind it."""
+    """Sends what is in the outbox, one after another; one that fails for the moment holds up those behind it."""
 
-    def __init__(self, context: Context, client: BusClient, topic: str) -> None:
+    def __init__(self, context: Context, client: BusClient, topic: str, outbox: Outbox) -> None:
         super().__init__(context)
         self._client = client
         self._topic = topic
-        self._queue: deque[Publish] = deque()
+        self._outbox = outbox
         self._backoff = Backoff()
         self._waiting: Timer | None = None
 
-    def handle(self, message: Publish | Retry) -> None:
-        """Take an envelope, or try again."""
-        if isinstance(message, Publish):
-            self._queue.append(message)
-        elif self._waiting is not None:
+    def started(self) -> None:
+        """Go on with what a life before this one left."""
+        self.post(Flush())
+
+    def handle(self, message: Flush | Retry | LinkUp) -> None:
+        """Send what there is, unless the last attempt failed a moment ago."""
+        if self._waiting is not None and not isinstance(message, Flush):
+            self._waiting.cancel()  # LinkUp: no need to sit out the backoff
             self._waiting = None
-        while self._queue and self._waiting is None:
-            self._send_first()
+        while self._waiting is None and (publish := self._outbox.first()) is not None:
+            self._send(publish)
 
     def stopped(self) -> None:
         """End the connection."""
         self._client.close()
 
-    def _send_first(self) -> None:
-        publish = self._queue[0]
-        envelope = publish.envelope
-        if publish.expires is not None and time.monotonic() > publish.expires:
-            self._queue.popleft()
-            return
+    def _send(self, publish: Publish) -> None:
         self.busy(_ATTEMPT)
-        fields: dict[str, object] = {"kind": envelope.kind, "mime": envelope.mime, "id": envelope.id}
+        envelope = publish.envelope
+        if self._outbox.begin() > ATTEMPTS:
+            self._give_up(publish, "it crashed the publisher")
+            return
         try:
             self._client.publish_envelope(self._topic, envelope)
         except BusError as error:
             if error.retryable:
+                self._outbox.failed()
                 self._waiting = self.after(self._backoff.delay(error), Retry())
-                return
-            self._queue.popleft()
-            self.send("log_writer", Log("publish-failed", {**fields, "err": str(error)}))
-            self._explain(envelope, str(error))
+            else:
+                self._give_up(publish, str(error))
             return
-        self._queue.popleft()
+        self._outbox.done(publish)
         self._backoff.reset()
-        self.send("log_writer", Log("msg-send", {**fields, "size": len(envelope.body)}))
+        self.send("log_writer", Log("msg-send", {**_fields(envelope), "size": len(envelope.body)}))
 
-    def _explain(self, envelope: wire.Envelope, reason: str) -> None:
-        """Who waits for an answer that the server does not take gets the reason instead."""
+    def _give_up(self, publish: Publish, reason: str) -> None:
+        """Log it; who waits for an answer gets the reason instead."""
+        envelope = publish.envelope
+        self._outbox.done(publish)
+        self.send("log_writer", Log("publish-failed", {**_fields(envelope), "err": reason}))
         if envelope.kind == wire.KIND_CLIP_READ_RESPONSE and not envelope.body.startswith(b"ERROR: "):
-            body = f"ERROR: {reason}".encode()
-            self._queue.append(
-                Publish(
-                    wire.Envelope(envelope.kind, mime="text/plain", body=body, id=envelope.id), time.monotonic() + 10
-                )
-            )
+            answer = wire.Envelope(envelope.kind, mime="text/plain", body=f"ERROR: {reason}".encode(), id=envelope.id)
+            self._outbox.put(Publish(answer, time.monotonic() + _EXPLAIN_WITHIN))
+
+
+def _fields(envelope: wire.Envelope) -> dict[str, object]:
+    return {"kind": envelope.kind, "mime": envelope.mime, "id": envelope.id}

@@ -11,13 +11,13 @@ from actors._base import BaseActor
 from actors.messages import (
     Connected,
     ConnectFailed,
-    Linked,
     LinkUp,
     Log,
     NetworkChanged,
     OpenStream,
     Prepared,
     Problem,
+    Report,
     Retry,
     Told,
     Update,
@@ -56,7 +56,9 @@ class RemoteHost(BaseActor):
         self._reason = "not connected yet"
         self._pause = _FIRST_PAUSE
         self._over = threading.Event()
-        self._first = session.restarts == 0
+        # A later life, of this actor or of the bridge, finds the login done, and its control socket there or gone.
+        self._first = session.restarts == 0 and context.generation == 1
+        self._fresh: Connection | None = None
 
     def started(self) -> None:
         """Connect, unless the launcher is still at it."""
@@ -68,8 +70,8 @@ class RemoteHost(BaseActor):
         match message:
             case OpenStream(command):
                 return self._open(command)
-            case Linked():
-                return self._connection is not None
+            case Report(to):
+                self._report(to)
             case Told(session):
                 self._session = session
                 if session.prepared and self._connection is None:
@@ -80,10 +82,10 @@ class RemoteHost(BaseActor):
                 self._connect()
             case Connected(connection):
                 self._connecting = False
-                self._connection = connection
+                self._connection, self._fresh = connection, None
                 self._pause = _FIRST_PAUSE
-                self.send("session_registry", Update({"route": connection.name}))
-                self.send("subscriber", LinkUp())
+                self._report("session_registry")
+                self._report("subscriber")
             case Prepared(version, problem):
                 self._session = self._session._replace(prepared=True)
                 self.send("session_registry", Update({"version": version}))
@@ -103,6 +105,16 @@ class RemoteHost(BaseActor):
         """Give the connection up; a control socket of our own is the launcher's to end."""
         self._over.set()
         self._drop("stopped")
+        if self._fresh is not None:
+            self._fresh.close()  # made, and never taken up
+
+    def _report(self, to: str) -> None:
+        if self._connection is None:
+            return
+        if to == "subscriber":
+            self.send(to, LinkUp())
+        else:
+            self.send(to, Update({"route": self._connection.name}))
 
     def _open(self, command: str) -> ByteStream:
         connection = self._connection
@@ -141,6 +153,7 @@ class RemoteHost(BaseActor):
             kind = error.kind if isinstance(error, ConnectError) else "closed"
             self.post(ConnectFailed(str(error), kind))
             return
+        self._fresh = connection
         if not self.post(Connected(connection)):
             connection.close()
 

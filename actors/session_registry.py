@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from actors._base import BaseActor
-from actors.messages import LeaseChanged, Log, Problem, Tick, Told, Update
+from actors.messages import LeaseChanged, Log, Problem, Report, Tick, Told, Update
 from nssh import records
 
 if TYPE_CHECKING:
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
 # Seconds between two looks at a lease that another session holds: a stand-by takes over within a second.
 _LEASE_INTERVAL = 0.9
 
+# Who knows something that the record tells.
+_SOURCES = ("remote_host", "liveness_responder", "url_opener", "subscriber")
+
 
 class SessionRegistry(BaseActor):
     """Keeps the record on disk as the truth about this session, and tells the subscriber whether the session acts."""
@@ -26,15 +28,23 @@ class SessionRegistry(BaseActor):
         self._record = record
         self._written: Record | None = None
         self._lease = lease
+        self._joined = 0
         self._problems = {"remote": record.problem} if record.problem else {}
 
     def started(self) -> None:
-        """Look for peers, write the record, and try to get the lease."""
-        peers = [peer for peer in records.live() if peer.topic == self._record.topic and peer.pid != self._record.pid]
+        """Look for peers, write the record, try to get the lease, and ask for what a life before this one was told."""
+        try:
+            live = records.live()
+        except OSError as error:
+            live = []
+            self._failed(error)
+        peers = [peer for peer in live if peer.topic == self._record.topic and peer.pid != self._record.pid]
         self._joined = peers[0].pid if peers else 0
         self._look_at_lease(first=True)
+        for source in _SOURCES:
+            self.send(source, Report(self.context.id))
 
-    def handle(self, message: Update | Problem | Told | Tick) -> object:
+    def handle(self, message: Update | Problem | Told | Report | Tick) -> None:
         """Take a change to the record; or look at the lease again."""
         match message:
             case Update(fields):
@@ -47,9 +57,10 @@ class SessionRegistry(BaseActor):
                 if session.prepared:
                     self._change(version=session.version)
                     self._complain("remote", session.problem)
+            case Report(to):
+                self.send(to, LeaseChanged(self._lease.held))
             case Tick():
                 self._look_at_lease()
-        return self._record
 
     def _complain(self, source: str, text: str) -> None:
         """Show the newest of the problems that still are."""
@@ -69,12 +80,14 @@ class SessionRegistry(BaseActor):
             self.after(_LEASE_INTERVAL, Tick())
 
     def _change(self, **fields: object) -> None:
-        if "bus" in fields and fields["bus"] != self._record.bus:
-            fields["bus_since"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._record = self._record._replace(**fields)  # type: ignore[arg-type]  # senders name fields of Record
-        if self._record != self._written:
+        # An abandoned life that comes back must not write what was true then over what its successor wrote.
+        if self._record != self._written and not self.context.abandoned:
             try:
                 records.write(self._record)
                 self._written = self._record
             except OSError as error:
-                self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))
+                self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))

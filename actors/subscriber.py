@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from typing import TYPE_CHECKING, ClassVar
+from collections import Counter
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from actors._base import BaseActor
+from actors.lines import ATTEMPTS, Line
 from actors.messages import (
     Arrived,
     Done,
     Drain,
     FeedNews,
     LeaseChanged,
-    Linked,
     LinkUp,
     Log,
     NetworkChanged,
+    Postponed,
     Problem,
     Redeliver,
+    Report,
+    Retry,
     Tick,
     Update,
     Work,
@@ -30,6 +35,8 @@ from nssh.errors import BusError
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.incarnation import Context
     from nssh.bus.client import BusClient
     from nssh.bus.ledger import Ledger
@@ -38,8 +45,11 @@ if TYPE_CHECKING:
 # Seconds between two looks at the clock, and by how much it must have jumped to mean that the machine slept.
 _TICK = 10.0
 _JUMP = 10.0
-# A message that its actor crashed on is given again once; then it is what crashes, and is let go.
-_ATTEMPTS = 2
+# Seconds that fetching a text may take that the server made a file of.
+_FETCH = 60.0
+# How often such a text is asked for when the bus fails, and seconds between two attempts.
+_FETCHES = 5
+_FETCH_PAUSE = 2.0
 
 _ACTORS: dict[str, str] = {
     wire.KIND_OPEN: "url_opener",
@@ -49,13 +59,34 @@ _ACTORS: dict[str, str] = {
 }
 
 
+def drift() -> float:
+    """Return how far wall time is ahead of monotonic time, seconds; it grows while the machine sleeps."""
+    return time.time() - time.monotonic()
+
+
+class _Flight(NamedTuple):
+    """A message that is with somebody who acts, or on its way there."""
+
+    to: str
+    key: str
+
+
 class Subscriber(BaseActor):
     """Owns the feed of the topic and knows what is in flight; starts last, when all who act are up."""
 
     silent: ClassVar[frozenset[str]] = frozenset({wire.KIND_PONG, wire.KIND_CLIP_READ_RESPONSE})
     """Kinds that are not for us: our own answers, come back around the bus."""
 
-    def __init__(self, context: Context, client: BusClient, topic: str, ledger: Ledger, *, linked: bool) -> None:
+    def __init__(
+        self,
+        context: Context,
+        client: BusClient,
+        topic: str,
+        ledger: Ledger,
+        *,
+        linked: bool,
+        drift: Callable[[], float] = drift,
+    ) -> None:
         """Keep the parts.
 
         Args:
@@ -64,96 +95,132 @@ class Subscriber(BaseActor):
             topic: The topic.
             ledger: The topic's, shared with those who claim in it.
             linked: The bus is reached without the remote host's connection.
+            drift: What tells that the machine slept.
         """
         super().__init__(context)
-        self._linked = linked
-        self._leading = False
+        self._direct = self._linked = linked
+        self._leading: bool | None = None  # not told yet
         self._up = False
+        self._since = _now()
         self._client = client
         self._topic = topic
         self._ledger = ledger
         self._intake: Intake | None = None
         self._feed: Feed | None = None
-        self._work: dict[str, tuple[str, Work]] = {}
-        self._wall = time.time() - time.monotonic()
+        self._feeds = 0
+        self._lines: dict[str, Line] = {to: Line() for to in _ACTORS.values()}
+        self._flights: dict[str, _Flight] = {}
+        self._keys: set[str] = set()
+        self._fetches: Counter[str] = Counter()
+        self._drift = drift
+        self._last_drift = drift()
 
     def started(self) -> None:
-        """Learn from the registry whether we act."""
-        self.after(_TICK, Tick())
-        self._linked = self._linked or self.ask("remote_host", Linked(), 5.0)
-        self._leading = self.ask("session_registry", Update({}), 5.0).role == "leader"
-        self._follow()
+        """Ask whether we act, and whether the remote is reached.
 
-    def handle(self, message: object) -> object:
+        Told, not asked: the supervisor starts one actor at a time, and who would have to answer may be waiting for it.
+        """
+        self.after(_TICK, Tick())
+        self._report()  # a life before this one may have had the bus up
+        self.send("session_registry", Report(self.context.id))
+        self.send("remote_host", Report(self.context.id))
+
+    def handle(self, message: object) -> object:  # noqa: C901, PLR0912 - one case a message, one or two lines each
         """Take what arrived, or news of the feed, of the lease, or of those who act."""
         match message:
-            case Arrived(messages, replayed):
-                self._take(messages, replayed=replayed)
+            case Arrived(feed, messages, replayed):
+                if feed == self._feeds:  # else they will come again, to the feed after that one
+                    self._take(messages, replayed=replayed)
             case Done(message_id):
-                self._work.pop(message_id, None)
-                if self._intake is not None:
-                    self._intake.done(message_id)
-            case FeedNews(news):
-                self._tell(news)
+                self._finish(message_id)
+            case Postponed(message_id):
+                if (flight := self._flights.get(message_id)) is not None:
+                    self._give(flight.to, self._lines[flight.to].postpone(message_id))
+            case FeedNews(feed, news):
+                if feed == self._feeds:
+                    self._tell(news)
             case LeaseChanged(held):
-                self._leading = held
-                if held:
-                    self._follow()
-                else:
-                    self._unfollow()
+                self._lead(held=held)
             case LinkUp():
                 self._linked = True
-                if self._feed is not None and not self._up:
+                if self._feed is not None and not self._up and not self._direct:
                     self._feed.nudge()  # no need to sit out the backoff
                 self._follow()
             case Redeliver(to):
                 self._redeliver(to)
+            case Report():
+                self._report()
+            case Retry():
+                self._follow()
             case Tick():
                 self._look_at_clock()
             case Drain():
                 # A session may be over before its bus is up: what it sent is still to be fetched.
-                return not self._work and (self._up or not self._leading)
+                return not any(self._lines.values()) and (self._up or self._leading is False)
         return None
 
     def stopped(self) -> None:
         """End the feed."""
         self._unfollow()
 
+    def _lead(self, *, held: bool) -> None:
+        self._leading = held
+        if held:
+            self._follow()
+        else:
+            self._unfollow()
+            self._ledger.close()  # who leads now writes there; should we ever lead again, it is read anew
+
     def _follow(self) -> None:
         if self._feed is not None or not self._leading or not self._linked:
             return
-        self._ledger.load()  # whoever held the lease before us wrote there
-        self._intake = Intake(self._ledger)
-        self._feed = Feed(self._client, self._topic, self._intake, self._deliver, self._notify)
-        self.spawn_reader(self._feed.run, "feed", close=self._feed.stop)
+        self._feeds += 1
+        intake = self._intake = Intake(self._ledger)
+        feed = self._feed = Feed(
+            self._client,
+            self._topic,
+            intake,
+            functools.partial(self._deliver, self._feeds, intake),
+            functools.partial(self._notify, self._feeds),
+        )
+        self.spawn_reader(feed.run, "feed", close=feed.stop)
 
     def _unfollow(self) -> None:
         feed, self._feed = self._feed, None
         if feed is not None:
             feed.stop()
             self._client.close()
+        self._feeds += 1
         self._intake = None
-        self._up = False
-        self._work.clear()
+        self._lines = {to: Line() for to in self._lines}
+        self._flights.clear()
+        self._keys.clear()
+        self._set_up(up=False)
 
     # On the feed's thread.
 
-    def _deliver(self, messages: list[Message], replayed: bool) -> None:  # noqa: FBT001 - the feed's signature
-        intake = self._intake
-        if intake is None:
-            return
+    def _deliver(self, feed: int, intake: Intake, messages: list[Message], replayed: bool) -> None:  # noqa: FBT001 - the feed's signature
         for message in messages:
             intake.begin(message.id)
-        self.post(Arrived(tuple(messages), replayed))
+        if not self.post(Arrived(feed, tuple(messages), replayed)):
+            raise _OverError
 
-    def _notify(self, news: Up | Down) -> None:
-        self.post(FeedNews(news))
+    def _notify(self, feed: int, news: Up | Down) -> None:
+        self.post(FeedNews(feed, news))
 
     # On the actor's own.
 
     def _take(self, messages: tuple[Message, ...], *, replayed: bool) -> None:
-        known = [(message, self._decode(message)) for message in messages]
-        wanted = [(message, envelope) for message, envelope in known if envelope is not None]
+        wanted: list[tuple[Message, wire.Envelope]] = []
+        for message in messages:
+            try:
+                envelope = self._read(message)
+            except BusError as error:
+                # What follows it must not overtake it.
+                self._start_over(message, error)
+                return
+            if envelope is not None and self._is_wanted(message, envelope):
+                wanted.append((message, envelope))
         verdicts = [Verdict.APPLY] * len(wanted)
         if replayed:
             items = [Item(envelope.kind, message.time) for message, envelope in wanted]
@@ -161,77 +228,146 @@ class Subscriber(BaseActor):
         for (message, envelope), verdict in zip(wanted, verdicts, strict=True):
             self._hand_on(message, envelope, verdict)
 
-    def _decode(self, message: Message) -> wire.Envelope | None:
-        """Return the envelope of a message if somebody acts on its kind and it is no repetition."""
+    def _read(self, message: Message) -> wire.Envelope | None:
+        """Return the envelope of a message, None if it is none.
+
+        Raises:
+            BusError: The server has its text in a file, which can't be had at the moment.
+        """
+        if message.attachment is not None:
+            self.busy(_FETCH)
         try:
-            envelope = wire.decode(self._client.full_text(message))
-        except (wire.EnvelopeError, BusError):
-            self.send("log_writer", Log("msg-unknown", {"size": len(message.text)}))
-            self._let_go(message.id)
-            return None
+            return wire.decode(self._client.full_text(message))
+        except BusError as error:
+            self._fetches[message.id] += 1
+            if error.retryable and self._fetches[message.id] < _FETCHES:
+                raise
+        except wire.EnvelopeError:
+            pass
+        self.send("log_writer", Log("msg-unknown", {"size": len(message.text)}))
+        self._finish(message.id)
+        return None
+
+    def _start_over(self, message: Message, error: BusError) -> None:
+        """Let a new feed bring a message, and all after it, once more."""
+        self.send("log_writer", Log("fetch-failed", {"id": message.id, "err": str(error)}))
+        self._unfollow()
+        self.after(max(_FETCH_PAUSE, error.retry_after or 0.0), Retry())
+
+    def _is_wanted(self, message: Message, envelope: wire.Envelope) -> bool:
+        """Whether somebody acts on a message, and it is no repetition."""
         if envelope.kind in self.silent:
-            self._let_go(message.id)
-            return None
+            self._finish(message.id)
+            return False
         size = message.attachment.size if message.attachment is not None else len(envelope.body)
         fields: dict[str, object] = {"kind": envelope.kind, "mime": envelope.mime, "id": message.id, "size": size}
         if envelope.url:
             fields["url"] = wire.redact(envelope.url)
         self.send("log_writer", Log("msg-recv", fields))
-        # A shim that got no answer publishes again, under the same id of its own.
-        repeated = envelope.kind in {wire.KIND_OPEN, wire.KIND_CLIP_WRITE} and envelope.id
-        if envelope.kind not in _ACTORS or (repeated and not self._ledger.claim(f"{envelope.kind}:{envelope.id}")):
-            self._let_go(message.id)
-            return None
-        return envelope
+        to = _ACTORS.get(envelope.kind)
+        key = _key(message, envelope)
+        if to is None or key in self._keys or self._ledger.seen(key):
+            self._finish(message.id)
+            return False
+        self._flights[message.id] = _Flight(to, key)
+        self._keys.add(key)
+        return True
 
     def _hand_on(self, message: Message, envelope: wire.Envelope, verdict: Verdict) -> None:
         if verdict in {Verdict.EXPIRED, Verdict.SUPERSEDED}:
             self.send("log_writer", Log(verdict.value, {"kind": envelope.kind, "id": message.id}))
-            self._let_go(message.id)
+            self._finish(message.id)
             return
-        to = _ACTORS[envelope.kind]
-        work = Work(message.id, envelope, message.attachment, message.time, held=verdict is Verdict.HELD)
-        self._work[message.id] = (to, work)
+        if self._ledger.seen(_last(message.id)):
+            self._fail(message.id, envelope)
+            return
+        to, key = self._flights[message.id]
+        work = Work(message.id, envelope, message.attachment, message.time, key, held=verdict is Verdict.HELD)
+        self._give(to, self._lines[to].add(work))
+
+    def _give(self, to: str, work: Work | None) -> None:
+        if work is None:
+            return
+        if work.attempt >= ATTEMPTS:
+            # For a bridge after this one, too: a message that wedges its actor twice ends the process.
+            self._ledger.claim(_last(work.id))
         self.send(to, work)
 
-    def _let_go(self, message_id: str) -> None:
+    def _finish(self, message_id: str) -> None:
+        """A message took effect, or never will."""
+        flight = self._flights.pop(message_id, None)
+        if flight is not None:
+            self._keys.discard(flight.key)
+            if self._leading:
+                self._ledger.claim(flight.key)
         if self._intake is not None:
             self._intake.done(message_id)
+        elif self._leading:
+            self._ledger.claim(message_id)
+        self._fetches.pop(message_id, None)
+        if flight is not None:
+            self._give(flight.to, self._lines[flight.to].done(message_id))
+
+    def _fail(self, message_id: str, envelope: wire.Envelope) -> None:
+        self.send("log_writer", Log("msg-failed", {"kind": envelope.kind, "id": message_id}))
+        self._finish(message_id)
 
     def _redeliver(self, to: str) -> None:
         """Give an actor that crashed what it was at, and let go of what it crashed on twice."""
-        for message_id, (receiver, work) in list(self._work.items()):
-            if receiver != to:
-                continue
-            if work.attempt >= _ATTEMPTS:
-                self.send("log_writer", Log("msg-failed", {"kind": work.envelope.kind, "id": message_id}))
-                self._work.pop(message_id)
-                self._let_go(message_id)
-            else:
-                again = work._replace(attempt=work.attempt + 1)
-                self._work[message_id] = (to, again)
-                self.send(to, again)
+        work, failed = self._lines[to].again()
+        if failed is not None:
+            self._fail(failed.id, failed.envelope)
+        self._give(to, work)
 
     def _tell(self, news: Up | Down) -> None:
-        self._up = isinstance(news, Up)
         if isinstance(news, Down):
             self.send("log_writer", Log("subscribe-down", {"err": str(news.error)}))
-            self.send("session_registry", Update({"bus": "down"}))
+            self._set_up(up=False)
             self.send("session_registry", Problem("bus", str(news.error)))
             return
         fields: dict[str, object] = {"reconnect": news.reconnect, "since": news.since or "", "replayed": news.replayed}
         if news.reconnect:
             fields["gap"] = format_gap(news.gap)
         self.send("log_writer", Log("subscribe-up", fields))
-        self.send("session_registry", Update({"bus": "up"}))
+        self._set_up(up=True)
         self.send("session_registry", Problem("bus", ""))
+        self.send("publisher", LinkUp())  # no need to sit out its backoff
+
+    def _set_up(self, *, up: bool) -> None:
+        if up != self._up:
+            self._up = up
+            self._since = _now()
+            self._report()
+
+    def _report(self) -> None:
+        self.send("session_registry", Update({"bus": "up" if self._up else "down", "bus_since": self._since}))
 
     def _look_at_clock(self) -> None:
         """Wall time runs on while a machine sleeps, monotonic time does not: a difference means that it woke."""
         self.after(_TICK, Tick())
-        wall = time.time() - time.monotonic()
-        jump, self._wall = wall - self._wall, wall
+        drift = self._drift()
+        jump, self._last_drift = drift - self._last_drift, drift
         if abs(jump) > _JUMP:
             self.send("remote_host", NetworkChanged())
             if self._feed is not None:
                 self._feed.nudge()
+
+
+class _OverError(Exception):
+    """The life that a feed belongs to is over."""
+
+
+def _key(message: Message, envelope: wire.Envelope) -> str:
+    """What a message is claimed by: a shim that got no answer publishes again, under the same id of its own."""
+    if envelope.id and envelope.kind in {wire.KIND_OPEN, wire.KIND_CLIP_WRITE}:
+        return f"{envelope.kind}:{envelope.id}"
+    return message.id
+
+
+def _last(message_id: str) -> str:
+    """What is claimed when a message is given for the last time."""
+    return f"last:{message_id}"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

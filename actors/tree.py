@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from actors.clipboard import Clipboard
+from actors.directory import AskError
 from actors.liveness_responder import LivenessResponder
 from actors.log_writer import LogWriter
-from actors.messages import Event, EventKind, Log, OpenStream, Redeliver, Update
+from actors.messages import Event, EventKind, Log, OpenStream, Redeliver, Told, Update
+from actors.outbox import Outbox
 from actors.publisher import Publisher
 from actors.remote_host import RemoteHost
 from actors.session_registry import SessionRegistry
 from actors.spec import ChildSpec, Strategy
-from actors.subscriber import Subscriber
+from actors.subscriber import Subscriber, drift
 from actors.supervisor import Supervisor
 from actors.url_opener import UrlOpener
 from nssh.bus.client import BusClient
 from nssh.bus.ledger import Ledger
+from nssh.errors import ConnectError, NsshError
 from nssh.lease import Lease
 from nssh.local.clipboard import MemoryClipboard
 from nssh.records import Record
@@ -37,46 +40,86 @@ if TYPE_CHECKING:
 # Seconds a dial may take: a connection's own deadline for opening a stream, and the way through the mailbox.
 _DIAL = 20.0
 
+# Log lines that may wait: a backlog of the bus brings thousands at once.
+_LINES = 20_000
+
+# Those who are given messages of the bus.
+_WORKERS = frozenset({"liveness_responder", "clipboard", "url_opener"})
+
 
 class Tree:
     """The supervised actors of one session, and what outlives a restart of any of them."""
 
-    def __init__(self, session: Session, config: Config) -> None:
+    def __init__(
+        self,
+        session: Session,
+        config: Config,
+        *,
+        drift: Callable[[], float] = drift,
+        **supervision: Any,
+    ) -> None:
+        """Make the tree; nothing runs yet.
+
+        Args:
+            session: As the launcher tells it; news of it go to `tell`.
+            config: The user's.
+            drift: See `actors.subscriber.drift`.
+            supervision: More for the `Supervisor`: its clock, its limits.
+        """
         self._session = session
         self._config = config
         self._lease = Lease(session.lease)
         self._ledger = Ledger(session.ledger)
         self._restarts = 0
+        self._outbox = outbox = Outbox()
         memory = MemoryClipboard()
         held_path = session.ledger.removesuffix(".ledger") + ".held"
-        record = _record(session)
         socket_path = os.path.join(records_directory(), f"{session.pid}.sock")
         browser = config.browser.command or None
+        # A specification's `start` is called for every life: it finds the session and the record as they are then.
+        specs = [
+            ChildSpec(
+                "log_writer", lambda context: LogWriter.start(context, session.log, config.log.keep), mailbox=_LINES
+            ),
+            ChildSpec("session_registry", lambda context: SessionRegistry.start(context, self._record(), self._lease)),
+            ChildSpec("remote_host", lambda context: RemoteHost.start(context, self._session), shutdown=2.0),
+            ChildSpec("publisher", lambda context: Publisher.start(context, self._client(), session.topic, outbox)),
+            ChildSpec(
+                "liveness_responder",
+                lambda context: LivenessResponder.start(context, self._ledger, socket_path, outbox),
+            ),
+            ChildSpec(
+                "clipboard", lambda context: Clipboard.start(context, self._ledger, self._client(), memory, outbox)
+            ),
+            ChildSpec(
+                "url_opener", lambda context: UrlOpener.start(context, self._ledger, held_path, browser), health=20.0
+            ),
+            ChildSpec(
+                "subscriber",
+                lambda context: Subscriber.start(
+                    context,
+                    self._client(),
+                    session.topic,
+                    self._ledger,
+                    linked=session.server != "relay",
+                    drift=drift,
+                ),
+                shutdown=2.0,
+            ),
+        ]
         # Everyone resolves peers by id with each message, so one that fails is restarted alone.
         self.supervisor = Supervisor(
-            [
-                ChildSpec("log_writer", lambda context: LogWriter.start(context, session.log, config.log.keep)),
-                ChildSpec("session_registry", lambda context: SessionRegistry.start(context, record, self._lease)),
-                ChildSpec("remote_host", lambda context: RemoteHost.start(context, session), shutdown=2.0),
-                ChildSpec("publisher", lambda context: Publisher.start(context, self._client(), session.topic)),
-                ChildSpec("liveness_responder", lambda context: LivenessResponder.start(context, socket_path)),
-                ChildSpec("clipboard", lambda context: Clipboard.start(context, self._client(), memory)),
-                ChildSpec(
-                    "url_opener",
-                    lambda context: UrlOpener.start(context, self._ledger, held_path, browser),
-                    health=20.0,
-                ),
-                ChildSpec(
-                    "subscriber",
-                    lambda context: Subscriber.start(
-                        context, self._client(), session.topic, self._ledger, linked=session.server != "relay"
-                    ),
-                    shutdown=2.0,
-                ),
-            ],
+            specs,
             strategy=Strategy.ONE_FOR_ONE,
             on_event=self._on_event,
+            **supervision,
         )
+
+    def tell(self, session: Session) -> None:
+        """Take what the launcher tells of the session; any thread. Kept for those who are restarted later."""
+        self._session = session
+        for to in ("session_registry", "remote_host"):
+            self.supervisor.directory.send(to, Told(session))
 
     def _client(self) -> BusClient:
         config = self._config
@@ -88,9 +131,17 @@ class Tree:
 
     def _dialler(self) -> Callable[[], ByteStream]:
         command = remote_command("relay", "dial")
+        where = self._session.target.destination
 
         def dial() -> ByteStream:
-            stream: ByteStream = self.supervisor.directory.ask("remote_host", OpenStream(command), _DIAL)
+            try:
+                stream: ByteStream = self.supervisor.directory.ask("remote_host", OpenStream(command), _DIAL)
+            except NsshError:
+                raise
+            except AskError as error:
+                raise ConnectError(f"{where}: {error}", "closed") from None
+            except Exception:  # noqa: BLE001 - its crash is its own: reported there, and no reason to crash here
+                raise ConnectError(f"{where}: the connection's owner failed and is restarted", "closed") from None
             return stream
 
         return dial
@@ -105,35 +156,37 @@ class Tree:
                 fields["trace"] = event.trace
             directory.send("log_writer", Log("actor-restart", fields))
             directory.send("session_registry", Update({"actor_restarts": self._restarts}))
-        elif event.kind is EventKind.STARTED and event.generation > 1:
+        elif event.kind is EventKind.STARTED and event.generation > 1 and event.id in _WORKERS:
             directory.send("subscriber", Redeliver(event.id))
         elif event.kind in {EventKind.ABANDONED, EventKind.DROPPED}:
             directory.send("log_writer", Log(f"actor-{event.kind.value}", {"actor": event.id, "err": event.error}))
         elif event.kind is EventKind.ESCALATED:
             directory.send("log_writer", Log("supervisor-escalate", {"actor": event.id, "err": event.error}))
 
-
-def _record(session: Session) -> Record:
-    try:
-        created = psutil.Process(session.pid).create_time()
-    except psutil.NoSuchProcess:
-        created = time.time()
-    return Record(
-        pid=session.pid,
-        target=session.target.destination,
-        host=session.target.hostname.partition(".")[0],
-        topic=session.topic,
-        server=session.server,
-        started=session.started,
-        log=session.log,
-        create_time=created,
-        birth=session.birth,
-        key=session.key,
-        transport=session.transport,
-        bus="down",
-        bus_since=session.started,
-        bridge=os.getpid(),
-        restarts=session.restarts,
-        problem=session.problem,
-        version=session.version,
-    )
+    def _record(self) -> Record:
+        """What is known without asking anybody; the rest is reported to the registry."""
+        session = self._session
+        try:
+            created = psutil.Process(session.pid).create_time()
+        except psutil.NoSuchProcess:
+            created = time.time()
+        return Record(
+            pid=session.pid,
+            target=session.target.destination,
+            host=session.target.hostname.partition(".")[0],
+            topic=session.topic,
+            server=session.server,
+            started=session.started,
+            log=session.log,
+            create_time=created,
+            birth=session.birth,
+            key=session.key,
+            transport=session.transport,
+            bus="down",
+            bus_since=session.started,
+            bridge=os.getpid(),
+            restarts=session.restarts,
+            actor_restarts=self._restarts,
+            problem=session.problem,
+            version=session.version,
+        )

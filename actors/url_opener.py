@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors._base import BaseActor
-from actors.messages import Done, Log, Problem, Update
+from actors.messages import Log, Problem, Report, Tick, Update
+from actors.worker import Worker
 from nssh import held
 from nssh.errors import ToolError
 from nssh.local import browser
@@ -18,30 +18,72 @@ if TYPE_CHECKING:
     from actors.messages import Work
     from nssh.bus.ledger import Ledger
 
+# Seconds within which a backlog of held URLs is counted once, not after each.
+_COUNT_AFTER = 0.1
 
-class UrlOpener(BaseActor):
+
+class UrlOpener(Worker):
     """Opens URLs one after another; those that come too late are held for the user to decide."""
 
     def __init__(self, context: Context, ledger: Ledger, held_path: str, command: Sequence[str] | None) -> None:
-        super().__init__(context)
-        self._ledger = ledger
+        super().__init__(context, ledger)
         self._held_path = held_path
         self._command = command
+        self._counting = False
 
-    def handle(self, message: Work) -> None:
-        """Open a URL, or hold it."""
-        envelope = message.envelope
-        fields: dict[str, object] = {"kind": envelope.kind, "id": message.id, "url": wire.redact(envelope.url)}
-        if message.held:
-            held.add(self._held_path, held.HeldUrl(envelope.url, message.time))
-            self.send("session_registry", Update({"held": len(held.read(self._held_path))}))
-            self.send("log_writer", Log("open-held", fields))
+    def started(self) -> None:
+        """Tell how many are held: a life before this one may have held one more, and not come to tell."""
+        self._count()
+
+    def handle(self, message: Work | Report | Tick) -> None:
+        """Open a URL, or hold it; or count those that are held."""
+        match message:
+            case Report():
+                self._count()
+            case Tick():
+                self._counting = False
+                self._count()
+            case _ if not self.is_repeated(message):
+                self._act(message)
+
+    def _act(self, work: Work) -> None:
+        envelope = work.envelope
+        fields: dict[str, object] = {"kind": envelope.kind, "id": work.id, "url": wire.redact(envelope.url)}
+        if work.held:
+            self._hold(work, fields)
         # Claimed before it is done: a second tab is worse than none after a crash between the two.
-        elif self._ledger.claim(message.id):
+        elif self.ledger.claim(work.key):
             try:
-                browser.open_url(envelope.url, command=self._command)
-                self.send("session_registry", Problem("browser", ""))
+                browser.open_url(
+                    envelope.url, command=self._command, on_late_failure=lambda error: self._failed(fields, str(error))
+                )
             except ToolError as error:
-                self.send("log_writer", Log("open-failed", {**fields, "err": str(error)}))
-                self.send("session_registry", Problem("browser", f"a URL was not opened: {error}"))
-        self.send("subscriber", Done(message.id))
+                self._failed(fields, str(error))
+            else:
+                self.send("session_registry", Problem("browser", ""))
+        self.finish(work)
+
+    def _failed(self, fields: dict[str, object], reason: str) -> None:
+        self.send("log_writer", Log("open-failed", {**fields, "err": reason}))
+        self.send("session_registry", Problem("browser", f"a URL was not opened: {reason}"))
+
+    def _hold(self, work: Work, fields: dict[str, object]) -> None:
+        # Claimed after it is done: what is held twice does no harm, what is lost does.
+        if self.ledger.seen(work.key):
+            return
+        try:
+            held.add(self._held_path, held.HeldUrl(work.envelope.url, work.time))
+        except OSError as error:
+            self._failed(fields, f"it came late and can't be kept: {error.strerror or type(error).__name__}")
+            return
+        self.send("log_writer", Log("open-held", fields))
+        if not self._counting:
+            self._counting = True
+            self.after(_COUNT_AFTER, Tick())
+
+    def _count(self) -> None:
+        try:
+            count = len(held.read(self._held_path))
+        except OSError:
+            return  # whoever wants to open them will be told
+        self.send("session_registry", Update({"held": count}))
