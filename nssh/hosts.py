@@ -33,7 +33,7 @@ def read(key: str) -> Host:
         with open(_path(key), "rb") as file:
             content = json.loads(file.read(4096))
         return Host(str(content.get("version", "")), content.get("declined") is True, str(content.get("session", "")))
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return Host()
 
 
@@ -48,6 +48,7 @@ def write(key: str, host: Host) -> None:
     Raises:
         OSError: The state directory can't be written.
     """
+    host = host._replace(version=_printable(host.version)[:300])  # the remote may have said anything
     if host != read(key):
         files.make_private_dir(os.path.dirname(_path(key)))
         files.write_private(_path(key), json.dumps(host._asdict()).encode())
@@ -55,7 +56,11 @@ def write(key: str, host: Host) -> None:
 
 def difference(destination: str, version: str) -> str:
     """Return a line for the user if the remote's nssh is another version than ours, `` if not or if it has none."""
-    theirs = version.partition(" ")[0]
+    theirs = _printable(version.partition(" ")[0])[:40]
     if not theirs or theirs == __version__:
         return ""
     return f"{destination} has nssh {theirs}, this is {__version__}: run nssh infect {destination}"
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
