@@ -109,16 +109,38 @@ def read(answer: framing.Answer) -> Prepared:
     trouble: list[str] = []
     for line in answer.lines:
         words = line.split()
-        if words[:2] == ["MOSH", "CONNECT"] and len(words) == 4 and words[2].isdigit():
-            port, key = words[2:]
+        if words[:2] == ["MOSH", "CONNECT"]:
+            if len(words) == 4 and _is_port(words[2]) and _is_key(words[3]):
+                port, key = words[2:]
+            else:
+                trouble.append("mosh-server answered something else than a port and a key")
         elif "mosh" in line.lower() and not line.startswith(("mosh yes", "version ", "problem ", "[mosh-server")):
             trouble.append(line.strip())
     return Prepared(
         version=fields.get("version", ""),
         problem=fields.get("problem", ""),
-        server_address=address[2] if len(address) == 4 else "",
+        server_address=address[2] if len(address) == 4 and _is_address(address[2]) else "",
         mosh=fields.get("mosh") == "yes",
         mosh_port=port,
         mosh_key=key,
         mosh_error=trouble[0] if trouble and not port else "",
     )
+
+
+# These go to mosh-client's arguments and environment, and whoever answers may be hostile.
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536
+
+
+def _is_key(text: str) -> bool:
+    """Whether a text is 16 bytes in base64 without padding."""
+    return len(text) == 22 and text.isascii() and text.replace("+", "a").replace("/", "a").isalnum()
+
+
+def _is_address(text: str) -> bool:
+    address, percent, zone = text.partition("%")
+    if ":" in address:
+        return not set(address.lower()) - set("0123456789abcdef:.") and (zone.isalnum() or not percent)
+    return not percent and address.count(".") == 3 and not set(address) - set("0123456789.")
