@@ -14,6 +14,7 @@ from nssh import control_path, hosts, identity, login, prepare, process, records
 from nssh.bridge import Bridge
 from nssh.errors import NsshError
 from nssh.foreground import Foreground, InterruptedBySignal
+from nssh.nudge import Nudges
 from nssh.session import Session
 from nssh.terminal import Terminal
 from nssh.wire import files
@@ -76,6 +77,7 @@ class Launcher:
         self._record: Record | None = None
         self.foreground = Foreground(self._child_ended, reads="n" not in wish.ssh.letters)
         self.bridge: Bridge | None = None
+        self._nudges = Nudges()
         self.topic = self._topic()
         self.session_file = self._session_file()
 
@@ -172,6 +174,9 @@ class Launcher:
 
     def _await_login(self, started: login.Login) -> Answer | None:
         """Wait for the login's answer while signals are passed on to it; None if ssh ends without one."""
+        # ssh is at its handshake: what is needed behind it costs nothing now.
+        from nssh import peer  # noqa: F401
+
         try:
             while True:
                 if not self.foreground.wait_for([started.fileno()], self._tick()):
@@ -208,6 +213,8 @@ class Launcher:
     def _begin(self, argv: list[str], environ: dict[str, str] | None = None, *, socket: str) -> None:
         """Start the session's own program after the login."""
         self.foreground.start(argv, environ, socket=socket)
+        if environ is not None:
+            self._nudges.plan()
         if self.bridge is not None:
             self.bridge.tell(
                 child=self.foreground.child,
@@ -333,7 +340,8 @@ class Launcher:
         self.bridge.start()
 
     def _tick(self) -> float | None:
-        return self.bridge.tick() if self.bridge is not None else None
+        waits = [self._nudges.tick(self.foreground.child), self.bridge.tick() if self.bridge is not None else None]
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def _watch(self) -> int:
         return self.foreground.wait(self._tick)
