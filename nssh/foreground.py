@@ -53,6 +53,7 @@ class Foreground:
         self._socket = ""
         self._on_other = on_other
         self._ended: int | None = None
+        self._signals: list[int] = []  # arrived, and not dealt with
         self._wakeup, writer = os.pipe()
         os.set_blocking(self._wakeup, False)
         os.set_blocking(writer, False)
@@ -105,9 +106,11 @@ class Foreground:
         Raises:
             InterruptedBySignal: One came that ends us, and there is no program to decide about it.
         """
-        ready, _, _ = select.select([*fds, self._wakeup], [], [], timeout)
-        if self._wakeup in ready:
+        ready, _, _ = select.select([*fds, self._wakeup], [], [], 0 if self._signals else timeout)
+        woken = self._wakeup in ready
+        if woken:
             ready.remove(self._wakeup)
+        if woken or self._signals:
             number = self._forward()
             self.collect()
             if number:
@@ -132,11 +135,9 @@ class Foreground:
     def _forward(self) -> int:
         """Pass signals on; return the last one that ends us and could not be passed on, or 0."""
         ending = 0
-        try:
-            numbers = os.read(self._wakeup, 4096)
-        except BlockingIOError:
-            return 0
-        for number in numbers:
+        self._take_signals()
+        while self._signals:
+            number = self._signals.pop(0)
             if number == signal.SIGCHLD:
                 continue
             if self.child:
@@ -146,6 +147,12 @@ class Foreground:
             elif number == signal.SIGTSTP:
                 self._suspend()
         return ending
+
+    def _take_signals(self) -> None:
+        try:
+            self._signals += os.read(self._wakeup, 4096)
+        except BlockingIOError:
+            return  # none arrived
 
     def collect(self) -> None:
         """Take the news of all children."""
@@ -173,6 +180,7 @@ class Foreground:
         """
         master = self._master()
         born = process.birth(master) if master else ""
+        guard = _guard(master) if master else -1
         held = process.terminate(master, born, signal.SIGSTOP)
         modes = terminal.modes() if held else None
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
@@ -183,6 +191,8 @@ class Foreground:
             # ssh itself would do this on its way back, but neither the master nor its client does.
             terminal.set_modes(modes)
             process.terminate(master, born, signal.SIGCONT)
+        if guard >= 0:
+            os.close(guard)
         if self.child:
             os.kill(self.child, signal.SIGCONT)
 
@@ -192,6 +202,9 @@ class Foreground:
         The master of a shared connection reads it unhindered: it would share the keys with the user's shell.
         """
         while self._reads and not terminal.in_foreground():
+            self._take_signals()
+            if _ENDING.intersection(self._signals):
+                return  # `kill %1`: that comes first
             started = time.monotonic()
             os.kill(os.getpid(), signal.SIGTTIN)
             if time.monotonic() - started < _INSTANT:
@@ -204,6 +217,23 @@ class Foreground:
         from nssh.ssh import control
 
         return control.master_pid(self._socket) or 0
+
+
+def _guard(master: int) -> int:
+    """Have a held master continued when we die, so that whoever cleans up after us finds it awake.
+
+    Returns the end of a pipe: when that is closed, by us or by our death, the guard does its work and ends.
+    """
+    reader, writer = os.pipe()
+    try:
+        command = ["sh", "-c", 'read -r nothing; kill -CONT "$1" 2>/dev/null', "sh", str(master)]
+        spawn.start(command, stdin=reader, session=True)
+    except OSError:
+        os.close(writer)
+        return -1
+    finally:
+        os.close(reader)
+    return writer
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:
