@@ -104,7 +104,9 @@ class Laptop:
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get("HOME") == home and process.status() != psutil.STATUS_ZOMBIE:
+                # The master of a shared connection writes its title over its environment: `ssh: <socket> [mux]`.
+                ours = process.environ().get("HOME") == home or f"ssh: {home}/" in " ".join(process.cmdline())
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
             except psutil.Error:
                 continue
