@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -194,3 +195,35 @@ def test_a_remote_that_runs_no_scripts_still_gets_its_session() -> None:
             assert own_lines(window.output) == ["devbox: its shell did not run our script: Hi there, no shell here"]
         assert remote.log.read_text().count("Accepted publickey") == 2
         laptop.wait_gone()
+
+
+HIDE = """\
+#!/bin/sh
+for python in /usr/bin/python3* /usr/local/bin/python3* /opt/homebrew/bin/python3*; do
+    [ ! -x "$python" ] || mount --bind /dev/null "$(readlink -f "$python")" || exit 99
+done
+exec sh -c "${SSH_ORIGINAL_COMMAND:-exec sh -i}"
+"""
+
+
+@FLOWS
+def test_no_python3_on_the_remote_is_one_line_and_the_session_goes_on(tmp_path: Path, mode: list[str]) -> None:
+    """Its python3 is hidden where the installer looks, in a mount namespace of the session's."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("only root hides programs in a mount namespace")
+    hide = tmp_path / "hide"
+    hide.write_text(HIDE)
+    hide.chmod(0o755)
+    with Sshd(options=[f"ForceCommand PATH=/usr/bin:/bin unshare -m {hide}"]) as remote:
+        laptop = Laptop(remote.client)
+        with Terminal([*NSSH, *mode, "devbox"], laptop.env) as window:
+            window.expect(b"[Y/n] ")
+            window.send(b"y\r")
+            window.expect(b"install python3 (3.8 or newer) there")
+            window.expect(ANY_PROMPT)
+            window.send(b"exit 0\r")
+            assert window.wait() == 0
+            assert len([line for line in own_lines(window.output) if "python3" in line]) == 1
+            assert b"Traceback" not in window.output
+        laptop.wait_gone()
+        assert laptop.tracebacks() == ""

@@ -238,6 +238,25 @@ def test_a_command_without_a_terminal_is_suspended_by_ctrl_z(relay_laptop: Lapto
         assert window.wait() == 0
 
 
+@pytest.mark.parametrize("name", ["TERM", "HUP", "KILL"])
+def test_a_suspended_session_can_be_killed(relay_laptop: Laptop, name: str) -> None:
+    with Terminal(["bash", "--norc", "--noediting", "-i"], relay_laptop.env | {"PS1": "local> "}) as window:
+        window.expect(b"local> ")
+        window.send(shlex.join([*NSSH, "devbox", "echo run''ning; exec cat"]).encode() + b"\r")
+        window.expect(b"running\r\n")
+        relay_laptop.wait_up()
+        window.send(b"\x1a")
+        window.expect(b"Stopped")
+        window.send(f"kill -{name} %1\r".encode())
+        window.wait_until(
+            lambda: [process.pid for process in relay_laptop.processes()] == [window.pid], "all of it is gone", 5.0
+        )
+        window.send(b"exit\r")
+        window.expect(b"exit")
+        window.send(b"exit\r")  # "There are stopped jobs", if bash has not noticed yet
+        window.wait()
+
+
 def test_nssh_in_the_background_waits_for_the_terminal(relay_laptop: Laptop) -> None:
     with Terminal(["bash", "--norc", "--noediting", "-i"], relay_laptop.env | {"PS1": "local> "}) as window:
         window.expect(b"local> ")
