@@ -155,7 +155,7 @@ def _printable(text: str) -> str:
 
 
 def _open_held() -> int:
-    from nssh.local import browser  # noqa: PLC0415 - only for this
+    from nssh.local import browser
 
     command = config.load().browser.command or None
     failed = 0
