@@ -1,15 +1,19 @@
-"""A private home for what keeps its state there."""
+"""A private home for what keeps its state there; and no deadline for single examples, on a machine with other work."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from nssh.wire import files
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+settings.register_profile("nssh", deadline=None)
+settings.load_profile("nssh")
 
 
 @pytest.fixture

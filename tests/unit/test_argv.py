@@ -149,7 +149,7 @@ class Line(NamedTuple):
         return [*self.before, *self.dashes, self.host, *self.after, *self.more_dashes, *self.command]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(line=st.builds(Line, OPTIONS, DASHES, HOST, OPTIONS, DASHES, COMMAND))
 def test_put_together_again_it_means_the_same_to_ssh(ssh: Ssh, line: Line) -> None:
     # The first to name a user or a port wins in ssh, and options behind the host are put before it here.

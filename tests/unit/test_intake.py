@@ -144,7 +144,7 @@ class Bus(RuleBasedStateMachine):
 
 
 TestBus = Bus.TestCase
-TestBus.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestBus.settings = settings(max_examples=100, stateful_step_count=30)
 
 
 def test_the_cursor_of_this_process_runs_ahead_of_the_one_on_disk(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ CONTENT = st.text(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(content=CONTENT)
 def test_it_arrives_byte_for_byte(content: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     remote = Remote(tmp_path_factory.mktemp("remote"))
