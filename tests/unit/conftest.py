@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from nssh.wire import files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-settings.register_profile("nssh", deadline=None)
+settings.register_profile("nssh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nssh")
 
 
