@@ -32,7 +32,7 @@ demo: $(TESTED) ## try nssh against a private sshd on loopback (CHECK=1: unatten
 test: $(TESTED) ## run the tests, on real parts (installs the Debian packages they need where it may)
 	@$(BIN)/python -m tests.lab.system
 	@$(BIN)/python -m tests.lab.ntfy
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(TESTED) ## ruff: rules and formatting
 	$(BIN)/ruff check .

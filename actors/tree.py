@@ -29,6 +29,7 @@ from nssh.local.clipboard import MemoryClipboard
 from nssh.records import Record
 from nssh.records import directory as records_directory
 from nssh.remote_command import remote_command
+from nssh.ssh.marked import MarkedStream, new_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,10 +131,11 @@ class Tree:
         )
 
     def _dialler(self) -> Callable[[], ByteStream]:
-        command = remote_command("relay", "dial")
         where = self._session.target.destination
 
         def dial() -> ByteStream:
+            mark = new_mark()
+            command = remote_command("relay", "dial", "--mark", mark)
             try:
                 stream: ByteStream = self.supervisor.directory.ask("remote_host", OpenStream(command), _DIAL)
             except NsshError:
@@ -142,7 +144,7 @@ class Tree:
                 raise ConnectError(f"{where}: {error}", "closed") from None
             except Exception:  # noqa: BLE001 - its crash is its own: reported there, and no reason to crash here
                 raise ConnectError(f"{where}: the connection's owner failed and is restarted", "closed") from None
-            return stream
+            return MarkedStream(stream, mark)
 
         return dial
 

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 _CHUNK = 64 * 1024
 
 
-def dial(places: Places, options: Sequence[str] = ()) -> None:
+def dial(places: Places, options: Sequence[str] = (), *, mark: str = "") -> None:
     """Copy standard input to the relay and its answers to standard output until the relay, or our reader, ends.
 
-    The end of standard input is passed on (half-close); what the relay still sends then is still copied.
+    The end of standard input is passed on (half-close); what the relay still sends then is still copied. A mark comes
+    first, on a line of its own: what a login shell's start-up files printed stands before it.
 
     Raises:
         RelayError: The relay can't be started or reached.
@@ -31,6 +32,8 @@ def dial(places: Places, options: Sequence[str] = ()) -> None:
     connection = _connect(places, options)
     # Two blocking copies: no descriptor of ours becomes non-blocking behind the back of who shares it, and neither
     # direction can hold up the other.
+    if mark:
+        os.write(1, b"\n%s\n" % mark.encode())
     _thread.start_new_thread(_copy_in, (connection,))
     while True:
         try:

@@ -27,10 +27,11 @@ usage: nssh relay start|dial|serve [options]
   --keepalive SECONDS  between keepalive events (default: 45)
   --retention SECONDS  how long messages are kept (default: 43200)
   --foreground         don't detach; prints a line when it is ready
+  --mark WORD          dial: print WORD on a line of its own first, so that noise before it can be told apart
 """
 
 _NUMBERS = {"--idle": 600.0, "--keepalive": 45.0, "--retention": 43200.0}
-_TEXTS = {"--state": "", "--socket": "", "--listen": ""}
+_TEXTS = {"--state": "", "--socket": "", "--listen": "", "--mark": ""}
 _FLAGS = {"--foreground", "--detached"}  # the latter is how `start` calls the daemon's own process
 
 
@@ -62,7 +63,7 @@ class _Options:
                 self.texts[name] = value
             else:
                 self.numbers[name] = _number(name, value)
-            if name not in {"--state", "--socket"}:
+            if name not in {"--state", "--socket", "--mark"}:
                 self.given += [name, value]
 
 
@@ -92,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
         if command == "dial":
             from nssh.relay.dial import dial
 
-            dial(places, options.given)
+            dial(places, options.given, mark=options.texts["--mark"])
         elif command == "serve" and options.flags:
             _serve(places, options)
         else:

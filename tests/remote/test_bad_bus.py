@@ -218,6 +218,7 @@ def test_types_that_are_none_are_refused(mime: str, home: Home) -> None:
 
 @pytest.mark.parametrize("text", ["", "topic = 7", 'topic = "a b"', "\0", 'server = "ftp://x"\ntopic = "t"', "[[["])
 def test_a_session_file_that_can_t_be_used_is_one_line(text: str, home: Home) -> None:
+    home.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     (home.state / "session").write_text(text)
     ran = home.run("xclip", "-sel", "c", "-o")
     assert (ran.status, ran.out) == (1, b"")

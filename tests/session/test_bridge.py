@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from nssh import held, process
 from tests.lab.laptop import RemoteShell
 from tests.lab.tools import wait_until
 
@@ -35,6 +36,18 @@ def bridge_of(shell: RemoteShell) -> psutil.Process:
     """Return the bridge process of a session."""
     children = psutil.Process(shell.pid).children()
     return next(child for child in children if "actors" in child.cmdline())
+
+
+def relays_of(remote: Sshd) -> list[psutil.Process]:
+    """Return the remote's relay daemons."""
+    found = []
+    for running in remote.leftovers():
+        try:
+            if "serve" in running.cmdline():
+                found.append(running)
+        except psutil.Error:
+            continue  # it ended just now
+    return found
 
 
 def kill_bridge(shell: RemoteShell) -> None:
@@ -131,16 +144,23 @@ def test_whatever_the_moment_of_its_death_every_url_opens_at_most_once_and_every
         finally:
             over.set()
             thread.join()
-        # The last of all is there for certain, and in order: what was sent before it was dealt with before it.
+        # The last of all is there for certain: what was sent before it was dealt with before it.
+        wait_until(
+            lambda: any(one.bus == "up" and process.birth(one.bridge) for one in laptop.sessions()),
+            "the bridge is back",
+        )
         last = unique("last")
         assert shell.run(f"xdg-open '{last}'")[0] == 0
         laptop.wait_opened(last)
         wait_until(lambda: shell.run("xclip -selection clipboard -o") == (0, b"text23"), "the last text is there")
     counts = {url: laptop.opened().count(url) for url in urls}
     assert max(counts.values()) == 1
-    # At most once: a URL whose bridge died between the claim and the browser is the only loss allowed.
-    lost = [url for url, count in counts.items() if count == 0]
+    # At most once: a URL whose bridge died between the claim and the browser is the only loss allowed. The eleventh of
+    # one backlog is held for the user instead.
+    waiting = {entry.url for path in (laptop.state / "topics").glob("*.held") for entry in held.read(os.fspath(path))}
+    lost = [url for url, count in counts.items() if count == 0 and url not in waiting]
     assert len(lost) <= 4, lost
+    assert not [url for url in waiting if counts.get(url)]
 
 
 def test_what_is_sent_while_the_laptop_is_away_arrives_later_once(laptop: Laptop, remote: Sshd) -> None:
@@ -207,10 +227,10 @@ def test_a_read_without_a_laptop_fails_at_once_and_an_open_says_that_it_is_kept(
 def test_a_killed_relay_comes_back_with_what_it_had(relay_laptop: Laptop, remote: Sshd) -> None:
     with RemoteShell(relay_laptop) as shell:
         relay_laptop.wait_up()
-        relays = [process for process in remote.leftovers() if "serve" in process.cmdline()]
+        relays = relays_of(remote)
         assert relays
-        for process in relays:
-            process.kill()
+        for daemon in relays:
+            daemon.kill()
         url = unique("relay")
         assert shell.run(f"xdg-open '{url}'")[0] == 0
         relay_laptop.wait_opened(url)
@@ -270,9 +290,8 @@ def test_no_death_disturbs_the_next_start(relay_laptop: Laptop, remote: Sshd, vi
     with RemoteShell(relay_laptop) as shell:
         relay_laptop.wait_up()
         if victim == "relay":
-            for process in remote.leftovers():
-                if "serve" in process.cmdline():
-                    process.kill()
+            for daemon in relays_of(remote):
+                daemon.kill()
         elif victim == "bridge":
             kill_bridge(shell)
         elif victim == "ssh":
@@ -296,9 +315,9 @@ def test_every_file_and_socket_is_private(laptop: Laptop, remote: Sshd) -> None:
         for root in (laptop.state, remote.state / "nssh"):
             assert loose(root) == []
         topic = laptop.sessions()[0].topic
-        for process in (*laptop.processes(), *remote.leftovers()):
+        for running in (*laptop.processes(), *remote.leftovers()):
             try:
-                assert topic not in " ".join(process.cmdline())
+                assert topic not in " ".join(running.cmdline())
             except psutil.NoSuchProcess:
                 continue
     for path in (laptop.state / "logs").iterdir():
