@@ -32,10 +32,16 @@ _DRAIN = 2.0
 _STOP = 1.5
 
 
-def _lines() -> Iterator[Session]:
-    """Yield what the launcher tells, until its end."""
-    for line in sys.stdin.buffer:
-        yield sessions.decode(line)
+def _told(fd: int) -> Iterator[Session]:
+    """Yield what the launcher tells on a pipe, until its end.
+
+    Not by `sys.stdin`, whose lock a thread holds while it waits: at its end Python wants to close it, and aborts.
+    """
+    rest = b""
+    while data := os.read(fd, 1 << 16):
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield sessions.decode(line)
 
 
 def main() -> int:
@@ -47,18 +53,19 @@ def main() -> int:
     for name in ("SIGINT", "SIGHUP", "SIGTSTP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, lambda *_: dump_stacks(sys.stderr))
-    told = _lines()
+    told = _told(sys.stdin.fileno())
     session = next(told, None)
     if session is None:
         return 0
-    return Bridge(session).run()
+    return Bridge(session, told).run()
 
 
 class Bridge:
     """One life of the bridge process."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, told: Iterator[Session]) -> None:
         self._session = session
+        self._told = told
         self._child_born = process.birth(session.child) if session.child else ""
         self._tree = Tree(session, config.load())
         self._launcher_gone = threading.Event()
@@ -90,7 +97,7 @@ class Bridge:
     def _listen(self) -> None:
         """Pass on what the launcher tells, then see to the end; on a thread of its own."""
         try:
-            for session in _lines():
+            for session in self._told:
                 if session.child and session.child != self._session.child:
                     self._child_born = process.birth(session.child)
                 self._session = session
