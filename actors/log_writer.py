@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from actors.incarnation import Context
     from actors.messages import Log
 
+# Characters of one field; a trace needs most.
+_LONGEST = 3000
+
 
 class LogWriter(BaseActor):
     """Writes events in the order in which they arrive, and removes old logs when it starts."""
@@ -31,5 +34,6 @@ class LogWriter(BaseActor):
             self._log.write("log-prune-failed", {"err": error.strerror or type(error).__name__})
 
     def handle(self, message: Log) -> None:
-        """Write one event."""
-        self._log.write(message.event, message.fields)
+        """Write one event; what a remote made long is cut."""
+        fields = {key: value[:_LONGEST] if isinstance(value, str) else value for key, value in message.fields.items()}
+        self._log.write(message.event, fields)

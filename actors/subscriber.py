@@ -51,6 +51,9 @@ _FETCH = 60.0
 _FETCHES = 5
 _FETCH_PAUSE = 2.0
 
+# Characters; who makes up longer ids than ours of 16 and UUIDs is up to something.
+_LONGEST_ID = 256
+
 _ACTORS: dict[str, str] = {
     wire.KIND_OPEN: "url_opener",
     wire.KIND_CLIP_WRITE: "clipboard",
@@ -237,7 +240,9 @@ class Subscriber(BaseActor):
         if message.attachment is not None:
             self.busy(_FETCH)
         try:
-            return wire.decode(self._client.full_text(message))
+            envelope = wire.decode(self._client.full_text(message))
+            if len(envelope.id) <= _LONGEST_ID:
+                return envelope
         except BusError as error:
             self._fetches[message.id] += 1
             if error.retryable and self._fetches[message.id] < _FETCHES:
