@@ -64,10 +64,13 @@ class InjectedError(Exception):
     pass
 
 
+def raise_it(kind: type[BaseException]) -> None:
+    # A fresh one each time: it holds on to the frames that it passed, and they to the actor.
+    raise kind("injected")
+
+
 class Poke(NamedTuple):
     """Makes its receiver fail."""
-
-    error: BaseException
 
 
 class SkippingClock(Clock):
@@ -125,6 +128,29 @@ class Faults:
         self.hanging.set()
         self.release.wait(4 * PATIENCE)
 
+    def let_time_pass(self, stage: Stage) -> None:
+        """Skip time until the actor that hangs was abandoned; nobody else is taken for hanging, too."""
+        assert self.hanging.wait(PATIENCE)
+        before = stage.count(EventKind.ABANDONED, self.name)
+
+        def others_idle() -> bool:
+            lives = [child.incarnation for child in stage.tree.supervisor._children.values() if child.id != self.name]
+            return all(life is None or life.work is None for life in lives)
+
+        def abandoned() -> bool:
+            if others_idle():
+                stage.clock.skip(400)
+            elif self.name == "remote_host":
+                stage.clock.skip(12)  # more than it may take; the others may wait for it longer than that
+            return stage.count(EventKind.ABANDONED, self.name) > before
+
+        eventually(abandoned, "the hanging actor is abandoned")
+
+    def end(self, stage: Stage) -> None:
+        """Let what hangs go on, to its end."""
+        self.release.set()
+        eventually(lambda: not stage.tree.supervisor._ghosts.existing(), "the abandoned threads end")
+
     def _strike(self, where: str) -> None:
         with self._lock:
             act = self._plans.pop(where, None)
@@ -138,7 +164,7 @@ class Faults:
         def wrapped(actor: BaseActor, *args: Any, **kwargs: Any) -> object:
             if method == "handle":
                 if isinstance(args[0], Poke):
-                    raise args[0].error
+                    raise InjectedError("poked")
                 if not isinstance(args[0], kind):
                     return original(actor, *args)
                 self._strike("message")
@@ -211,6 +237,8 @@ class Stage:
             transport="ssh",
         )
         self.config = Config(browser=BrowserConfig((os.fspath(browser),)))
+        (directory / "config/nssh").mkdir(parents=True, exist_ok=True)
+        (directory / "config/nssh/config.toml").write_text(f"[browser]\ncommand = {json.dumps(os.fspath(browser))}\n")
         self.clock = SkippingClock()
         self.happened: list[Event] = []
         self.supervision = {
@@ -223,11 +251,14 @@ class Stage:
         self._bus: BusClient | None = None
         self.tree: Tree
         self.published: list[str] = []  # URLs
+        self._logged = 0  # restarts, by trees before this one
 
     @contextlib.contextmanager
     def playing(self, *, until_up: bool = True, **options: Any) -> Iterator[Stage]:
         """Run the tree."""
         self.tree = Tree(self.session, self.config, **self.supervision, **options)
+        self.happened.clear()
+        self._logged = len(self.log("actor-restart"))
         told = self.tree.supervisor._on_event
 
         def note(event: Event) -> None:
@@ -267,8 +298,9 @@ class Stage:
         self.publish(wire.KIND_OPEN, url=url, **{"id": wire.new_id(), **fields})
         return url
 
-    def write(self, text: str) -> str:
-        return self.publish(wire.KIND_CLIP_WRITE, mime="text/plain", body=text.encode(), id=wire.new_id())
+    def write(self, text: str, **fields: Any) -> str:
+        fields = {"mime": "text/plain", "body": text.encode(), "id": wire.new_id(), **fields}
+        return self.publish(wire.KIND_CLIP_WRITE, **fields)
 
     def ask(self, kind: str, **fields: Any) -> str:
         """Publish something that is answered; return the envelope's id."""
@@ -283,6 +315,8 @@ class Stage:
             with contextlib.suppress(wire.EnvelopeError):
                 envelope = wire.decode(message.text)
                 if (envelope.kind, envelope.id) == (kind, asked):
+                    if message.attachment is not None:
+                        envelope.body = self.bus.download(message.id)
                     found.append(envelope)
         return found
 
@@ -291,6 +325,10 @@ class Stage:
         asked = self.ask(wire.KIND_CLIP_READ_REQUEST, mime="text/plain")
         eventually(lambda: self.answers(wire.KIND_CLIP_READ_RESPONSE, asked), "the read is answered")
         return self.answers(wire.KIND_CLIP_READ_RESPONSE, asked)[0].body
+
+    def has_read(self, expected: str) -> None:
+        """See that the clipboard has this, and that it stays so while what was published before is dealt with."""
+        assert self.read() == expected.encode()
 
     def probe(self) -> dict[str, Any]:
         """Ask over the control socket whether the session is alive; {} if nobody listens."""
@@ -359,6 +397,6 @@ class Stage:
             f"the record tells {expected}",
         )
         assert self.opened() == self.published, "each once, in order"
-        eventually(lambda: len(self.log("actor-restart")) == restarts, "every restart is in the log")
+        eventually(lambda: len(self.log("actor-restart")) == self._logged + restarts, "every restart is in the log")
 
     expected_problem = ""
