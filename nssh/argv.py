@@ -17,7 +17,7 @@ COMMANDS = ("infect", "status", "sweep", "doctor", "relay")
 USAGE = """\
 usage: nssh [--ssh|--mosh] [--new] <host> [ssh arguments]
        nssh infect [--force|--remove] <host>|self
-       nssh status [--json|--tail]
+       nssh status [--json|--tail|--held|--open-held]
        nssh --version | --help"""
 
 

@@ -10,6 +10,7 @@ import sys
 
 from nssh import __version__, argv, config
 from nssh.errors import NsshError, UsageError
+from nssh.printable import LONGEST, printable
 
 
 def main() -> None:
@@ -19,7 +20,9 @@ def main() -> None:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
     except NsshError as error:
-        print(f"nssh: {error}", file=sys.stderr)
+        # Words of a remote, or of a program of the user's, may stand in it; the usage has lines of its own.
+        text, newline, usage = str(error).partition(f"\n{argv.USAGE}")
+        print(f"nssh: {printable(text, LONGEST)}{newline}{usage}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt as interrupt:
         code = getattr(interrupt, "exit_code", 130)
@@ -28,8 +31,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 141
     except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(f"nssh: {what}", file=sys.stderr)
+        what = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+        print(f"nssh: {printable(what, LONGEST)}", file=sys.stderr)
         code = 1
     raise SystemExit(code)
 
@@ -46,7 +49,8 @@ def _open_standard_streams() -> None:
 
 def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else ""
-    if command in {"-h", "--help", "help"}:
+    asked = arguments[1] if command in {"infect", "status"} and len(arguments) > 1 else command
+    if command == "help" or asked in {"-h", "--help"}:
         print(argv.USAGE)
         return 0
     if command in {"--version", "-V"}:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nssh import __version__, framing
 from nssh.errors import RemoteError
+from nssh.printable import LONGEST, printable
 from nssh.remote_command import remote_command
 
 if TYPE_CHECKING:
@@ -193,4 +194,4 @@ def _report(answer: framing.Answer, stderr: bytes, host: str) -> Report:
 
 def _clean(text: str) -> str:
     """Make a hostile remote's text fit for a terminal and one line."""
-    return "".join(character if character.isprintable() else "?" for character in text)[:400]
+    return printable(text, LONGEST)

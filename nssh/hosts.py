@@ -8,6 +8,7 @@ import os
 from typing import NamedTuple
 
 from nssh import __version__
+from nssh.printable import printable
 from nssh.topics import file_name
 from nssh.wire import files
 
@@ -48,7 +49,7 @@ def write(key: str, host: Host) -> None:
     Raises:
         OSError: The state directory can't be written.
     """
-    host = host._replace(version=_printable(host.version)[:300])  # the remote may have said anything
+    host = host._replace(version=printable(host.version, 300))  # the remote may have said anything
     if host != read(key):
         files.make_private_dir(os.path.dirname(_path(key)))
         files.write_private(_path(key), json.dumps(host._asdict()).encode())
@@ -56,11 +57,7 @@ def write(key: str, host: Host) -> None:
 
 def difference(destination: str, version: str) -> str:
     """Return a line for the user if the remote's nssh is another version than ours, `` if not or if it has none."""
-    theirs = _printable(version.partition(" ")[0])[:40]
+    theirs = printable(version.partition(" ")[0], 40)
     if not theirs or theirs == __version__:
         return ""
     return f"{destination} has nssh {theirs}, this is {__version__}: run nssh infect {destination}"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -15,6 +15,7 @@ from nssh.bridge import Bridge
 from nssh.errors import NsshError
 from nssh.foreground import Foreground, InterruptedBySignal
 from nssh.nudge import Nudges
+from nssh.printable import LONGEST, printable
 from nssh.session import Session
 from nssh.terminal import Terminal
 from nssh.wire import files
@@ -45,10 +46,9 @@ def find_program(name: str) -> str | None:
 
 
 def say(text: str) -> None:
-    """Write one line for the user, outside the session; what a remote may have put in it can't steer the terminal."""
-    line = "".join(c if c.isprintable() else "?" for c in text)
+    """Write one line for the user, outside the session: a remote may have put anything in it, of any length."""
     try:
-        print(f"nssh: {line}", file=sys.stderr, flush=True)
+        print(f"nssh: {printable(text, LONGEST)}", file=sys.stderr, flush=True)
     except OSError:
         return  # the terminal is gone, and who would have read it
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from nssh import config, held, records
 from nssh.durations import format_gap
 from nssh.errors import ToolError
+from nssh.printable import printable
 from nssh.wire import files
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _table() -> int:
         print("no live sessions")
     for record in live:
         for line in _describe(record):
-            print(_printable(line))
+            print(printable(line))
     return 0
 
 
@@ -136,7 +137,7 @@ def _held_paths() -> list[str]:
 def _list_held() -> int:
     urls = [entry for path in _held_paths() for entry in held.read(path)]
     for entry in urls:
-        print(f"{_when(entry.time)}  {_printable(entry.url)}")
+        print(f"{_when(entry.time)}  {printable(entry.url)}")
     if not urls:
         print("nothing is held")
     return 0
@@ -147,11 +148,6 @@ def _when(seconds: int) -> str:
         return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError, OSError):
         return f"{seconds:<16}"  # a server may say anything
-
-
-def _printable(text: str) -> str:
-    """Most of this comes from remotes and servers: nothing of it may steer the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _open_held() -> int:
@@ -171,7 +167,7 @@ def _open_held() -> int:
                 failed += 1
                 if not isinstance(error, browser.UrlRefusedError):  # that would be refused another time, too
                     held.add(path, entry)
-                print(f"nssh: {_printable(str(error))}", file=sys.stderr)
+                print(f"nssh: {printable(str(error))}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -266,8 +262,8 @@ def _line(line: bytes) -> str:
         when = str(fields.pop("ts")).partition("T")[2][:12]
         event = str(fields.pop("event"))
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        return _printable(line.decode("utf-8", "replace"))
+        return printable(line.decode("utf-8", "replace"))
     for noise in ("side", "pid"):
         fields.pop(noise, None)
     details = " ".join(f"{key}={value}" for key, value in fields.items())
-    return _printable(f"{when} {event:<16} {details}")
+    return printable(f"{when} {event:<16} {details}")
