@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from actors.messages import Flush, Log, Postponed, Problem, Publish, Retry
 from actors.worker import Worker
+from nssh.bus.backoff import Backoff
 from nssh.errors import BusError, ToolError
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
 from nssh.wire import envelope as wire
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from actors.incarnation import Context
     from actors.messages import Work
     from actors.outbox import Outbox
+    from actors.timers import Timer
     from nssh.bus.client import BusClient
     from nssh.bus.ledger import Ledger
     from nssh.local.clipboard import Clipboard as Backend
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 _BUSY = 330.0
 # Seconds after which the shim has stopped waiting for the answer to a read.
 _ANSWER_WITHIN = 15.0
-_DOWNLOAD_ATTEMPTS = 12
-_DOWNLOAD_PAUSE = 5.0
+# Seconds for which what follows waits for a write whose file can't be had, and after which the write is given up.
+_HOLD_UP = 3.0
+_GIVE_UP = 60.0
+_LONGEST_PAUSE = 5.0
 
 
 class Clipboard(Worker):
@@ -46,9 +50,12 @@ class Clipboard(Worker):
         self._client = client
         self._memory = memory
         self._outbox = outbox
-        # A write whose attachment can't be had at the moment, and how often that was tried.
+        # A write whose attachment can't be had at the moment, since when, and whether it is out of the others' way.
         self._pending: Work | None = None
-        self._downloads = 0
+        self._since = 0.0
+        self._postponed = False
+        self._retry: Timer | None = None
+        self._backoff = Backoff(cap=_LONGEST_PAUSE)
 
     def handle(self, message: Work | Retry) -> None:
         """Do one thing with the clipboard."""
@@ -57,7 +64,7 @@ class Clipboard(Worker):
             if self._pending is not None:
                 self._write(self._pending)
         elif self._pending is not None and message.id == self._pending.id:
-            self.send("subscriber", Postponed(message.id))
+            self._postponed = False  # a copy: whoever gave it does not know
         elif self.is_repeated(message):
             return
         elif message.envelope.kind == wire.KIND_CLIP_WRITE:
@@ -85,7 +92,8 @@ class Clipboard(Worker):
     def _settle(self, work: Work) -> None:
         if work is self._pending:
             self._pending = None
-        self._downloads = 0
+            if self._retry is not None:
+                self._retry.cancel()
         self.finish(work)
 
     def _write(self, work: Work) -> None:
@@ -99,11 +107,7 @@ class Clipboard(Worker):
                 return  # come back from a hang: a successor has written this, and may have written newer things
             self._backend().write(envelope.mime or "text/plain", data)
         except BusError as error:
-            self._downloads += 1
-            if error.retryable and self._downloads < _DOWNLOAD_ATTEMPTS:
-                self._pending = work
-                self.after(max(_DOWNLOAD_PAUSE, error.retry_after or 0.0), Retry())
-                self.send("subscriber", Postponed(work.id))
+            if error.retryable and self._wait(work, error):
                 return
             self._failed(fields, str(error))
         except ToolError as error:
@@ -111,6 +115,22 @@ class Clipboard(Worker):
         else:
             self.send("session_registry", Problem("clipboard", ""))
         self._settle(work)
+
+    def _wait(self, work: Work, error: BusError) -> bool:
+        """Try again later, if that may help: soon at first, and then in nobody's way."""
+        now = self.context.clock.monotonic()
+        if self._pending is None:
+            self._since, self._postponed = now, False
+            self._backoff.reset()
+            self.send("log_writer", Log("download-failed", {"id": work.id, "err": str(error)}))
+        if now - self._since > _GIVE_UP:
+            return False
+        self._pending = work
+        self._retry = self.after(self._backoff.delay(error), Retry())
+        if not self._postponed and now - self._since >= _HOLD_UP:
+            self._postponed = True
+            self.send("subscriber", Postponed(work.id))
+        return True
 
     def _failed(self, fields: dict[str, object], reason: str) -> None:
         self.send("log_writer", Log("clip-write-failed", {**fields, "err": reason}))
