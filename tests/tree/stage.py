@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import os
 import shlex
 import socket
@@ -133,16 +134,26 @@ class Faults:
         assert self.hanging.wait(PATIENCE)
         before = stage.count(EventKind.ABANDONED, self.name)
 
-        def others_idle() -> bool:
+        def patience() -> float:
+            """How long the others can still be busy with what they are at, seconds."""
             lives = [child.incarnation for child in stage.tree.supervisor._children.values() if child.id != self.name]
-            return all(life is None or life.work is None for life in lives)
+            works = [life.work for life in lives if life is not None]
+            now = stage.clock.monotonic()
+            return min((work.deadline - now for work in works if work is not None), default=math.inf)
+
+        next_skip = time.monotonic()
 
         def abandoned() -> bool:
-            if others_idle():
-                stage.clock.skip(400)
-            elif self.name == "remote_host":
-                stage.clock.skip(12)  # more than it may take; the others may wait for it longer than that
-            return stage.count(EventKind.ABANDONED, self.name) > before
+            nonlocal next_skip
+            if stage.count(EventKind.ABANDONED, self.name) > before:
+                return True
+            # Not more than the others can bear, some of whom may wait for the one that hangs; and not before the
+            # supervisor has made of the last skip what it will: the next one would hit the successor.
+            left = patience()
+            if left > 30 and time.monotonic() > next_skip:
+                stage.clock.skip(400 if left == math.inf else 12)
+                next_skip = time.monotonic() + 0.3
+            return False
 
         eventually(abandoned, "the hanging actor is abandoned")
 
