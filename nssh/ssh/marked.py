@@ -65,7 +65,8 @@ class MarkedStream:
                 self._found = True
                 return  # ended without it: an end of the stream like any other
             seen += data
-            if len(seen) > _NOISE_LIMIT or time.monotonic() > deadline:
+            # What stands behind the mark is no noise: with it a whole backlog may have arrived.
+            if self._mark not in seen and (len(seen) > _NOISE_LIMIT or time.monotonic() > deadline):
                 raise ConnectError("the remote's shell prints without end instead of running nssh", "closed")
         self._rest = seen[at + len(self._mark) :]
         self._found = True

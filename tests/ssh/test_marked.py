@@ -59,6 +59,13 @@ def test_an_end_without_a_mark_is_an_end() -> None:
     assert read(MarkedStream(Pieces([b"sh: not found\n"]), new_mark()), 10) == b""
 
 
+@pytest.mark.parametrize("size", [65_536, 200_000])
+def test_a_backlog_that_arrives_with_the_mark_is_no_noise(size: int) -> None:
+    mark = new_mark()
+    answer = bytes(range(256)) * (size // 256)
+    assert read(MarkedStream(Pieces([f"\n{mark}\n".encode() + answer]), mark), 1 << 20) == answer
+
+
 def test_noise_without_end_is_an_error() -> None:
     with pytest.raises(ConnectError, match="prints without end"):
         read(MarkedStream(Pieces([b"x" * 50_000] * 3), new_mark()), 10)
