@@ -31,7 +31,7 @@ def over_control(target: Target, path: str, *, force: bool = False) -> Host:
     """
     with_connection = ControlConnection(target, path)
     try:
-        report = deploy.infect(with_connection, force=force)
+        report = deploy.infect(with_connection, host=target.destination, force=force)
     finally:
         with_connection.close()
     _tell(target.destination, report)
@@ -67,7 +67,7 @@ def run(arguments: SshArguments, config: Config, *, force: bool, remove: bool) -
     connection = ControlConnection(target, path)
     try:
         if remove:
-            report = deploy.remove(connection)
+            report = deploy.remove(connection, host=target.destination)
             _tell(target.destination, report)
             done = "removed" if report.changed else "nothing to remove"
             print(f"nssh: {target.destination}: {done}", file=sys.stderr)
