@@ -12,7 +12,8 @@ _VALUED = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 # These ask ssh for something else than a session: nssh has nothing to add and steps aside.
 _NO_SESSION = frozenset("fGNOQVW")
 
-COMMANDS = ("infect", "status", "sweep", "doctor", "relay")
+RESERVED = frozenset({"sweep", "doctor"})
+"""Commands to come: to connect to a host of such a name by accident would be worse than to say so."""
 
 USAGE = """\
 usage: nssh [--ssh|--mosh] [--new] <host> [ssh arguments]

@@ -66,6 +66,8 @@ def _run(arguments: list[str]) -> int:
         from nssh.relay.main import main as relay
 
         return relay(arguments[1:])
+    if command in argv.RESERVED:
+        raise UsageError(f"nssh {command} is not there yet; a host of that name is reached by: nssh -- {command}")
     wish = argv.parse_connect(arguments)
     from nssh import launcher
 

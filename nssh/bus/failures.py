@@ -19,7 +19,8 @@ import urllib3
 
 from nssh.errors import BusError, NsshError
 
-_MAX_RETRY_AFTER: Final = 86400.0
+# Longer would let one answer switch the bus off for as good as ever.
+_MAX_RETRY_AFTER: Final = 3600.0
 
 # ntfy's own codes (NTFY.md, "Errors"); what is not here is told by its HTTP status.
 _CODES: Final = {

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nssh.bus.client import BusClient
     from nssh.bus.messages import Message
 
+OPEN_SECONDS: Final = 30.0
+"""Within which a stream says that it is open: bytes that never say so must not pass for a bus that is coming up."""
 STEADY_SECONDS: Final = 10.0
 """A stream that lived this long ends the backoff."""
 
@@ -167,13 +169,15 @@ class Feed:
         reader.start()
         try:
             with self._changed:
-                self._changed.wait_for(lambda: reader.opened or reader.ended or self._nudged)
+                known = self._changed.wait_for(lambda: reader.opened or reader.ended or self._nudged, OPEN_SECONDS)
             if reader.opened:
                 self._follow(reader)
         finally:
             reader.close()
         if self._nudged:
             return None
+        if not known:
+            return BusError(f"{self._client.where} accepts the subscription and does not begin it", "server")
         if reader.error is not None and not isinstance(reader.error, BusError):
             raise reader.error
         return reader.error or BusError(f"{self._client.where} ended the stream", "unreachable")

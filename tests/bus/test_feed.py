@@ -327,3 +327,16 @@ def test_polls_that_fail_while_the_stream_lives_cost_no_live_message(
     assert [type(note) for note in session.notes] == [Down, Up]
     assert session.downs[0].error.kind == "limit"
     assert ledger.cursor == "live"
+
+
+def test_a_stream_that_never_says_that_it_is_open_is_given_up(
+    topic: str, ledger: Ledger, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nssh.bus.feed.OPEN_SECONDS", 0.2)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
+    with ScriptedServer(head + b"\n\n", hold=True) as server:
+        session = Session(BusClient(server.url), topic, ledger, threads)
+        until(lambda: session.downs)
+        session.end()
+    assert [down.error.kind for down in session.downs] == ["server"]
+    assert "does not begin it" in str(session.downs[0].error)
