@@ -110,8 +110,10 @@ class Bridge:
         threading.Thread(target=self._watchdog, name="watchdog", daemon=True).start()
         self._end_child()
         self._drain()
-        ended = Log("session-end", {"mosh": self._session.transport == "mosh"})
-        self._tree.supervisor.directory.send("log_writer", ended)
+        fields: dict[str, object] = {"mosh": self._session.transport == "mosh"}
+        if self._session.exit is not None:  # a launcher that was killed told none
+            fields["exit"] = self._session.exit
+        self._tree.supervisor.directory.send("log_writer", Log("session-end", fields))
         self._tree.supervisor.request_stop(timeout=_STOP)
 
     def _watchdog(self) -> None:

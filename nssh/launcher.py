@@ -93,9 +93,12 @@ class Launcher:
             status = self._run(self._route(), path)
         except InterruptedBySignal as interrupt:
             status = interrupt.exit_code
-        finally:
+        except BaseException:
             self.terminal.restore(reset=self._has_remote_terminal)
             self._close(path)
+            raise
+        self.terminal.restore(reset=self._has_remote_terminal)
+        self._close(path, status)
         self._last_words()
         return status
 
@@ -350,12 +353,15 @@ class Launcher:
         if self.bridge is not None:
             self.bridge.ended(pid)
 
-    def _close(self, path: str) -> None:
+    def _close(self, path: str, status: int | None = None) -> None:
         """Let the bridge deliver and end; what it can't clean up any more is done here."""
         if self.bridge is not None:
             self._record = records.read(records.path_of(os.getpid()))
+            self.bridge.tell(exit=status)
             self.bridge.close()
-            deadline = time.monotonic() + _LAST_DELIVERY
+            # One whose bus is not up yet fetches what the session sent without us waiting for it.
+            up = self._record is not None and self._record.bus == "up"
+            deadline = time.monotonic() + (_LAST_DELIVERY if up else 0.0)
             try:
                 while self.bridge.running and (left := deadline - time.monotonic()) > 0:
                     self.foreground.wait_for((), left)

@@ -41,6 +41,8 @@ class Session(NamedTuple):
     problem: str = ""
     child: int = 0
     """PID of the ssh or mosh-client on the terminal."""
+    exit: int | None = None
+    """The session's exit code, once it is over."""
     restarts: int = 0
     """How often the bridge was restarted."""
 

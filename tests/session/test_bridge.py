@@ -113,7 +113,10 @@ def test_a_killed_bridge_comes_back_and_the_next_url_opens_once(laptop: Laptop) 
         shell.process.stdin.write(b"exit 7\n")
         shell.process.stdin.flush()
         assert shell.process.wait(20) == 7
+    laptop.wait_gone()
     assert laptop.opened().count(url) == 1
+    end = [event for event in laptop.events() if event["event"] == "session-end"][-1]
+    assert (end["exit"], end["mosh"]) == (7, False)
 
 
 def test_whatever_the_moment_of_its_death_every_url_opens_at_most_once_and_every_write_arrives(laptop: Laptop) -> None:
