@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from actors.messages import Log, Problem, Report, Tick, Update
@@ -18,18 +20,23 @@ if TYPE_CHECKING:
     from actors.messages import Work
     from nssh.bus.ledger import Ledger
 
+FLOOD = 20
+"""URLs opened within `FLOOD_SECONDS`; what comes beyond is held."""
+FLOOD_SECONDS = 10.0
+
 # Seconds within which a backlog of held URLs is counted once, not after each.
 _COUNT_AFTER = 0.1
 
 
 class UrlOpener(Worker):
-    """Opens URLs one after another; those that come too late are held for the user to decide."""
+    """Opens URLs one after another; those that come too late, or too many, are held for the user to decide."""
 
     def __init__(self, context: Context, ledger: Ledger, held_path: str, command: Sequence[str] | None) -> None:
         super().__init__(context, ledger)
         self._held_path = held_path
         self._command = command
         self._counting = False
+        self._opened: deque[float] = deque()
 
     def started(self) -> None:
         """Tell how many are held: a life before this one may have held one more, and not come to tell."""
@@ -49,7 +56,7 @@ class UrlOpener(Worker):
     def _act(self, work: Work) -> None:
         envelope = work.envelope
         fields: dict[str, object] = {"kind": envelope.kind, "id": work.id, "url": wire.redact(envelope.url)}
-        if work.held:
+        if work.held or self._is_flood():
             self._hold(work, fields)
         # Claimed before it is done: a second tab is worse than none after a crash between the two.
         elif self.ledger.claim(work.key):
@@ -62,6 +69,16 @@ class UrlOpener(Worker):
             else:
                 self.send("session_registry", Problem("browser", ""))
         self.finish(work)
+
+    def _is_flood(self) -> bool:
+        """Whether one more would bury the user in tabs, as a hostile or a looping program on the remote might."""
+        now = time.monotonic()
+        while self._opened and now - self._opened[0] > FLOOD_SECONDS:
+            self._opened.popleft()
+        if len(self._opened) >= FLOOD:
+            return True
+        self._opened.append(now)
+        return False
 
     def _failed(self, fields: dict[str, object], reason: str) -> None:
         self.send("log_writer", Log("open-failed", {**fields, "err": reason}))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from actors.url_opener import FLOOD
 from nssh import held, process
 from tests.lab.laptop import RemoteShell
 from tests.lab.tools import wait_until
@@ -63,6 +64,21 @@ def test_a_url_is_opened_once_and_the_shim_says_that_it_was_accepted(laptop: Lap
         laptop.wait_opened(url)
     laptop.wait_gone()
     assert laptop.opened().count(url) == 1
+
+
+def test_a_flood_of_urls_is_held_for_the_user_to_decide(relay_laptop: Laptop) -> None:
+    tag = unique("flood")
+    with RemoteShell(relay_laptop) as shell:
+        relay_laptop.wait_up()
+        assert shell.run(f"for i in $(seq {FLOOD + 5}); do xdg-open '{tag}'-$i; done") == (0, b"")
+        wait_until(lambda: relay_laptop.sessions()[0].held == 5, "five are held")
+        listed = relay_laptop.run("status", "--held").stdout
+        relay_laptop.wait_opened(f"{tag}-{FLOOD}")
+    assert len([url for url in relay_laptop.opened() if url.startswith(tag)]) == FLOOD
+    assert listed.count(tag) == 5
+    assert relay_laptop.run("status", "--open-held").returncode == 0
+    relay_laptop.wait_opened(f"{tag}-{FLOOD + 5}")
+    assert relay_laptop.run("status", "--held").stdout == "nothing is held\n"
 
 
 def test_text_goes_out_and_comes_back_byte_for_byte(laptop: Laptop) -> None:
