@@ -66,11 +66,11 @@ def clipboard(shared: Place) -> Clipboard:
     return shared.clipboard
 
 
-@pytest.fixture
-def any_type(clipboard: Clipboard) -> Clipboard:
-    if clipboard.name == "xsel":
-        pytest.skip("xsel does text only")
-    return clipboard
+@pytest.fixture(params=["xclip", "wayland", "memory"], scope="module")
+def any_type(request: pytest.FixtureRequest) -> Iterator[Clipboard]:
+    """One that takes more than text, as xsel does not."""
+    with place_of(request.param) as place:
+        yield place.clipboard
 
 
 @pytest.mark.parametrize("kind", ["xclip", "xsel", "wayland", "memory"])
