@@ -153,6 +153,6 @@ class Bridge:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except NsshError as problem:
+    except (NsshError, OSError) as problem:
         print(f"nssh: {problem}", file=sys.stderr)
         sys.exit(1)

@@ -89,10 +89,14 @@ class UrlOpener(Worker):
         if self.ledger.seen(work.key):
             return
         try:
-            held.add(self._held_path, held.HeldUrl(work.envelope.url, work.time))
+            kept = held.add(self._held_path, held.HeldUrl(work.envelope.url, work.time))
+            reason = "too many are held already: nssh status --open-held"
         except OSError as error:
-            self._failed(fields, f"it came late and can't be kept: {error.strerror or type(error).__name__}")
+            kept, reason = False, error.strerror or type(error).__name__
+        if not kept:
+            self._failed(fields, f"it came late and can't be kept: {reason}")
             return
+        self.ledger.claim(work.key)
         self.send("log_writer", Log("open-held", fields))
         if not self._counting:
             self._counting = True
