@@ -401,7 +401,7 @@ class Stage:
             "bridge": os.getpid(),
             "actor_restarts": restarts,
             "socket": os.fspath(self.state / f"sessions/{os.getpid()}.sock"),
-            "problem": self.expected_problem,
+            "problem": "",
         }
         eventually(
             lambda: {key: getattr(self.record(), key) for key in expected} == expected,
@@ -410,4 +410,12 @@ class Stage:
         assert self.opened() == self.published, "each once, in order"
         eventually(lambda: len(self.log("actor-restart")) == self._logged + restarts, "every restart is in the log")
 
-    expected_problem = ""
+
+def await_idle(stage: Stage, name: str) -> None:
+    """Wait until nothing is left in an actor's hands or mailbox."""
+
+    def idle() -> bool:
+        life = stage.tree.supervisor._children[name].incarnation
+        return life is not None and life.ref is not None and life.work is None and life.ref.actor_inbox.empty()
+
+    eventually(idle, f"{name} is idle")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +10,10 @@ import pytest
 from actors.clipboard import Clipboard
 from actors.lines import Line
 from actors.messages import EventKind, Tick, Work
-from nssh.bus.client import BusClient
-from nssh.errors import BusError
+from actors.url_opener import UrlOpener
+from nssh import held
 from nssh.lease import Lease
+from nssh.local import browser
 from nssh.local.clipboard import MemoryClipboard
 from nssh.wire import envelope as wire
 from tests.tree.stage import PARTS, Faults, InjectedError, Poke, Stage
@@ -22,7 +21,6 @@ from tests.tree.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from actors.worker import Worker
-    from tests.tree.stage import Theatre
 
 
 def work(message_id: str) -> Work:
@@ -227,204 +225,113 @@ def test_a_standby_leads_as_soon_as_it_can_even_if_it_hears_of_it_in_pieces(
         leader.release()
 
 
-def test_an_answer_survives_the_publisher(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However it ends: what was in its hand and what waited behind it is sent by its successor, in order."""
-    faults = Faults("publisher", monkeypatch)
-    publish = BusClient.publish_envelope
-    failures = [KeyError("a defect"), BusError("not now", "server"), SystemExit(1)]
-
-    def fail_first(client: BusClient, topic: str, envelope: wire.Envelope) -> object:
-        if envelope.kind == wire.KIND_CLIP_READ_RESPONSE and failures:
-            raise failures.pop()
-        return publish(client, topic, envelope)
-
-    monkeypatch.setattr(BusClient, "publish_envelope", fail_first)
-    with stage.playing():
-        stage.write("kept")
-        faults.plan("__init__#2", faults.fail)
-        asked = [stage.ask(wire.KIND_CLIP_READ_REQUEST, mime="text/plain") for _ in range(5)]
-        eventually(
-            lambda: all(stage.answers(wire.KIND_CLIP_READ_RESPONSE, one) for one in asked), "every read is answered"
-        )
-        assert [len(stage.answers(wire.KIND_CLIP_READ_RESPONSE, one)) for one in asked] == [1] * 5
-        assert not failures
-        assert stage.log("publish-failed") == []
-
-
-def test_an_answer_that_crashes_the_publisher_is_given_up_and_who_waits_is_told(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish = BusClient.publish_envelope
-    crashes: list[str] = []
-
-    def fail(client: BusClient, topic: str, envelope: wire.Envelope) -> object:
-        if envelope.kind == wire.KIND_CLIP_READ_RESPONSE and envelope.body == b"poison":
-            crashes.append(envelope.id)
-            raise InjectedError("poison")
-        return publish(client, topic, envelope)
-
-    monkeypatch.setattr(BusClient, "publish_envelope", fail)
-    with stage.playing():
-        stage.write("poison")
-        assert stage.read().startswith(b"ERROR: ")
-        assert len(crashes) == 2
-        assert len(stage.log("publish-failed")) == 1
-        stage.serves()
-
-
-class Downloads:
-    """A bus whose files can't be had for a while."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, kind: str) -> None:
-        self.tried = 0
-        self.fails = True
-        original = BusClient.download
-
-        def download(client: BusClient, *args: Any, **options: Any) -> bytes:
-            self.tried += 1
-            if self.fails:
-                raise BusError("the files are elsewhere", kind)
-            return original(client, *args, **options)
-
-        patch.setattr(BusClient, "download", download)
-
-
-def await_idle(stage: Stage, name: str) -> None:
-    """Wait until nothing is left in an actor's hands or mailbox."""
-
-    def idle() -> bool:
-        life = stage.tree.supervisor._children[name].incarnation
-        return life is not None and life.ref is not None and life.work is None and life.ref.actor_inbox.empty()
-
-    eventually(idle, f"{name} is idle")
-
-
-def await_postponed(stage: Stage, downloads: Downloads) -> None:
-    """Let a write be tried again that late that others need not wait for it any more."""
-    tried = downloads.tried
-    stage.clock.skip(4)
-    eventually(lambda: downloads.tried > tried, "it is tried again")
-
-
-def test_a_read_after_a_write_whose_file_is_slow_to_come_gets_what_was_written(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    downloads = Downloads(monkeypatch, "unreachable")
-    with stage.playing():
-        stage.write("before")
-        stage.write("x" * 5000)
-        asked = stage.ask(wire.KIND_CLIP_READ_REQUEST, mime="text/plain")
-        eventually(lambda: downloads.tried > 1, "it is tried more than once")
-        downloads.fails = False
-        eventually(lambda: stage.answers(wire.KIND_CLIP_READ_RESPONSE, asked), "the read is answered")
-        assert stage.answers(wire.KIND_CLIP_READ_RESPONSE, asked)[0].body == b"x" * 5000
-        assert len(stage.log("download-failed")) == 1
-
-
-def test_a_write_whose_file_can_not_be_had_yet_is_tried_again_and_holds_nothing_up(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    downloads = Downloads(monkeypatch, "unreachable")
-    with stage.playing():
-        stage.write("before")
-        stage.write("x" * 5000)
-        eventually(lambda: downloads.tried, "it is tried")
-        await_postponed(stage, downloads)
-        stage.has_read("before")
-        downloads.fails = False
-        stage.clock.skip(10)
-        eventually(lambda: stage.read() == b"x" * 5000, "it arrives")
-
-
-def test_a_write_that_waited_for_its_file_does_not_undo_a_newer_one(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    downloads = Downloads(monkeypatch, "unreachable")
-    faults = Faults("clipboard", monkeypatch)
-    with stage.playing():
-        old = stage.write("x" * 5000)
-        eventually(lambda: downloads.tried, "it is tried")
-        await_postponed(stage, downloads)
-        # A crash meanwhile: it is given again, in front of what is newer.
-        tried = downloads.tried
-        stage.send("clipboard", Poke())
-        eventually(lambda: downloads.tried > tried, "it is tried again")
-        stage.write("newer")
-        await_postponed(stage, downloads)
-        stage.has_read("newer")
-        downloads.fails = False
-        stage.clock.skip(10)
-        await_idle(stage, "clipboard")
-        stage.has_read("newer")
-        assert [line["id"] for line in stage.log("clip-superseded")] == [old]
-        assert faults.struck == []
-        stage.serves()
-
-
-def test_a_write_whose_file_is_gone_is_told_to_the_user_until_one_succeeds(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Downloads(monkeypatch, "request")
-    with stage.playing():
-        stage.write("x" * 5000)
-        eventually(lambda: "clipboard write failed" in stage.record().problem, "the user is told")
-        stage.serves()
-        assert stage.record().problem == ""
-
-
-def test_a_text_that_the_server_keeps_in_a_file_is_fetched_again_before_what_follows_it(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """ntfy makes a file of a long text; the relay is made to look as if it did."""
-    failures = [BusError("not now", "unreachable"), BusError("not now", "limit")]
-    full_text = BusClient.full_text
-
-    def fail_first(client: BusClient, message: Any) -> str:
-        if "first" in message.text and failures:
-            raise failures.pop()
-        return full_text(client, message)
-
-    monkeypatch.setattr(BusClient, "full_text", fail_first)
-    with stage.playing():
-        first = stage.open_url(id="first")
-        second = stage.open_url()
-        eventually(lambda: len(stage.log("fetch-failed")) == 1, "it can't be had")
-        assert stage.opened() == []
-
-        def opened() -> list[str]:
-            stage.clock.skip(5)
-            return stage.opened()[1:]
-
-        eventually(opened, "both are opened")
-        assert stage.opened() == [first, second], "in order"
-        assert not failures
-        stage.serves()
-
-
 def test_a_write_that_takes_effect_while_the_tree_stops_is_not_made_again_by_the_next(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, release, written = threading.Event(), threading.Event(), []
-    write = Clipboard._write
-
-    def slow(clipboard: Clipboard, job: Work) -> None:
-        began.set()
-        assert release.wait(PATIENCE)
-        written.append(job.id)
-        write(clipboard, job)
-
-    monkeypatch.setattr(Clipboard, "_write", slow)
+    gate = Gate(monkeypatch)
     with stage.playing():
         message = stage.write("late")
-        assert began.wait(PATIENCE)
+        assert gate.began.wait(PATIENCE)
         stage.tree.supervisor.request_stop()
         eventually(lambda: stage.count(EventKind.ENDED, "subscriber"), "the subscriber has stopped")
-        release.set()
-    assert written == [message]
+        gate.release.set()
+    assert gate.written == [message]
     with stage.playing():
         stage.serves()
-    assert written[:1] + written[1:2] == [message, written[1]]
-    assert written.count(message) == 1
+    assert gate.written.count(message) == 1
+    assert len(gate.written) == 2
+
+
+class Gate:
+    """Holds the clipboard up in its writes."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.began, self.release = threading.Event(), threading.Event()
+        self.written: list[str] = []
+        write = Clipboard._write
+
+        def slow(clipboard: Clipboard, job: Work) -> None:
+            self.began.set()
+            assert self.release.wait(PATIENCE)
+            self.written.append(job.id)
+            write(clipboard, job)
+
+        patch.setattr(Clipboard, "_write", slow)
+
+
+def test_a_subscriber_that_is_restarted_gives_nothing_twice_to_who_is_at_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, faults = Gate(monkeypatch), Faults("subscriber", monkeypatch)
+    with stage.playing():
+        first = stage.write("first")
+        assert gate.began.wait(PATIENCE)
+        stage.send("subscriber", Poke())
+        eventually(lambda: stage.count(EventKind.STARTED, "subscriber") == 2, "it is restarted")
+        eventually(lambda: len(stage.log("msg-recv")) == 2, "the message came again")
+        second = stage.write("second")
+        gate.release.set()
+        stage.has_read("second")
+        assert gate.written == [first, second]
+        assert faults.struck == []
+
+
+@pytest.mark.parametrize("name", ["clipboard", "session_registry"])
+def test_who_comes_back_from_a_hang_undoes_nothing_that_its_successor_did(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    faults = Faults(name, monkeypatch)
+    try:
+        with stage.playing():
+            faults.plan("message", faults.hang)
+            stage.write("old")
+            stage.tell(transport="mosh", prepared=True, version="1")
+            faults.let_time_pass(stage)
+            stage.has_read("old")
+            stage.write("newer")
+            stage.has_read("newer")
+            stage.tell(transport="ssh", version="2")
+            eventually(lambda: stage.record().version == "2", "the newer is on record")
+            faults.end(stage)
+            assert (stage.record().transport, stage.record().version) == ("ssh", "2")
+            stage.has_read("newer")
+            stage.serves()
+    finally:
+        faults.end(stage)
+
+
+def test_a_repetition_of_what_is_just_being_done_is_left_out(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    with stage.playing():
+        first = stage.write("same", id="same")
+        assert gate.began.wait(PATIENCE)
+        stage.write("same", id="same")
+        eventually(lambda: len(stage.log("msg-recv")) == 2, "it came")
+        gate.release.set()
+        stage.serves()
+        assert gate.written.count(first) == 1
+        assert len(gate.written) == 2
+
+
+def test_a_url_is_opened_at_most_once_even_if_its_opener_crashes_while_it_opens(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_url = browser.open_url
+    crashes = [1, 1]
+
+    def open_and_crash(url: str, **options: Any) -> None:
+        open_url(url, **options)
+        if crashes:
+            crashes.pop()
+            raise InjectedError("after the browser was started")
+
+    monkeypatch.setattr(browser, "open_url", open_and_crash)
+    with stage.playing():
+        stage.open_url()
+        stage.open_url()
+        stage.serves()
+        assert crashes == []
+        assert stage.log("msg-failed") == []
 
 
 def test_of_a_backlog_ten_urls_are_opened_and_the_rest_is_held_once_whatever_crashes(
@@ -435,21 +342,27 @@ def test_of_a_backlog_ten_urls_are_opened_and_the_rest_is_held_once_whatever_cra
     for url in urls:
         stage.publish(wire.KIND_OPEN, url=url, id=wire.new_id())
     stage.published += urls[:10]
-    crashes = iter([None] * 11 + [faults.fail, None, faults.fail])
+    add, after, crashes = held.add, UrlOpener.after, [1]
 
-    def crash_on_held() -> None:
-        act = next(crashes, None)
-        faults._plans["handled"] = crash_on_held
-        if act is not None:
-            act()
+    def add_and_crash(path: str, entry: held.HeldUrl) -> bool:
+        if entry.url == urls[11]:
+            faults.plan("handled", faults.fail)
+        return add(path, entry)
 
-    faults.plan("handled", crash_on_held)
+    def count_and_crash(opener: UrlOpener, seconds: float, message: Any) -> object:
+        if crashes:
+            crashes.pop()
+            raise InjectedError("between doing and telling")
+        return after(opener, seconds, message)
+
+    monkeypatch.setattr(held, "add", add_and_crash)
+    monkeypatch.setattr(UrlOpener, "after", count_and_crash)
     with stage.playing():
         eventually(lambda: stage.record().held == 4, "four are held")
         stage.serves()
         eventually(lambda: stage.record().held == 4, "and counted")
-        held = (stage.state / "t.held").read_text()
-        assert [held.count(f'"{url}"') for url in urls] == [0] * 10 + [1] * 4
+        kept = (stage.state / "t.held").read_text()
+        assert [kept.count(f'"{url}"') for url in urls] == [0] * 10 + [1] * 4
         assert stage.count(EventKind.CRASHED, "url_opener") == 2
 
 
@@ -462,139 +375,3 @@ def test_hundreds_of_messages_that_waited_are_dealt_with_once(stage: Stage) -> N
         stage.serves()
         assert len(stage.log("msg-recv")) >= 300, "no line is lost"
         assert stage.count(EventKind.DROPPED) == 0
-
-
-def await_reconnected(stage: Stage, count: int) -> None:
-    eventually(lambda: len(stage.log("subscribe-up")) >= count, "it reconnects")
-
-
-def test_a_machine_that_wakes_reconnects_at_once(theatre: Theatre, monkeypatch: Any, directory: Path) -> None:
-    drift = [0.0]
-    stage = Stage(theatre, monkeypatch, directory, over_ssh=True)
-    with stage.playing(drift=lambda: drift[0]):
-        stage.serves()
-        for jump in (3600.0, -3600.0):
-            before = len(stage.log("subscribe-up"))
-            drift[0] += 5.0
-            stage.clock.skip(15)
-            drift[0] += jump
-            stage.clock.skip(15)
-            await_reconnected(stage, before + 1)
-            assert stage.log("subscribe-up")[-1]["reconnect"] is True
-            stage.serves()
-        assert stage.count(EventKind.CRASHED) == 0
-
-
-def test_a_small_step_of_the_clock_changes_nothing(stage: Stage) -> None:
-    looked = threading.Event()
-
-    def drift() -> float:
-        looked.set()
-        return 9.0 if stage.clock.monotonic() > started + 5 else 0.0
-
-    started = stage.clock.monotonic()
-    with stage.playing(drift=drift):
-        looked.clear()
-        stage.clock.skip(15)
-        assert looked.wait(PATIENCE)
-        stage.serves()
-        assert len(stage.log("subscribe-up")) == 1
-
-
-def encoded(fields: str) -> str:
-    return "{" + fields + "}"
-
-
-HOSTILE = {
-    "no JSON": "no JSON",
-    "empty": "{}",
-    "an array": '["open"]',
-    "a number": "7",
-    "deep": "[" * 3000,
-    "kind of a wrong type": encoded('"kind":7'),
-    "URL of a wrong type": encoded('"kind":"open","url":["http://example.com/no"]'),
-    "id of a wrong type": encoded('"kind":"ping","id":{}'),
-    "bad base64": encoded('"kind":"clip-write","body":"*"'),
-    "base64 without padding": encoded('"kind":"clip-write","body":"eA"'),
-    "a lone surrogate": encoded('"kind":"open","url":"http://example.com/\\ud800"'),
-    "unknown kind": encoded('"kind":"format-disk","url":"http://example.com/no"'),
-    "kind in capitals": encoded('"kind":"OPEN","url":"http://example.com/no"'),
-    "file": encoded('"kind":"open","url":"file:///etc/passwd","id":"h1"'),
-    "javascript": encoded('"kind":"open","url":"javascript:alert(1)"'),
-    "an option": encoded('"kind":"open","url":"--help"'),
-    "no URL": encoded('"kind":"open"'),
-    "control characters": encoded('"kind":"open","url":"http://example.com/\\u001b[2J\\u0000"'),
-    "a line break": encoded('"kind":"open","url":"http://example.com/\\nhttp://example.com/2"'),
-    "user in a URL": encoded('"kind":"open","url":"http://good.example@example.com/no"'),
-    "long URL": encoded(f'"kind":"open","url":"http://example.com/{"x" * 9000}"'),
-    "long id": encoded(f'"kind":"ping","id":"{"x" * 9000}"'),
-    "long kind": encoded(f'"kind":"{"x" * 90000}"'),
-    "long mime": encoded(f'"kind":"clip-read-request","id":"h3","mime":"{"x" * 90000}"'),
-    "strange mime": encoded('"kind":"clip-write","mime":"../../x\\u0007","body":"eA=="'),
-    "write without a body": encoded('"kind":"clip-write","mime":"image/png"'),
-    "image that is none": encoded('"kind":"clip-write","mime":"image/png","body":"eA=="'),
-    "read of a strange type": encoded('"kind":"clip-read-request","mime":"\\u001b]0;x\\u0007","id":"h2"'),
-    "read without an id": encoded('"kind":"clip-read-request"'),
-    "ping without an id": encoded('"kind":"ping"'),
-    "pong nobody asked for": encoded('"kind":"pong","id":"x"'),
-    "our own kind of answer": encoded('"kind":"clip-read-response","id":"x","body":"eA=="'),
-    "very long": encoded(f'"kind":"open","x":"{"y" * 300_000}"'),
-}
-
-
-def test_hostile_messages_harm_nobody_and_the_next_good_one_is_served(stage: Stage) -> None:
-    with stage.playing():
-        stage.write("good")
-        for text in HOSTILE.values():
-            stage.bus.publish(stage.topic, text)
-        stage.bus.publish_file(stage.topic, b"", "clip.png", encoded('"kind":"clip-write","mime":"image/png"'))
-        stage.bus.publish_file(stage.topic, b"\0" * 9, "../../x", encoded('"kind":"open","url":"file:///x"'))
-        await_idle(stage, "subscriber")
-        url = stage.open_url()
-        eventually(lambda: url in stage.opened(), "the next is opened")
-        assert stage.opened() == [url]
-        stage.write("better")
-        stage.has_read("better")
-        assert stage.count(EventKind.CRASHED) == 0
-        assert stage.probe()["alive"] is True
-        eventually(lambda: len(stage.log("open-failed")) >= 6, "what is refused is logged")
-        lines = Path(stage.session.log).read_text(encoding="ascii")
-        for secret in ("passwd", "/no", "alert", "help", "\x1b"):
-            assert secret not in lines, "a log holds nothing of a payload or a URL's path"
-        assert max(map(len, lines.splitlines())) < 5000
-
-
-def test_logs_that_can_not_be_written_cost_lines_and_nothing_else(stage: Stage) -> None:
-    gone = stage.state / "gone"
-    stage.session = stage.session._replace(log=os.fspath(gone / "log.jsonl"))
-    with stage.playing():
-        url = stage.open_url()
-        eventually(lambda: url in stage.opened(), "the URL is opened")
-        gone.mkdir()
-        stage.serves()
-        assert stage.log()[0]["event"] == "log-lost"
-        assert stage.log()[0]["lines"] >= 3
-        assert stage.count(EventKind.CRASHED) == 0
-
-
-def test_records_and_held_urls_that_can_not_be_written_disturb_no_session(stage: Stage) -> None:
-    """A file where a directory should be: no permission helps, root's neither."""
-    (stage.state / "t.held").mkdir()
-    for number in range(12):
-        stage.publish(wire.KIND_OPEN, url=f"http://example.com/{number}", id=f"{number}")
-    stage.published += [f"http://example.com/{number}" for number in range(10)]
-    with stage.playing():
-        eventually(lambda: "can't be kept" in stage.record().problem, "the user is told")
-        stage.serves()
-        sessions = stage.state / "sessions"
-        sessions.rename(stage.state / "away")
-        sessions.write_text("")
-        stage.open_url()
-        eventually(lambda: stage.opened() == stage.published, "opened all the same")
-        stage.send("liveness_responder", Poke())
-        stage.send("session_registry", Tick())
-        ping = stage.ask(wire.KIND_PING)
-        eventually(lambda: stage.answers(wire.KIND_PONG, ping), "the topic answers")
-        sessions.unlink()
-        (stage.state / "away").rename(sessions)
-    assert {event.id for event in stage.happened if event.kind is EventKind.CRASHED} <= {"liveness_responder"}
