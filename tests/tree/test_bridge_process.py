@@ -44,7 +44,7 @@ class Bridge:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": os.fspath(ROOT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([os.fspath(ROOT), *sys.path])},
             **options,  # type: ignore[call-overload]
         )
         self.tell(session.encode())
