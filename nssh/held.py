@@ -39,9 +39,9 @@ def add(path: str, held: HeldUrl) -> bool:
     """
     with _locked(path, create=True) as fd:
         content = _content(fd)
-        if held in _parse(content):
-            return True
         line = _line(held)
+        if b"\n" + line in b"\n" + content:
+            return True
         if content and not content.endswith(b"\n"):
             line = b"\n" + line  # behind what a crash tore
         if len(content) + len(line) > _LIMIT:

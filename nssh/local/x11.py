@@ -153,7 +153,9 @@ class XselClipboard:
         Raises what `XclipClipboard.read` raises, and ToolError for anything but text.
         """
         self._refuse_all_but_text(mime)
-        data = self._text(time.monotonic() + self._read_timeout)
+        deadline = time.monotonic() + self._read_timeout
+        # On a busy machine xsel was once seen to print nothing of the 8 MB that it had printed a moment before.
+        data = self._text(deadline) or self._text(deadline)
         if not data:
             raise content.ClipboardEmpty(content.TEXT)
         return data
