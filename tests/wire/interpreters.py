@@ -10,9 +10,6 @@ from pathlib import Path
 def _find() -> list[str]:
     """Return one interpreter for each minor version from 3.8 on, the running one among them."""
     candidates = [sys.executable, "/usr/bin/python3", *map(str, Path.home().glob(".pyenv/versions/3.*/bin/python3"))]
-    candidates += (
-        [str(path) for path in Path("/root/.pyenv/versions").glob("3.*/bin/python3")] if _can_see_root() else []
-    )
     found: dict[tuple[int, int], str] = {}
     for candidate in candidates:
         if not Path(candidate).exists():
@@ -28,13 +25,6 @@ def _find() -> list[str]:
         if (major, minor) >= (3, 8):
             found.setdefault((major, minor), candidate)
     return [found[version] for version in sorted(found)]
-
-
-def _can_see_root() -> bool:
-    try:
-        return Path("/root/.pyenv").exists()
-    except PermissionError:
-        return False
 
 
 INTERPRETERS = _find()
