@@ -22,10 +22,11 @@ from actors.messages import (
     Told,
     Update,
 )
-from nssh import framing, hosts, prepare
+from nssh import hosts, prepare
 from nssh.errors import ConnectError, RemoteError
 from nssh.ssh import control
 from nssh.ssh.connect import connect
+from nssh.ssh.script import exchange
 from nssh.wire import files
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ class RemoteHost(BaseActor):
         self._session = session
         self._connection: Connection | None = None
         self._connecting = False
-        self._wanted = True
         self._reason = "not connected yet"
         self._pause = _FIRST_PAUSE
         self._over = threading.Event()
@@ -179,8 +179,8 @@ class RemoteHost(BaseActor):
 
     def _prepare(self, session: Session, connection: Connection) -> None:
         script = prepare.script(session.session_file)
-        done = connection.run(framing.BOOTSTRAP, stdin=script.stdin, timeout=_CONNECT)
-        prepared = prepare.read(framing.unpack(script, done.stdout))
+        answer, _ = exchange(connection, script, _CONNECT)
+        prepared = prepare.read(answer)
         destination = session.target.destination
         problem = prepared.problem
         if not problem and not prepared.version:

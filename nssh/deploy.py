@@ -17,6 +17,7 @@ from nssh import __version__, framing
 from nssh.errors import RemoteError
 from nssh.printable import LONGEST, printable
 from nssh.remote_command import remote_command
+from nssh.ssh.script import exchange
 
 if TYPE_CHECKING:
     from nssh.ssh.connection import Connection
@@ -163,8 +164,8 @@ def _request(action: str, *, force: bool = False) -> framing.Script:
 
 
 def _over(connection: Connection, script: framing.Script, host: str) -> Report:
-    done = connection.run(framing.BOOTSTRAP, stdin=script.stdin, timeout=_TIMEOUT)
-    return _report(framing.unpack(script, done.stdout), done.stderr, host)
+    answer, stderr = exchange(connection, script, _TIMEOUT)
+    return _report(answer, stderr, host)
 
 
 def _here(script: framing.Script) -> Report:

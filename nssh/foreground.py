@@ -214,9 +214,9 @@ class Foreground:
         """The PID of the connection's master, 0 if it is none of ours, or is not there yet."""
         if not self._socket or not os.path.exists(self._socket):
             return 0
-        from nssh.ssh import control
+        from nssh.ssh import mux
 
-        return control.master_pid(self._socket) or 0
+        return mux.master_pid(self._socket) or 0
 
 
 def _guard(master: int) -> int:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from nssh.errors import ConnectError
-from nssh.ssh.mux import Passenger
+from nssh.ssh.mux import master_pid
 
 if TYPE_CHECKING:
     from nssh.identity import Target
@@ -22,11 +21,12 @@ def address(target: Target, control_path: str) -> str:
 
     The master tells its PID; its one established connection to the target's port is the one meant.
     """
+    master = master_pid(control_path, _TIMEOUT)
+    if master is None:
+        return ""
     try:
-        with Passenger(control_path, _TIMEOUT) as passenger:
-            master = passenger.check()
         connections = psutil.Process(master).net_connections("tcp")
-    except (ConnectError, psutil.Error):
+    except psutil.Error:
         return ""
     peers = [link.raddr.ip for link in connections if link.raddr and link.raddr.port == target.port]
     return str(peers[0]).removeprefix("::ffff:") if peers else ""

@@ -14,24 +14,14 @@ from nssh.ssh import script
 from nssh.ssh._pump import AbortedError, Pipes, Pump
 from nssh.ssh._streams import SocketStream
 from nssh.ssh.connection import Completed
-from nssh.ssh.mux import Passenger
+from nssh.ssh.mux import CHECK_SECONDS, Passenger, master_pid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.identity import Target
 
-_CHECK = 1.0  # seconds a master has to say that it lives
 _KILLED = 255  # what ssh itself reports for a command that was ended by a signal
-
-
-def master_pid(control_path: str, timeout: float = _CHECK) -> int | None:
-    """Return the PID of the master that answers at a control socket, or None."""
-    try:
-        with Passenger(control_path, timeout) as passenger:
-            return passenger.check()
-    except ConnectError:
-        return None
 
 
 def wait_for_socket(control_path: str, deadline: float, stop: threading.Event) -> bool:
@@ -122,7 +112,7 @@ class ControlConnection:
 
     def exit_master(self) -> None:
         """End the master, and with it every session that goes through it; nothing happens when it is gone already."""
-        with contextlib.suppress(ConnectError), Passenger(self.control_path, _CHECK) as passenger:
+        with contextlib.suppress(ConnectError), Passenger(self.control_path, CHECK_SECONDS) as passenger:
             passenger.terminate()
 
     def close(self) -> None:

@@ -42,6 +42,9 @@ def _string(text: str | bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
+CHECK_SECONDS = 1.0  # a master has to say that it lives
+
+
 class Passenger:
     """One connection to a master, for one request; a context manager that closes it.
 
@@ -223,3 +226,12 @@ class Passenger:
             reason = rest[8:][:200].decode("utf-8", "replace")
             raise ConnectError(f"refused over the shared ssh connection: {reason}", "refused")
         raise ConnectError(f"what listens at {self._path} gave an unexpected answer")
+
+
+def master_pid(control_path: str, timeout: float = CHECK_SECONDS) -> int | None:
+    """Return the PID of the master that answers at a control socket, or None."""
+    try:
+        with Passenger(control_path, timeout) as passenger:
+            return passenger.check()
+    except ConnectError:
+        return None

@@ -38,6 +38,17 @@ def last_line(text: bytes | str) -> str:
     return "".join(c for c in lines[-1][:300] if c.isprintable()) if lines else ""
 
 
+def exchange(connection: Connection, script: framing.Script, timeout: float) -> tuple[framing.Answer, bytes]:
+    """Run a script that is framed already; return its answer, whatever its status, and its stderr.
+
+    Raises:
+        ConnectError: The connection is gone, or the deadline (seconds) passed.
+        RemoteError: The shell did not run the script.
+    """
+    done = connection.run(framing.BOOTSTRAP, stdin=script.stdin, timeout=timeout)
+    return framing.unpack(script, done.stdout), done.stderr
+
+
 def run_script(
     connection: Connection,
     script: str,
@@ -62,11 +73,9 @@ def run_script(
         RemoteError: The script finished with another status than 0; the text has its `error` field or the last line
             of stderr.
     """
-    packed = framing.pack(script, lines=lines, data=data)
-    done = connection.run(framing.BOOTSTRAP, stdin=packed.stdin, timeout=timeout)
-    answer = framing.unpack(packed, done.stdout)
+    answer, stderr = exchange(connection, framing.pack(script, lines=lines, data=data), timeout)
     if answer.status:
-        reason = answer.fields.get("error") or last_line(done.stderr) or f"status {answer.status}"
+        reason = answer.fields.get("error") or last_line(stderr) or f"status {answer.status}"
         raise RemoteError(f"{what} failed: {reason}")
     return answer
 

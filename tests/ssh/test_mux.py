@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nssh.errors import ConnectError
-from nssh.ssh.control import ControlConnection, master_pid
-from nssh.ssh.mux import Passenger
+from nssh.ssh.control import ControlConnection
+from nssh.ssh.mux import Passenger, master_pid
 from tests.lab.sshd import DEADLINE, Sshd
 from tests.ssh.conftest import connected, nothing_left, target_of
 

@@ -18,7 +18,8 @@ import pytest
 from nssh.errors import ConnectError
 from nssh.ssh.batch import BatchConnection
 from nssh.ssh.connect import connect
-from nssh.ssh.control import ControlConnection, master_pid, wait_for_socket
+from nssh.ssh.control import ControlConnection, wait_for_socket
+from nssh.ssh.mux import master_pid
 from nssh.ssh.paramiko_connection import ParamikoConnection
 from tests.lab.sshd import DEADLINE, Sshd, make_key, wait_until
 from tests.ssh.conftest import connected, nothing_left, target_of

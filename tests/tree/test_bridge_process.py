@@ -17,7 +17,7 @@ import pytest
 
 from nssh import process, records
 from nssh.lease import Lease
-from nssh.ssh.control import master_pid
+from nssh.ssh.mux import master_pid
 from tests.tree.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
