@@ -14,14 +14,12 @@ def birth(pid: int) -> str:
     elsewhere the start time that psutil tells. A zombie counts as gone.
     """
     if sys.platform == "linux":
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-                boot = file.read().strip()[:8]
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            return ""  # what we may not read (proc mounted with hidepid=1) is another user's, and no nssh of ours
-        return "" if fields[0] in {b"Z", b"X"} else f"{boot}/{fields[19].decode()}"
+        fields = _stat(pid)
+        if not fields or fields[0] in {b"Z", b"X"}:
+            return ""
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()[:8]
+        return f"{boot}/{fields[19].decode()}"
     import psutil
 
     try:
@@ -31,17 +29,60 @@ def birth(pid: int) -> str:
         return ""
 
 
+def _stat(pid: int) -> list[bytes]:
+    """Return the fields of /proc/<pid>/stat from the state on; empty if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return []  # what we may not read (proc mounted with hidepid=1) is another user's, and no nssh of ours
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is held by a signal (SIGSTOP, Ctrl-Z) or a debugger."""
+    if sys.platform == "linux":
+        fields = _stat(pid)
+        return bool(fields) and fields[0] in {b"T", b"t"}
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def is_same(pid: int, born: str) -> bool:
     """Whether `pid` is still the process whose `birth` was `born`."""
     return bool(born) and pid > 0 and birth(pid) == born
 
 
 def terminate(pid: int, born: str, number: int = signal.SIGTERM) -> bool:
-    """Signal a process if it is still the one meant and not ourselves; return whether the signal was sent."""
+    """Signal a process if it is still the one meant and not ourselves; return whether the signal was sent.
+
+    Raises:
+        PermissionError: It is not ours to signal.
+    """
     if pid == os.getpid() or not is_same(pid, born):
         return False
+    handle = -1
+    if hasattr(os, "pidfd_open"):
+        # What is checked once more behind the handle can't be another process by the time of the signal.
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            pass  # an old kernel, or a sandbox: the check alone must do
     try:
-        os.kill(pid, number)
+        if not is_same(pid, born):
+            return False
+        if handle >= 0:
+            signal.pidfd_send_signal(handle, number)
+        else:
+            os.kill(pid, number)
     except ProcessLookupError:
         return False
+    finally:
+        if handle >= 0:
+            os.close(handle)
     return True

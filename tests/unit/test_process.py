@@ -82,6 +82,7 @@ def test_a_reused_pid_is_not_signalled(child: subprocess.Popen[bytes], monkeypat
     boot, _, ticks = process.birth(child.pid).partition("/")
     signalled: list[int] = []
     monkeypatch.setattr(os, "kill", lambda pid, _number: signalled.append(pid))
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: signalled.append(0), raising=False)
     assert not process.terminate(child.pid, f"{boot}/{int(ticks) - 1}")
     assert not process.terminate(child.pid, f"{boot[::-1]}x/{ticks}")
     assert signalled == []
@@ -90,6 +91,7 @@ def test_a_reused_pid_is_not_signalled(child: subprocess.Popen[bytes], monkeypat
 def test_nssh_never_signals_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     signalled: list[int] = []
     monkeypatch.setattr(os, "kill", lambda pid, _number: signalled.append(pid))
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: signalled.append(0), raising=False)
     assert not process.terminate(os.getpid(), process.birth(os.getpid()), signal.SIGKILL)
     assert signalled == []
 
@@ -126,3 +128,28 @@ def test_what_proc_does_not_let_us_read_is_not_ours(monkeypatch: pytest.MonkeyPa
     born = process.birth(os.getppid())
     monkeypatch.setattr(process, "open", refuse, raising=False)
     assert not process.is_same(os.getppid(), born)
+
+
+def test_a_pid_that_is_reused_behind_the_first_look_is_not_signalled(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    born = process.birth(child.pid)
+    births = iter([born, "another/1"])
+    monkeypatch.setattr(process, "birth", lambda _pid: next(births))
+    assert not process.terminate(child.pid, born, signal.SIGKILL)
+    assert child.poll() is None
+
+
+def test_a_system_without_handles_of_processes(child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    assert process.terminate(child.pid, process.birth(child.pid))
+    assert child.wait() == -signal.SIGTERM
+
+
+def test_whether_a_process_is_stopped(child: subprocess.Popen[bytes]) -> None:
+    assert not process.is_stopped(child.pid)
+    os.kill(child.pid, signal.SIGSTOP)
+    until(lambda: process.is_stopped(child.pid))
+    os.kill(child.pid, signal.SIGCONT)
+    until(lambda: not process.is_stopped(child.pid))
+    assert not process.is_stopped(2**22 + 7)

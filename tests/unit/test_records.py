@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nssh import process, records
-from nssh.records import Record
+from nssh.records import Record, StartLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +43,10 @@ def directory(state: Path) -> Path:
     path = Path(records.directory())
     assert path == state / "sessions"
     return path
+
+
+def left(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir() if path.name != "lock")
 
 
 def record(pid: int, **fields: Any) -> Record:
@@ -88,13 +95,22 @@ def test_it_is_private(directory: Path, child: subprocess.Popen[bytes]) -> None:
 
 
 def test_a_record_of_the_go_program_is_understood(directory: Path, child: subprocess.Popen[bytes]) -> None:
-    (directory / f"{child.pid}.json").write_text(json.dumps({**GO, "pid": child.pid}, indent=2))
+    """It tells no birth: a process younger than its record is another one, under a PID that was reused."""
+    started = datetime.now(UTC).isoformat().replace("+00:00", "789Z")  # nanoseconds, as Go writes them
+    path = directory / f"{child.pid}.json"
+    path.write_text(json.dumps({**GO, "pid": child.pid, "started": started}, indent=2))
     [found] = records.live()
-    assert found == Record(child.pid, "me@10.0.0.5", "10", "nssh_x", "https://ntfy.sh", GO["started"], "/home/me/log")  # type: ignore[arg-type]  # a str
+    assert found == Record(child.pid, "me@10.0.0.5", "10", "nssh_x", "https://ntfy.sh", started, "/home/me/log")
+    assert found.foreign
+    path.write_text(json.dumps({**GO, "pid": child.pid}))
+    assert records.live() == []
+    assert left(directory) == []
+    assert child.poll() is None
+    path.write_text(json.dumps({**GO, "pid": child.pid, "started": started}))
     child.kill()
     child.wait()
     assert records.live() == []
-    assert list(directory.iterdir()) == []
+    assert left(directory) == []
 
 
 def test_the_live_are_told_oldest_first(directory: Path) -> None:
@@ -114,13 +130,11 @@ def test_the_dead_and_the_reused_are_removed_with_their_sockets(
     directory: Path, child: subprocess.Popen[bytes]
 ) -> None:
     """A PID that is another process by now is as good as gone; and that process is left alone."""
-    sockets = [directory / "a.sock", directory / "b.sock"]
-    for path in sockets:
-        path.write_bytes(b"")
-    records.write(record(2**22 + 7, birth="x/1", socket=str(sockets[0])))
-    records.write(record(child.pid, birth="otherboot/1", socket=str(sockets[1])))
+    for pid in (2**22 + 7, child.pid):
+        (directory / f"{pid}.sock").write_bytes(b"")
+        records.write(record(pid, birth="otherboot/1"))
     assert records.live() == []
-    assert list(directory.iterdir()) == []
+    assert left(directory) == []
     assert child.poll() is None
 
 
@@ -193,7 +207,7 @@ def test_a_record_larger_than_any_of_ours_is_not_read_into_memory(
 ) -> None:
     path = directory / f"{child.pid}.json"
     path.write_text(json.dumps({**GO, "pid": child.pid}) + " " * (1 << 17))
-    assert records.read(str(path)) is not None  # blanks
+    assert records.read(str(path)) is None
     with path.open("wb") as file:
         file.truncate(1 << 40)
     assert records.read(str(path)) is None
@@ -207,9 +221,70 @@ def test_nothing_there(state: Path) -> None:
 
 
 def test_removal_takes_record_and_socket(directory: Path, child: subprocess.Popen[bytes]) -> None:
-    socket = directory / "s.sock"
-    socket.write_bytes(b"")
-    records.write(record(child.pid, socket=str(socket)))
+    """And no other file, whatever the record calls its socket."""
+    other = directory / "s.sock"
+    for path in (other, directory / f"{child.pid}.sock"):
+        path.write_bytes(b"")
+    records.write(record(child.pid, socket=str(other)))
     records.remove(child.pid)
     records.remove(child.pid)
-    assert list(directory.iterdir()) == []
+    assert left(directory) == ["s.sock"]
+
+
+def test_what_is_ignored_is_told_with_the_reason(directory: Path, child: subprocess.Popen[bytes]) -> None:
+    path = directory / f"{child.pid}.json"
+    for make, reason in (
+        (lambda: path.write_bytes(b""), "empty"),
+        (lambda: path.write_bytes(b'{"pid":'), "not a record"),
+        (lambda: path.write_bytes(b"x" * (1 << 17)), "not a record"),
+        (lambda: os.mkfifo(path), "not a file of your own"),
+        (path.mkdir, "not a file of your own"),
+        (lambda: path.symlink_to("/etc/passwd"), "Too many levels of symbolic links"),
+    ):
+        make()
+        assert records.survey() == ([], [records.Ignored(path.name, reason)])
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_a_record_of_somebody_else_is_ignored(directory: Path, child: subprocess.Popen[bytes]) -> None:
+    if os.geteuid():
+        pytest.skip("needs root, to make a file of another account")
+    records.write(record(child.pid))
+    os.chown(records.path_of(child.pid), 12345, 12345)
+    assert records.survey() == ([], [records.Ignored(f"{child.pid}.json", "not a file of your own")])
+    assert left(directory) == [f"{child.pid}.json"]
+
+
+def test_one_start_at_a_time(directory: Path) -> None:
+    """Eight processes read a number, wait, and write the next one: with a lock none is lost."""
+    counter = directory / "counter"
+    counter.write_text("0")
+    code = (
+        "import sys, time; from pathlib import Path; from nssh.records import StartLock\n"
+        "with StartLock():\n"
+        "    path = Path(sys.argv[1]); seen = int(path.read_text()); time.sleep(0.02); path.write_text(str(seen + 1))"
+    )
+    starts = [subprocess.Popen([sys.executable, "-c", code, str(counter)]) for _ in range(8)]
+    assert [start.wait(30) for start in starts] == [0] * 8
+    assert counter.read_text() == "8"
+
+
+def test_a_suspended_start_holds_nobody_up(directory: Path) -> None:
+    code = "from nssh.records import StartLock\nwith StartLock(): print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        holder.send_signal(signal.SIGSTOP)
+        with StartLock():
+            pass
+        holder.kill()
+
+
+def test_nothing_is_removed_while_somebody_starts(directory: Path) -> None:
+    """It may bear the PID that the stale record is of, and have written its own since."""
+    records.write(record(2**22 + 7, birth="x/1"))
+    with StartLock():
+        assert records.live() == []
+        assert left(directory) == [f"{2**22 + 7}.json"]
+    assert records.live() == []
+    assert left(directory) == []
