@@ -141,6 +141,15 @@ class Directory:
             raise ActorGoneError(f"{to} takes no messages")
         return reply.get(timeout)
 
+    def unwell(self, patience: float) -> list[str]:
+        """Return the ids of those that would not answer now: down, or at one message for `patience` seconds.
+
+        Who has declared a long task (`BaseActor.busy`) is well. Costs nobody a message, as the health check.
+        """
+        with self._lock:
+            entries = list(self._entries.items())
+        return [child for child, entry in entries if not (entry.incarnation and entry.incarnation.is_well(patience))]
+
     def _post(self, to: str, mail: Mail, sender: Incarnation | None) -> bool:
         with self._lock:
             if sender is not None and sender.abandoned:

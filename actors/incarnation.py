@@ -51,6 +51,7 @@ class Work(NamedTuple):
     what: str  # the type of the message, never its content
     since: float
     deadline: float  # when it counts as wedged; infinite for an actor that is not checked
+    declared: bool = False  # it said itself that this may take long
 
 
 class Incarnation:
@@ -170,7 +171,8 @@ class Incarnation:
     def extend(self, seconds: float) -> None:
         """The message in hand may take `seconds` from now, if that is later than what it may take anyway."""
         if self.work is not None:
-            self._set_work(self.work._replace(deadline=max(self.work.deadline, self._clock.monotonic() + seconds)))
+            deadline = max(self.work.deadline, self._clock.monotonic() + seconds)
+            self._set_work(self.work._replace(deadline=deadline, declared=True))
 
     def _set_work(self, work: Work) -> None:
         # The watch may be asleep until some later deadline. Write first, then tell: see HealthWatch.look.
@@ -209,6 +211,13 @@ class Incarnation:
     def lost(self) -> bool:
         """Whether its thread is gone without having reported so, which nothing known can bring about."""
         return self.phase is not Phase.ENDED and self.thread is not None and not self.thread.is_alive()
+
+    def is_well(self, patience: float) -> bool:
+        """Whether it takes messages, and has not been at one for `patience` seconds without having said so."""
+        work = self.work  # written by its own thread
+        if self.phase is not Phase.RUNNING or not self.has_thread:
+            return False
+        return work is None or work.declared or self._clock.monotonic() - work.since < patience
 
     def uptime(self, now: float) -> float:
         """Seconds since it came up, 0.0 if it never did."""

@@ -1,4 +1,8 @@
-"""Alive means answering: pong for a ping, over the topic and over the session's control socket."""
+"""Alive means answering: pong for a ping, over the topic and over the session's control socket.
+
+What is answered there is one line of JSON (docs/protocol.md): `alive`, and with it `rtt`, seconds around the bus, or
+`standby`; otherwise `stuck`, the actors that would not answer, or `bus`, if it is only the way around that failed.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +10,52 @@ import json
 import os
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from actors.messages import Flush, Log, Probe, ProbeExpired, Problem, Publish, Report, Update, Work
 from actors.worker import Worker
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.incarnation import Context
     from actors.outbox import Outbox
     from nssh.bus.ledger import Ledger
 
-DEADLINE = 1.5
-"""Seconds for a round trip around the bus; DESIGN.md, guarantee G3."""
+DEADLINE = 1.3
+"""Seconds for a round trip around the bus; whoever asks waits 1.5 in all (DESIGN.md, guarantee G3)."""
+PATIENCE = 1.0
+"""Seconds after which an actor that is still at the same message, and has not said why, counts as stuck."""
+
+# Seconds; whoever is at a message for longer is looked at once more, when the time is up.
+_PROMPT = 0.1
 
 _BACKLOG = 8
 _PONG_WITHIN = 10.0
 
 
+class _Asked(NamedTuple):
+    """A question that came over the control socket."""
+
+    connection: socket.socket
+    since: float
+    rtt: float | None = None
+
+
 class LivenessResponder(Worker):
     """Answers pings, and sends one of its own around the bus for whoever asks over the control socket."""
 
-    def __init__(self, context: Context, ledger: Ledger, socket_path: str, outbox: Outbox) -> None:
+    def __init__(
+        self, context: Context, ledger: Ledger, socket_path: str, outbox: Outbox, leads: Callable[[], bool]
+    ) -> None:
+        """Keep the parts; `leads` tells whether this session holds the lease: a stand-by does not follow the bus."""
         super().__init__(context, ledger)
         self._path = socket_path
         self._outbox = outbox
+        self._leads = leads
         self._listener: socket.socket | None = None
-        self._probes: dict[str, tuple[socket.socket, float]] = {}
+        self._asked: dict[str, _Asked] = {}
 
     def started(self) -> None:
         """Listen on the control socket: one connection, one question, one line of JSON in answer."""
@@ -83,17 +106,14 @@ class LivenessResponder(Worker):
         """Answer a ping; begin or end a probe."""
         match message:
             case Probe(connection):
-                probe_id = wire.new_id()
-                self._probes[probe_id] = (connection, time.monotonic())
-                self._publish(wire.KIND_PING, probe_id, DEADLINE)
-                self.after(DEADLINE, ProbeExpired(probe_id))
+                self._begin(connection)
             case ProbeExpired(probe_id):
-                self._reply(probe_id, alive=False)
+                self._reply(probe_id)
             case Report():
                 self._report()
             case Work() if not self.is_repeated(message):
                 ping = message.envelope
-                if not self._reply(ping.id, alive=True) and ping.id:
+                if not self._arrived(ping.id) and ping.id:
                     self._publish(wire.KIND_PONG, ping.id, _PONG_WITHIN)
                 self.finish(message)
 
@@ -101,26 +121,57 @@ class LivenessResponder(Worker):
         self._outbox.put(Publish(wire.Envelope(kind, id=envelope_id), time.monotonic() + within))
         self.send("publisher", Flush())
 
-    def _reply(self, probe_id: str, *, alive: bool) -> bool:
-        """Tell who asked; return whether somebody had."""
-        connection, asked = self._probes.pop(probe_id, (None, 0.0))
-        if connection is None:
+    def _begin(self, connection: socket.socket) -> None:
+        """Send a ping around the bus, if we follow it; what it brings, and who is stuck, is the answer."""
+        probe_id = wire.new_id()
+        self._asked[probe_id] = _Asked(connection, time.monotonic())
+        if self._leads():
+            self._publish(wire.KIND_PING, probe_id, DEADLINE)
+        elif self._is_prompt():
+            self._reply(probe_id)
+            return
+        self.after(DEADLINE, ProbeExpired(probe_id))
+
+    def _is_prompt(self) -> bool:
+        return not self.context.directory.unwell(_PROMPT)
+
+    def _arrived(self, ping_id: str) -> bool:
+        """A ping came around the bus; return whether it was one of ours."""
+        asked = self._asked.get(ping_id)
+        if asked is None:
             return False
-        answer: dict[str, object] = {"alive": alive}
-        if alive:
-            answer["rtt"] = round(time.monotonic() - asked, 4)
+        self._asked[ping_id] = asked._replace(rtt=time.monotonic() - asked.since)
+        # One that is at something may be done in a moment, or hang: that will be known when the time is up.
+        if self._is_prompt():
+            self._reply(ping_id)
+        return True
+
+    def _reply(self, probe_id: str) -> None:
+        """Tell who asked, unless that is done."""
+        asked = self._asked.pop(probe_id, None)
+        if asked is None:
+            return
         try:
-            connection.sendall(json.dumps(answer).encode() + b"\n")
+            asked.connection.sendall(json.dumps(self._answer(asked)).encode() + b"\n")
         except OSError:
             pass  # whoever asked has gone
         finally:
-            connection.close()
-        return True
+            asked.connection.close()
+
+    def _answer(self, asked: _Asked) -> dict[str, object]:
+        stuck = self.context.directory.unwell(PATIENCE)
+        if stuck:
+            return {"alive": False, "stuck": stuck}
+        if asked.rtt is not None:
+            return {"alive": True, "rtt": round(asked.rtt, 4)}
+        if not self._leads():
+            return {"alive": True, "standby": True}
+        return {"alive": False, "bus": "down"}
 
     def stopped(self) -> None:
         """Leave no socket and no one waiting."""
-        for connection, _ in self._probes.values():
-            connection.close()
+        for asked in self._asked.values():
+            asked.connection.close()
         # The successor of an abandoned life has its own socket under this name.
         if self._listener is not None and not self.context.abandoned:
             try:

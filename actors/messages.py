@@ -222,6 +222,6 @@ class Probe(NamedTuple):
 
 
 class ProbeExpired(NamedTuple):
-    """From the liveness responder's own timer: no answer came around the bus in time."""
+    """From the liveness responder's own timer: whoever asked is told now, whatever is known."""
 
     id: str

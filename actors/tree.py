@@ -87,7 +87,9 @@ class Tree:
             ChildSpec("publisher", lambda context: Publisher.start(context, self._client(), session.topic, outbox)),
             ChildSpec(
                 "liveness_responder",
-                lambda context: LivenessResponder.start(context, self._ledger, socket_path, outbox),
+                lambda context: LivenessResponder.start(
+                    context, self._ledger, socket_path, outbox, lambda: self._lease.held
+                ),
             ),
             ChildSpec(
                 "clipboard", lambda context: Clipboard.start(context, self._ledger, self._client(), memory, outbox)

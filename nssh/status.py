@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import select
-import socket
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from nssh import config, held, records
+from nssh import config, held, liveness, records
 from nssh.durations import format_gap
 from nssh.errors import ToolError
 from nssh.printable import printable
@@ -21,37 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.records import Record
-
-# Seconds; the responder answers within 1.5 (DESIGN.md, G3).
-_PROBE = 2.0
-
-
-class Liveness(NamedTuple):
-    """What a session said when it was asked over its control socket."""
-
-    alive: bool | None
-    """None if it has no socket to ask."""
-    rtt: float = 0.0
-    """Seconds around the bus."""
-
-
-def probe(record: Record, timeout: float = _PROBE) -> Liveness:
-    """Ask a session whether it lives: it sends a ping around its bus and tells how long that took."""
-    if not record.socket:
-        return Liveness(None)
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(timeout)
-        try:
-            connection.connect(record.socket)
-            answer = json.loads(connection.recv(4096) or b"{}")
-        except (OSError, ValueError, RecursionError):
-            return Liveness(alive=False)
-    if not isinstance(answer, dict):
-        return Liveness(alive=False)
-    rtt = answer.get("rtt")
-    if not isinstance(rtt, int | float) or not 0 <= rtt <= 3600:
-        rtt = 0.0
-    return Liveness(answer.get("alive") is True, float(rtt))
 
 
 def run(option: str) -> int:
@@ -67,24 +35,21 @@ def run(option: str) -> int:
 
 
 def _uptime(record: Record) -> float:
-    try:
-        started = datetime.fromisoformat(record.started)
-    except ValueError:
-        return 0.0
-    if started.tzinfo is None:
-        started = started.replace(tzinfo=UTC)
-    return max(0.0, time.time() - started.timestamp())
+    now = time.time()
+    return max(0.0, now - records.timestamp(record.started, now))
 
 
 def _json() -> int:
+    live = records.live()
     sessions: list[dict[str, Any]] = []
-    for record in records.live():
-        liveness = probe(record)
+    for record, answer in zip(live, liveness.probe_all(live), strict=True):
         fields = record._asdict()
         # The topic is a secret; whoever needs it reads the record, which is as private as this terminal may not be.
-        for secret in ("topic", "birth", "socket"):
+        for secret in ("topic", "serial", "birth", "bridge_birth", "child_birth", "socket"):
             fields.pop(secret)
-        fields |= {"uptime": round(_uptime(record)), "alive": liveness.alive, "rtt": liveness.rtt}
+        fields |= {"uptime": round(_uptime(record)), "rtt": answer.rtt}
+        fields["alive"] = None if answer.state is liveness.State.UNKNOWN else answer.alive
+        fields["state"] = answer.state.value
         sessions.append(fields)
     print(json.dumps(sessions, indent=2))
     return 0
@@ -94,21 +59,19 @@ def _table() -> int:
     live = records.live()
     if not live:
         print("no live sessions")
-    for record in live:
-        for line in _describe(record):
+    for record, answer in zip(live, liveness.probe_all(live), strict=True):
+        for line in _describe(record, answer):
             print(printable(line))
     return 0
 
 
-def _describe(record: Record) -> list[str]:
-    liveness = probe(record) if record.role != "standby" else Liveness(None)
-    alive = {True: f"answers in {liveness.rtt * 1000:.0f} ms", False: "does not answer", None: ""}[liveness.alive]
+def _describe(record: Record, answer: liveness.Liveness) -> list[str]:
     role, transport = record.role or "starting", record.transport or "connecting"
     bus = f"bus {record.server} {record.bus or '?'}"
     lines = [
         f"{record.target}  ({record.key or record.host})",
         f"  pid {record.pid}, {transport}, {role}, up {format_gap(_uptime(record))}",
-        "  " + ", ".join(part for part in (bus, alive, _restarts(record)) if part),
+        "  " + ", ".join(part for part in (bus, answer.text, _restarts(record)) if part),
     ]
     if record.held:
         lines.append(f"  {record.held} URLs held: nssh status --held lists them, --open-held opens them")
