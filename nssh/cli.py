@@ -101,12 +101,44 @@ def _infect(arguments: list[str]) -> int:
 
 
 def _status(arguments: list[str]) -> int:
+    since, arguments = _take_since(arguments)
     given, rest = _flags(arguments, {"--json", "--tail", "--held", "--open-held"})
-    if rest or len(given) > 1:
+    if rest or (len(given) > 1 and given != {"--json", "--tail"}):
         raise UsageError(f"nssh status takes at most one of --json, --tail, --held and --open-held\n{argv.USAGE}")
+    if "--tail" in given:
+        from nssh import tail
+
+        return tail.run(since, raw="--json" in given)
+    if since is not None:
+        raise UsageError(f"--since is for nssh status --tail\n{argv.USAGE}")
     from nssh import status
 
     return status.run(next(iter(given), ""))
+
+
+def _take_since(arguments: list[str]) -> tuple[float | None, list[str]]:
+    """Return the seconds that `--since 10m` or `--since=10m` means, and the other arguments.
+
+    Raises:
+        UsageError: It has no value, or one that is no duration.
+    """
+    for index, word in enumerate(arguments):
+        name, equals, value = word.partition("=")
+        if name != "--since":
+            continue
+        rest = arguments[:index] + arguments[index + (1 if equals else 2) :]
+        if not equals:
+            value = arguments[index + 1] if index + 1 < len(arguments) else ""
+        from nssh.durations import parse_duration
+
+        try:
+            seconds = parse_duration(value)
+        except ValueError as error:
+            raise UsageError(f"--since: {error}") from None
+        if any(word.partition("=")[0] == "--since" for word in rest):
+            raise UsageError(f"--since is given twice\n{argv.USAGE}")
+        return seconds, rest
+    return None, arguments
 
 
 if __name__ == "__main__":

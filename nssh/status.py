@@ -1,14 +1,13 @@
-"""`nssh status`: the sessions of this machine, their events, and the URLs that wait for a decision."""
+"""`nssh status`: the sessions of this machine, and the URLs that wait for a decision; `nssh.tail` shows events."""
 
 from __future__ import annotations
 
 import json
 import os
-import select
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from nssh import config, held, liveness, records
 from nssh.durations import format_gap
@@ -27,7 +26,6 @@ def run(option: str) -> int:
     commands: dict[str, Callable[[], int]] = {
         "": _table,
         "--json": _json,
-        "--tail": _tail,
         "--held": _list_held,
         "--open-held": _open_held,
     }
@@ -45,7 +43,7 @@ def _json() -> int:
     for record, answer in zip(live, liveness.probe_all(live), strict=True):
         fields = record._asdict()
         # The topic is a secret; whoever needs it reads the record, which is as private as this terminal may not be.
-        for secret in ("topic", "serial", "birth", "bridge_birth", "child_birth", "socket"):
+        for secret in ("topic", "serial", "birth", "socket"):
             fields.pop(secret)
         fields |= {"uptime": round(_uptime(record)), "rtt": answer.rtt}
         fields["alive"] = None if answer.state is liveness.State.UNKNOWN else answer.alive
@@ -132,101 +130,3 @@ def _open_held() -> int:
                     held.add(path, entry)
                 print(f"nssh: {printable(str(error))}", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _tail() -> int:
-    """Follow the logs of all live sessions, those that start later included, until interrupted."""
-    logs: dict[str, _Log] = {}
-    first = True
-    while True:
-        live = {record.log for record in records.live() if record.log}
-        for path in live:
-            # What is already there of the first ones is shown, too: it says how things came to be.
-            logs.setdefault(path, _Log(path))
-        for path, log in list(logs.items()):
-            for line in log.read():
-                print(_line(line))
-            if path not in live:
-                logs.pop(path).close()
-        sys.stdout.flush()
-        if first and not logs:
-            print("no live sessions; waiting for one (Ctrl-C ends)", file=sys.stderr)
-        first = False
-        # Half a second is live enough for a reader.
-        if _pause(0.5):
-            return 0
-
-
-def _pause(seconds: float) -> bool:
-    """Wait; return True, at once, if whoever reads our output is gone."""
-    if sys.stdout.isatty():
-        time.sleep(seconds)  # SIGHUP tells; and some systems can't poll a terminal
-        return False
-    poller = select.poll()
-    poller.register(sys.stdout, 0)
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poller.poll(seconds * 1000))
-
-
-class _Log:
-    """A log that is followed through its rotations."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._file: BinaryIO | None = None
-        self._position = 0
-
-    def read(self) -> list[bytes]:
-        """Return the lines that are new and whole."""
-        lines: list[bytes] = []
-        while self._open():
-            lines += self._rest()
-            if not self._was_rotated():
-                break
-            lines += self._rest()  # what was written between the two looks
-            self.close()
-        return lines
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _open(self) -> bool:
-        if self._file is None:
-            try:
-                self._file = open(self._path, "rb")  # noqa: SIM115 - kept open: the file is to be found after a rotation
-            except OSError:
-                return False
-            self._position = 0
-        return True
-
-    def _rest(self) -> list[bytes]:
-        if self._file is None:
-            return []
-        self._file.seek(self._position)
-        data = self._file.read()
-        whole = data.rfind(b"\n") + 1
-        self._position += whole
-        return data[:whole].split(b"\n")[:-1]
-
-    def _was_rotated(self) -> bool:
-        """Whether the log goes on in another file, and that is there already."""
-        if self._file is None:
-            return False
-        try:
-            return not os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path))
-        except OSError:
-            return False
-
-
-def _line(line: bytes) -> str:
-    try:
-        fields = json.loads(line)
-        when = str(fields.pop("ts")).partition("T")[2][:12]
-        event = str(fields.pop("event"))
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        return printable(line.decode("utf-8", "replace"))
-    for noise in ("side", "pid"):
-        fields.pop(noise, None)
-    details = " ".join(f"{key}={value}" for key, value in fields.items())
-    return printable(f"{when} {event:<16} {details}")
