@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
     from nssh.bus.feed import Down, Up
     from nssh.bus.messages import Attachment, Message
+    from nssh.local.callback import Callback
     from nssh.session import Session
     from nssh.ssh.connection import Connection
+    from nssh.sweep.ending import How
+    from nssh.sweep.pipe import News
+    from nssh.sweep.servers import Server
     from nssh.wire.envelope import Envelope
 
 # --- Supervision: what the supervisor tells whoever looks after the tree ---------------------------------------------
@@ -108,6 +112,22 @@ class OpenStream(NamedTuple):
     """Ask of the remote host: a byte stream to a command on the remote (`nssh.ssh.connection.ByteStream`)."""
 
     command: str
+
+
+class Lend(NamedTuple):
+    """Ask of the remote host: the connection there is (`nssh.ssh.connection.Connection`), to be used meanwhile."""
+
+
+class Suspect(NamedTuple):
+    """To the remote host: this connection failed whoever borrowed it."""
+
+    connection: Connection
+
+
+class Expect(NamedTuple):
+    """Ask of the OAuth proxy: listen for these, before the browser is sent on its way."""
+
+    callbacks: tuple[Callback, ...]
 
 
 class NetworkChanged(NamedTuple):
@@ -225,3 +245,15 @@ class ProbeExpired(NamedTuple):
     """From the liveness responder's own timer: whoever asked is told now, whatever is known."""
 
     id: str
+
+
+class EndServers(NamedTuple):
+    """To a remote sweeper: end these mosh-servers of its host, each in this way."""
+
+    chosen: tuple[tuple[Server, How], ...]
+
+
+class SweepNews(NamedTuple):
+    """A remote sweeper's thread to it: what it found out."""
+
+    news: News

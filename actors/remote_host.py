@@ -11,6 +11,7 @@ from actors._base import BaseActor
 from actors.messages import (
     Connected,
     ConnectFailed,
+    Lend,
     LinkUp,
     Log,
     NetworkChanged,
@@ -19,6 +20,7 @@ from actors.messages import (
     Problem,
     Report,
     Retry,
+    Suspect,
     Told,
     Update,
 )
@@ -32,7 +34,7 @@ from nssh.wire import files
 if TYPE_CHECKING:
     from actors.incarnation import Context
     from nssh.session import Session
-    from nssh.ssh.connection import ByteStream, Connection
+    from nssh.ssh.connection import Channel, Connection
 
 # Seconds for all ways of one attempt to connect together.
 _CONNECT = 30.0
@@ -70,6 +72,14 @@ class RemoteHost(BaseActor):
         match message:
             case OpenStream(command):
                 return self._open(command)
+            case Lend():
+                return self._live()
+            case _:
+                self._hear(message)
+                return None
+
+    def _hear(self, message: object) -> None:
+        match message:
             case Report(to):
                 self._report(to)
             case Told(session):
@@ -80,6 +90,10 @@ class RemoteHost(BaseActor):
                 self._drop("the network changed")
                 self._pause = _FIRST_PAUSE
                 self._connect()
+            case Suspect(connection):
+                if connection is self._connection:
+                    self._drop("it does not answer")
+                    self._connect()
             case Connected(connection):
                 self._connecting = False
                 self._connection, self._fresh = connection, None
@@ -99,7 +113,6 @@ class RemoteHost(BaseActor):
             case Retry():
                 if self._connection is None:
                     self._connect()
-        return None
 
     def stopped(self) -> None:
         """Give the connection up; a control socket of our own is the launcher's to end."""
@@ -116,10 +129,13 @@ class RemoteHost(BaseActor):
         else:
             self.send(to, Update({"route": self._connection.name}))
 
-    def _open(self, command: str) -> ByteStream:
-        connection = self._connection
-        if connection is None:
+    def _live(self) -> Connection:
+        if self._connection is None:
             raise ConnectError(f"{self._session.target.destination}: {self._reason}", "closed")
+        return self._connection
+
+    def _open(self, command: str) -> Channel:
+        connection = self._live()
         self.busy(_OPEN + 5)
         try:
             return connection.open_stream(command, timeout=_OPEN)

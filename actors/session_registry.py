@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LEASE_INTERVAL = 0.9
 
 # Who knows something that the record tells.
-_SOURCES = ("remote_host", "liveness_responder", "url_opener", "subscriber")
+_SOURCES = ("remote_host", "liveness_responder", "oauth_proxy", "url_opener", "subscriber")
 
 
 class SessionRegistry(BaseActor):
@@ -74,7 +74,8 @@ class SessionRegistry(BaseActor):
         role = "leader" if held else "standby"
         if first or role != self._record.role:
             self.send("log_writer", Log(role, {"joined": 0 if held else self._joined}))
-            self.send("subscriber", LeaseChanged(held))
+            for to in ("oauth_proxy", "subscriber"):
+                self.send(to, LeaseChanged(held))
         self._change(role=role)
         if not held:
             self.after(_LEASE_INTERVAL, Tick())

@@ -13,6 +13,7 @@ from actors.directory import AskError
 from actors.liveness_responder import LivenessResponder
 from actors.log_writer import LogWriter
 from actors.messages import Event, EventKind, Log, OpenStream, Redeliver, Told, Update
+from actors.oauth_proxy import OAuthProxy, Ports
 from actors.outbox import Outbox
 from actors.publisher import Publisher
 from actors.remote_host import RemoteHost
@@ -74,6 +75,8 @@ class Tree:
         self._restarts = 0
         self._outbox = outbox = Outbox()
         memory = MemoryClipboard()
+        ports = Ports()
+        callbacks_path = session.ledger.removesuffix(".ledger") + ".callbacks"
         held_path = session.ledger.removesuffix(".ledger") + ".held"
         socket_path = os.path.join(records_directory(), f"{session.pid}.sock")
         browser = config.browser.command or None
@@ -93,6 +96,10 @@ class Tree:
             ),
             ChildSpec(
                 "clipboard", lambda context: Clipboard.start(context, self._ledger, self._client(), memory, outbox)
+            ),
+            ChildSpec(
+                "oauth_proxy",
+                lambda context: OAuthProxy.start(context, callbacks_path, session.target.destination, ports),
             ),
             ChildSpec(
                 "url_opener", lambda context: UrlOpener.start(context, self._ledger, held_path, browser), health=20.0

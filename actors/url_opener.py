@@ -6,11 +6,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from actors.messages import Log, Problem, Report, Tick, Update
+from actors.messages import Expect, Log, Problem, Report, Tick, Update
 from actors.worker import Worker
 from nssh import held
 from nssh.errors import ToolError
 from nssh.local import browser
+from nssh.local.callback import find_callbacks
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ FLOOD_SECONDS = 10.0
 
 # Seconds within which a backlog of held URLs is counted once, not after each.
 _COUNT_AFTER = 0.1
+
+# Seconds for the ports to be listened on; a restart of who does it lies within.
+_LISTEN = 5.0
 
 
 class UrlOpener(Worker):
@@ -61,6 +65,7 @@ class UrlOpener(Worker):
         # Claimed before it is done: a second tab is worse than none after a crash between the two.
         elif self.ledger.claim(work.key):
             try:
+                self._await_callbacks(browser.check_url(envelope.url))
                 browser.open_url(
                     envelope.url, command=self._command, on_late_failure=lambda error: self._failed(fields, str(error))
                 )
@@ -69,6 +74,17 @@ class UrlOpener(Worker):
             else:
                 self.send("session_registry", Problem("browser", ""))
         self.finish(work)
+
+    def _await_callbacks(self, url: str) -> None:
+        """Have the ports listened on that a login will send the browser to: before it opens, for it may be quick."""
+        callbacks = find_callbacks(url)
+        if not callbacks:
+            return
+        try:
+            self.ask("oauth_proxy", Expect(callbacks), _LISTEN)
+        except Exception as error:  # noqa: BLE001 - a crash is its own: the URL is opened all the same
+            fields: dict[str, object] = {"port": callbacks[0].port, "err": type(error).__name__}
+            self.send("log_writer", Log("callback-failed", fields))
 
     def _is_flood(self) -> bool:
         """Whether one more would bury the user in tabs, as a hostile or a looping program on the remote might."""

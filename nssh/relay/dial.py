@@ -34,7 +34,7 @@ def dial(places: Places, options: Sequence[str] = (), *, mark: str = "") -> None
     # direction can hold up the other.
     if mark:
         os.write(1, b"\n%s\n" % mark.encode())
-    _thread.start_new_thread(_copy_in, (connection,))
+    _thread.start_new_thread(copy_in, (connection,))
     while True:
         try:
             data = connection.recv(_CHUNK)
@@ -68,7 +68,8 @@ def _try_to_connect(places: Places) -> Any:
         return None  # `ensure_running` finds out what is wrong, and says it
 
 
-def _copy_in(connection: Any) -> None:
+def copy_in(connection: Any) -> None:
+    """Copy standard input to a connection, and pass on its end; for a thread of its own."""
     try:
         while True:
             data = os.read(0, _CHUNK)

@@ -32,6 +32,10 @@ def _nssh_remote(arguments: list[str]) -> int:
         status = relay(arguments[1:])
         sys.stdout.flush()  # we leave without the interpreter's own end
         return status
+    if arguments[:1] == ["port"]:
+        from nssh.relay.port import main as port
+
+        return port(arguments[1:])
     if arguments in (["version"], ["--version"]):
         from nssh import __version__
 

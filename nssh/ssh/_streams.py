@@ -138,6 +138,12 @@ class SocketStream(Stream):
                 except BlockingIOError:
                     self._wait(select.POLLOUT, deadline)
 
+    def send_eof(self) -> None:
+        """See `Channel`."""
+        with self._inside() as usable:
+            if usable:
+                self._sock.shutdown(socket.SHUT_WR)
+
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # already disconnected
             self._sock.shutdown(socket.SHUT_RDWR)

@@ -38,6 +38,14 @@ class ByteStream(Protocol):
         ...
 
 
+class Channel(ByteStream, Protocol):
+    """A stream whose output can be ended while answers still arrive."""
+
+    def send_eof(self) -> None:
+        """End what is sent from here (half-close); raises OSError when the connection is gone."""
+        ...
+
+
 class Connection(Protocol):
     """A live, authenticated connection to one remote; usable from any thread.
 
@@ -53,11 +61,11 @@ class Connection(Protocol):
         """Run a command to its end; stdin is closed after the input. Output beyond `limit` bytes a stream is cut."""
         ...
 
-    def open_stream(self, command: str, *, timeout: float = 15.0) -> ByteStream:
+    def open_stream(self, command: str, *, timeout: float = 15.0) -> Channel:
         """Start a command and return its stdin and stdout as one bidirectional stream."""
         ...
 
-    def open_port(self, host: str, port: int, *, timeout: float = 15.0) -> ByteStream:
+    def open_port(self, host: str, port: int, *, timeout: float = 15.0) -> Channel:
         """Open a channel to a TCP port as seen from the remote."""
         ...
 

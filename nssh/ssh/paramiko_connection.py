@@ -262,6 +262,12 @@ class _ChannelStream(Stream):
                 raise BrokenPipeError(errno.EPIPE, "the stream is closed")
             _channels.send_all(self._channel, data, self._deadline())
 
+    def send_eof(self) -> None:
+        """See `Channel`."""
+        with self._inside() as usable:
+            if usable:
+                _channels.send_eof(self._channel)
+
     def _wake(self) -> None:
         self._on_close(self)
         self._channel.in_buffer.close()  # wakes who waits in recv, at once

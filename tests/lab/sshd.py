@@ -33,6 +33,8 @@ from tests.lab.tools import DEADLINE, can_connect, kill_all, make_key, marked, o
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tests.lab.netns import Namespace
+
 __all__ = ["DEADLINE", "Client", "Sshd", "can_connect", "find_sshd", "kill_all", "make_key", "wait_until"]
 
 
@@ -64,13 +66,12 @@ class Sshd:
         password: Make a second account with the password in attribute `password`, and allow password logins.
         account: Make a second account, in any case.
         host_keys: The kinds of host key to have.
+        network: A network of its own to be in.
 
     Attributes:
         home: The remote HOME; `state`, `data` and `config` are its XDG directories.
-        user, port: What to log in as, and where (address 127.0.0.1).
+        user, port, address: What to log in as, and where.
     """
-
-    address = "127.0.0.1"
 
     def __init__(
         self,
@@ -83,8 +84,11 @@ class Sshd:
         password: bool = False,
         account: bool = False,
         host_keys: Sequence[str] = ("ed25519",),
+        network: Namespace | None = None,
     ) -> None:
         self._sshd = find_sshd()
+        self.address = network.address if network else "127.0.0.1"
+        self._prefix = network.prefix if network else ()
         remove_stale()
         self._owns_client = client is None
         self.client = client or Client()
@@ -212,7 +216,7 @@ class Sshd:
         config = self._write_config()
         self.log.write_bytes(b"")
         self._process = subprocess.Popen(
-            [self._sshd, "-D", "-f", os.fspath(config), "-E", os.fspath(self.log)],
+            [*self._prefix, self._sshd, "-D", "-f", os.fspath(config), "-E", os.fspath(self.log)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

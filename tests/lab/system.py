@@ -23,6 +23,8 @@ PACKAGES = {
     "fish": "fish",
     "zsh": "zsh",
     "tcsh": "tcsh",
+    "ip": "iproute2",
+    "chromium": "chromium",
 }
 # An ordinary user's PATH on Debian lacks the directory of sshd.
 _SYSTEM_DIRS = ("/usr/local/sbin", "/usr/sbin", "/sbin")

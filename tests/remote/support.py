@@ -26,7 +26,7 @@ from nssh.wire.quickjson import loads
 from tests.lab.waiting import until
 
 if TYPE_CHECKING:
-    from nssh.ssh.connection import ByteStream
+    from nssh.ssh.connection import Channel
 
 TOPIC = "nssh_abcdefghijklmnopqrst"
 DEADLINE = 30.0
@@ -77,10 +77,10 @@ class LocalShellConnection:
         )  # fmt: skip
         return Completed(done.returncode, done.stdout[:limit], done.stderr[:limit])
 
-    def open_stream(self, command: str, *, timeout: float = 15.0) -> ByteStream:
+    def open_stream(self, command: str, *, timeout: float = 15.0) -> Channel:
         raise NotImplementedError
 
-    def open_port(self, host: str, port: int, *, timeout: float = 15.0) -> ByteStream:
+    def open_port(self, host: str, port: int, *, timeout: float = 15.0) -> Channel:
         raise NotImplementedError
 
     def put(self, data: bytes, path: str, *, timeout: float = 60.0) -> None:

@@ -1,0 +1,125 @@
+"""Finding, in a URL that a remote sent, the loopback addresses on which a program there waits for an answer.
+
+A login flow (RFC 8252) sends the browser to a provider and tells it where to send the user afterwards: a redirect URI
+such as `http://127.0.0.1:41673/callback`, in a parameter of the URL, percent-encoded once or more, or inside a `state`
+of JSON and base64. Everything here is a pure function of text that may be hostile.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from typing import NamedTuple
+from urllib.parse import unquote
+
+MOST_CALLBACKS = 4
+"""Found in one URL; what is beyond them is passed over."""
+
+_BUDGET = 1 << 16  # characters that are looked at, all layers together: eight times the longest URL
+_DEPTH = 6  # layers of encoding
+_MOST_STRINGS = 256  # of one JSON text
+
+# Only what a program writes that means this machine. Browsers take much more for a loopback address (127.1, 0x7f000001,
+# 2130706433, localhost with a dot behind it, anything.localhost): nobody's redirect URI looks like that.
+_AUTHORITY = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{0,5}))?", re.IGNORECASE | re.ASCII)
+_URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
+
+
+class Callback(NamedTuple):
+    """Where a browser will be sent, as the remote's program sees it."""
+
+    host: str
+    """`localhost`, `127.0.0.1` or `::1`."""
+    port: int
+    path: str
+    """Percent-decoded, at least `/`; no query."""
+    secure: bool = False
+    """Whether it is https."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What the name can mean on the remote, in the order to be tried."""
+        return ("127.0.0.1", "::1") if self.host == "localhost" else (self.host,)
+
+
+def find_callbacks(url: str) -> tuple[Callback, ...]:
+    """Return the callbacks in a URL, its own address included, in the order of their appearance, each once.
+
+    Looks into the parameters of query and fragment, into URLs in them, through percent-encoding, base64 and JSON. The
+    work is bounded, whatever the text.
+    """
+    search = _Search()
+    search.look(url, _DEPTH)
+    return tuple(search.found)
+
+
+class _Search:
+    def __init__(self) -> None:
+        self.found: dict[Callback, None] = {}
+        self._budget = _BUDGET
+
+    def look(self, text: str, depth: int) -> None:
+        """Look at one text: what it is decides how it is looked into."""
+        self._budget -= len(text)
+        if depth < 0 or self._budget < 0 or len(self.found) >= MOST_CALLBACKS or len(text) < 8:
+            return
+        text = text.strip()
+        match = _URL.fullmatch(text)
+        if match is not None:
+            self._url(match, depth)
+            return
+        if "%" in text and (plain := unquote(text)) != text:
+            self.look(plain, depth - 1)
+        if text[:1] in {"{", "[", '"'}:
+            self._json(text, depth)
+        elif "=" in text.rstrip("="):
+            self._parameters(text, depth)
+        else:
+            for part in text.split(".")[:3]:  # a JSON web token has three
+                self._base64(part, depth)
+
+    def _url(self, match: re.Match[str], depth: int) -> None:
+        scheme, authority, path, rest = match.groups()
+        address = _AUTHORITY.fullmatch(authority)
+        if address is not None and not any(c.isspace() or not c.isprintable() or c == "\\" for c in path):
+            secure = scheme.lower() == "https"
+            port = int(address[2] or (443 if secure else 80))
+            if 0 < port < 1 << 16:
+                host = address[1].lower().strip("[]")
+                self.found[Callback(host, port, unquote(path) or "/", secure)] = None
+        self._parameters(rest, depth)
+
+    def _parameters(self, text: str, depth: int) -> None:
+        for parameter in re.split(r"[?&#]", text):
+            name, _, value = parameter.partition("=")
+            self.look(unquote(value or name), depth - 1)
+
+    def _json(self, text: str, depth: int) -> None:
+        try:
+            waiting = [json.loads(text)]
+        except (ValueError, RecursionError):
+            return
+        for _ in range(_MOST_STRINGS):
+            if not waiting:
+                return
+            value = waiting.pop()
+            if isinstance(value, str):
+                self.look(value, depth - 1)
+            elif isinstance(value, dict):
+                waiting += reversed(value.values())
+            elif isinstance(value, list):
+                waiting += reversed(value)
+
+    def _base64(self, text: str, depth: int) -> None:
+        if not _BASE64.fullmatch(text):
+            return
+        plain = text.rstrip("=").replace("-", "+").replace("_", "/")
+        try:
+            decoded = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True).decode()
+        except (binascii.Error, ValueError):
+            return
+        if decoded.isprintable():
+            self.look(decoded, depth - 1)

@@ -1,0 +1,296 @@
+"""Listeners on this machine's loopback that stand for ports of the remote while logins are under way.
+
+One thread waits for all of them, and for clients that have not asked for anything yet: browsers open connections on
+suspicion, and a remote's little server may take each one for the callback. Only a connection that begins with a request
+is carried, by threads of its own (`nssh.local.callback_carrier`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from nssh.errors import ConnectError
+from nssh.local import callback_http as http
+from nssh.local.callback_carrier import Carrier
+from nssh.local.callback_flow import LONGEST, Flow, FlowEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nssh.local.callback import Callback
+    from nssh.ssh.connection import Channel
+
+MOST_FLOWS = 16
+MOST_SILENT = 64
+"""Clients that have not asked for anything yet; the oldest makes room."""
+MOST_CARRIED = 24
+"""Connections that are carried at once, with two threads and 128 KiB each; further ones wait their turn."""
+MOST_WAITING = 64
+"""Connections that wait their turn; what comes beyond is hung up on."""
+LOWEST_PORT = 1024
+
+_PATIENCE = 3.0  # seconds for a program that opens the browser before it listens
+_PAUSE = 0.1
+_JOIN = 2.0
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Refusal(NamedTuple):
+    """A callback that is not listened for, or not on each of its addresses: what is wrong with which port."""
+
+    port: int
+    reason: str
+    """Follows `port N `."""
+
+
+class CallbackProxy:
+    """All flows of a session.
+
+    `expect`, `close` and `poke` may be called from any thread; `run` is the body of a thread that the caller owns.
+    """
+
+    def __init__(
+        self,
+        dial: Callable[[Sequence[str], int], Channel],
+        on_end: Callable[[FlowEnded], object],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make one without flows.
+
+        Args:
+            dial: Reaches a port of the remote at the first of some addresses that accepts; called on carriers' threads.
+            on_end: Told of a flow's end, on `run`'s thread.
+            clock: Seconds, monotonic.
+        """
+        self._dial = dial
+        self._on_end = on_end
+        self._clock = clock
+        self._over = threading.Event()
+        self._bell, self._ringer = socket.socketpair()
+        self._ringer.setblocking(False)  # noqa: FBT003, it has no keyword
+        self._lock = threading.Lock()  # guards what follows
+        self._flows: dict[int, Flow] = {}
+        self._fresh: list[tuple[Flow, socket.socket]] = []  # listeners that `run` does not know yet
+        self._carriers: set[Carrier] = set()
+        self._failure: BaseException | None = None
+        # The rest is of `run`'s thread.
+        self._selector = selectors.DefaultSelector()
+        self._silent: dict[socket.socket, tuple[Flow, bytes]] = {}
+        self._waiting: deque[tuple[Flow, socket.socket, bytes]] = deque()
+        self._leaving: set[Flow] = set()  # over, with connections that may end in peace
+
+    def expect(self, callback: Callback, seconds: float = LONGEST) -> Refusal | None:
+        """Listen for a callback; once this returns, a browser may be sent to it.
+
+        A second callback of the same port joins the first, whose time begins anew.
+
+        Returns:
+            What is wrong, if anything; one loopback address may be listened on all the same.
+        """
+        port = callback.port
+        if port < LOWEST_PORT:
+            return Refusal(port, f"is below {LOWEST_PORT}, where nssh does not listen")
+        with self._lock:
+            if self._over.is_set():
+                return Refusal(port, "is not listened on: the session ends")
+            flow = self._flows.get(port)
+            if flow is None:
+                if len(self._flows) >= MOST_FLOWS:
+                    return Refusal(port, f"is not listened on: {MOST_FLOWS} logins are under way")
+                flow = Flow(port, self._reach, self._clock)
+            fresh, problem = flow.listen(callback)
+            if flow.listeners:
+                flow.expect(callback, seconds)
+                self._flows[port] = flow
+                self._fresh += [(flow, listener) for listener in fresh]
+        self.poke()
+        return Refusal(port, problem) if problem else None
+
+    def ports(self) -> set[int]:
+        """Return the ports that are listened on."""
+        with self._lock:
+            return set(self._flows)
+
+    def poke(self) -> None:
+        """Let `run` look at clock and flows again."""
+        with contextlib.suppress(OSError):  # it has not heard the last one yet, or is over
+            self._ringer.send(b"\0")
+
+    def close(self) -> None:
+        """End everything; the ports are free once this returns, and `run` returns soon."""
+        with self._lock:
+            self._over.set()
+            flows, self._flows = list(self._flows.values()), {}
+            carriers = list(self._carriers)
+        for flow in flows:
+            flow.stop_listening()
+        for carrier in carriers:
+            carrier.cut()
+        self.poke()
+
+    # --- From carriers' threads ---------------------------------------------------------------------------------------
+
+    def _reach(self, flow: Flow) -> Channel:
+        """Dial for a flow, patient with a program that is about to listen."""
+        deadline = self._clock() + (0.0 if flow.reached else _PATIENCE)
+        while True:
+            try:
+                channel = self._dial(flow.addresses, flow.port)
+            except ConnectError as error:
+                if error.kind != "refused":
+                    raise
+                if self._clock() >= deadline or self._over.wait(_PAUSE):
+                    flow.refused()
+                    self.poke()
+                    raise
+            else:
+                flow.reached = True
+                return channel
+
+    def _carried(self, carrier: Carrier) -> None:
+        with self._lock:
+            self._carriers.discard(carrier)
+            self._failure = self._failure or carrier.failure
+        self.poke()
+
+    # --- The thread of `run` ------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until `close`; raises what should not have happened in one of the carriers."""
+        try:
+            self._selector.register(self._bell, selectors.EVENT_READ, lambda: self._bell.recv(4096))
+            while not self._over.is_set():
+                for key, _ in self._selector.select(self._tend()):
+                    key.data()
+                if self._failure is not None:
+                    raise self._failure
+        finally:
+            self._end()
+
+    def _tend(self) -> float | None:
+        """Do what is due; return the seconds until the next look at the clock."""
+        with self._lock:
+            fresh, self._fresh = self._fresh, []
+            ended = [(flow, reason) for flow in self._flows.values() if (reason := flow.end())]
+            for flow, _ in ended:
+                del self._flows[flow.port]
+        for flow, listener in fresh:
+            with contextlib.suppress(ValueError):  # closed meanwhile
+                self._selector.register(listener, selectors.EVENT_READ, functools.partial(self._accept, flow, listener))
+        for flow, reason in ended:
+            self._dismiss(flow, reason)
+        now = self._clock()
+        for flow in [flow for flow in self._leaving if now >= flow.deadline() or not flow.carriers]:
+            self._leaving.discard(flow)
+            self._cut(flow)
+        self._start_carriers()
+        with self._lock:
+            deadlines = [flow.deadline() for flow in (*self._flows.values(), *self._leaving)]
+        return max(min(deadlines) - now, 0.0) if deadlines else None
+
+    def _accept(self, flow: Flow, listener: socket.socket) -> None:
+        """Take a client, and wait for what it asks."""
+        try:
+            client = listener.accept()[0]
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                self._over.wait(_PAUSE)  # it stays readable: don't spin until somebody closes something
+            return
+        client.setblocking(False)  # noqa: FBT003, it has no keyword
+        if len(self._silent) >= MOST_SILENT:
+            self._drop(next(iter(self._silent)))
+        self._silent[client] = (flow, b"")
+        self._selector.register(client, selectors.EVENT_READ, functools.partial(self._hear, client))
+
+    def _hear(self, client: socket.socket) -> None:
+        """Take what a client says first; it is carried once that is a request for sure."""
+        flow, head = self._silent.get(client, (None, b""))
+        if flow is None:
+            return  # dropped in the same round
+        try:
+            data = client.recv(http.LONGEST_HEAD - len(head))
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        head += data
+        try:
+            asks = (flow.secure and http.is_tls(head)) or http.read_request(head) is not None
+        except http.NotHttpError:
+            data = b""
+        if not data:
+            self._drop(client)
+        elif asks:
+            del self._silent[client]
+            self._selector.unregister(client)
+            client.setblocking(True)  # noqa: FBT003, it has no keyword
+            self._waiting.append((flow, client, head))
+        else:
+            self._silent[client] = (flow, head)
+
+    def _start_carriers(self) -> None:
+        while self._waiting and len(self._carriers) < MOST_CARRIED:
+            flow, client, head = self._waiting.popleft()
+            flow.connections += 1
+            flow.moved()
+            carrier = Carrier(client, head, flow, self._carried)
+            with self._lock:
+                self._carriers.add(carrier)
+                flow.carriers &= self._carriers
+                flow.carriers.add(carrier)
+            carrier.start()
+        while len(self._waiting) > MOST_WAITING:
+            self._waiting.pop()[1].close()
+
+    def _drop(self, client: socket.socket) -> None:
+        del self._silent[client]
+        self._selector.unregister(client)
+        client.close()
+
+    def _dismiss(self, flow: Flow, reason: str) -> None:
+        """End a flow. What is on its way when the remote's port closes, the last answer most likely, still arrives."""
+        for listener in flow.listeners.values():
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(listener)
+        flow.stop_listening()
+        for client in [client for client, (owner, _) in self._silent.items() if owner is flow]:
+            self._drop(client)
+        if reason == "closed":
+            self._leaving.add(flow)
+        else:
+            self._cut(flow)
+        self._on_end(FlowEnded(flow.port, reason, flow.connections))
+
+    def _cut(self, flow: Flow) -> None:
+        for entry in [entry for entry in self._waiting if entry[0] is flow]:
+            self._waiting.remove(entry)
+            entry[1].close()
+        with self._lock:
+            carriers = flow.carriers & self._carriers
+        for carrier in carriers:
+            carrier.cut()
+
+    def _end(self) -> None:
+        self.close()
+        for client in [*self._silent, *(client for _, client, _ in self._waiting)]:
+            client.close()
+        self._silent.clear()
+        self._waiting.clear()
+        self._selector.close()
+        with self._lock:
+            carriers = list(self._carriers)
+        for carrier in carriers:
+            carrier.cut()
+        for carrier in carriers:
+            carrier.join(_JOIN)
+        self._bell.close()
+        self._ringer.close()

@@ -1,0 +1,86 @@
+"""`nssh-remote port`: standard input and output become a connection to a port of this machine.
+
+For an sshd that forwards nothing (AllowTcpForwarding no): a login's callback arrives through a command as well.
+"""
+
+from __future__ import annotations
+
+import _socket
+import _thread
+import os
+import select
+
+from nssh.relay.dial import copy_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+CONNECTED = b"connected\n"
+REFUSED = b"refused\n"
+
+_CHUNK = 64 * 1024
+_TIMEOUT = 5.0  # seconds: loopback answers at once, or its server's backlog is full
+_LOOPBACK = {"127.0.0.1": _socket.AF_INET, "::1": _socket.AF_INET6}
+
+USAGE = "usage: nssh-remote port PORT MARK 127.0.0.1|::1 …\n"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `nssh-remote port PORT MARK ADDRESS …`: the first address that accepts is taken.
+
+    Prints the mark on a line of its own (see `nssh.relay.dial`), then `connected` or `refused` on another, and then
+    copies both ways until the server, or our reader, ends.
+
+    Returns:
+        The exit status: 0 after a connection, 1 if nothing listens, 2 for wrong usage.
+    """
+    if len(argv) < 3 or not argv[0].isdigit() or not 0 < int(argv[0]) < 1 << 16 or set(argv[2:]) - set(_LOOPBACK):
+        os.write(2, USAGE.encode())
+        return 2
+    port, mark, addresses = int(argv[0]), argv[1], argv[2:]
+    connection = _connect(port, addresses)
+    os.write(1, b"\n%s\n%s" % (mark.encode(), REFUSED if connection is None else CONNECTED))
+    if connection is None:
+        return 1
+    _thread.start_new_thread(copy_in, (connection,))
+    _copy_out(connection)
+    return 0
+
+
+def _connect(port: int, addresses: Sequence[str]) -> Any:
+    for address in addresses:
+        connection = None
+        try:
+            connection = _socket.socket(_LOOPBACK[address], _socket.SOCK_STREAM)
+            connection.settimeout(_TIMEOUT)
+            connection.connect((address, port))
+        except OSError:  # nobody listens, or this machine has no such address
+            if connection is not None:
+                connection.close()
+            continue
+        connection.settimeout(None)
+        return connection
+    return None
+
+
+def _copy_out(connection: Any) -> None:
+    # The end of standard input may be no more than a half-close. That nobody reads us any more shows on standard output
+    # alone, also while the server is silent: it would keep us here for ever otherwise.
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    poll.register(1, 0)
+    while True:
+        ready = dict(poll.poll())
+        if 1 in ready:
+            return
+        try:
+            data = connection.recv(_CHUNK)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(1, view) :]
+        except OSError:  # reset by the server, or our reader is gone
+            return
+        if not data:
+            return
