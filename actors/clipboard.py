@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from actors.messages import Flush, Log, Postponed, Problem, Publish, Retry
+from actors.messages import Flush, Log, Loss, Postponed, Problem, Publish, Retry
 from actors.worker import Worker
 from nssh.bus.backoff import Backoff
+from nssh.bus.losses import file_text
 from nssh.errors import BusError, ToolError
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
 from nssh.wire import envelope as wire
@@ -102,14 +103,20 @@ class Clipboard(Worker):
         try:
             data = envelope.body
             if work.attachment is not None:
-                data = self._client.download(work.id, size=work.attachment.size)
+                data = self._client.download(
+                    work.id, size=work.attachment.size, patience=self._client.patience(work.time)
+                )
             if self.context.abandoned:
                 return  # come back from a hang: a successor has written this, and may have written newer things
             self._backend().write(envelope.mime or "text/plain", data)
         except BusError as error:
             if error.retryable and self._wait(work, error):
                 return
-            self._failed(fields, str(error))
+            if error.kind == "gone":
+                self.send("log_writer", Log("file-lost", fields))
+                self.send("subscriber", Loss(file_text(work.time)))
+            else:
+                self._failed(fields, str(error))
         except ToolError as error:
             self._failed(fields, str(error))
         else:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import socket
 
     from nssh.bus.feed import Down, Up
+    from nssh.bus.losses import Lost
     from nssh.bus.messages import Attachment, Message
     from nssh.local.callback import Callback
     from nssh.session import Session
@@ -176,11 +177,11 @@ class Flush(NamedTuple):
 
 
 class FeedNews(NamedTuple):
-    """The subscriber's feed to it: it is up or down."""
+    """The subscriber's feed to it: it is up or down, or messages are lost."""
 
     feed: int
     """Which of the feeds that this life had."""
-    news: Up | Down
+    news: Up | Down | Lost
 
 
 class Arrived(NamedTuple):
@@ -215,6 +216,12 @@ class Postponed(NamedTuple):
     """To the subscriber: the message `id` has to wait for something; others can be taken meanwhile."""
 
     id: str
+
+
+class Loss(NamedTuple):
+    """To the subscriber: something can't be had any more, for the user to know."""
+
+    text: str
 
 
 class Redeliver(NamedTuple):

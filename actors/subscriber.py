@@ -17,6 +17,7 @@ from actors.messages import (
     LeaseChanged,
     LinkUp,
     Log,
+    Loss,
     NetworkChanged,
     Postponed,
     Problem,
@@ -29,6 +30,7 @@ from actors.messages import (
 )
 from nssh.bus.feed import Down, Feed, Up
 from nssh.bus.intake import Intake
+from nssh.bus.losses import Lost, file_text, timestamp
 from nssh.bus.replay import Item, Verdict, judge
 from nssh.durations import format_gap
 from nssh.errors import BusError
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from nssh.bus.messages import Message
 
 # Seconds between two looks at the clock, and by how much it must have jumped to mean that the machine slept.
-_TICK = 10.0
+_TICK = 3.0
 _JUMP = 10.0
 # Seconds that fetching a text may take that the server made a file of.
 _FETCH = 60.0
@@ -105,6 +107,7 @@ class Subscriber(BaseActor):
         self._leading: bool | None = None  # not told yet
         self._up = False
         self._since = _now()
+        self._loss: dict[str, object] = {}
         self._client = client
         self._topic = topic
         self._ledger = ledger
@@ -142,6 +145,8 @@ class Subscriber(BaseActor):
             case FeedNews(feed, news):
                 if feed == self._feeds:
                     self._tell(news)
+            case Loss(text):
+                self._note_loss(text)
             case LeaseChanged(held):
                 self._lead(held=held)
             case LinkUp():
@@ -208,7 +213,7 @@ class Subscriber(BaseActor):
         if not self.post(Arrived(feed, tuple(messages), replayed)):
             raise _OverError
 
-    def _notify(self, feed: int, news: Up | Down) -> None:
+    def _notify(self, feed: int, news: Up | Down | Lost) -> None:
         self.post(FeedNews(feed, news))
 
     # On the actor's own.
@@ -247,6 +252,11 @@ class Subscriber(BaseActor):
             self._fetches[message.id] += 1
             if error.retryable and self._fetches[message.id] < _FETCHES:
                 raise
+            if error.kind == "gone":
+                self.send("log_writer", Log("file-lost", {"id": message.id}))
+                self._note_loss(file_text(message.time))
+                self._finish(message.id)
+                return None
         except wire.EnvelopeError:
             pass
         self.send("log_writer", Log("msg-unknown", {"size": len(message.text)}))
@@ -324,7 +334,12 @@ class Subscriber(BaseActor):
             self._fail(failed.id, failed.envelope)
         self._give(to, work)
 
-    def _tell(self, news: Up | Down) -> None:
+    def _tell(self, news: Up | Down | Lost) -> None:
+        if isinstance(news, Lost):
+            lost = {"reason": news.reason.value, "since": timestamp(news.since), "until": timestamp(news.until)}
+            self.send("log_writer", Log("messages-lost", dict(lost)))
+            self._note_loss(news.text)
+            return
         if isinstance(news, Down):
             self.send("log_writer", Log("subscribe-down", {"err": str(news.error)}))
             self._set_up(up=False)
@@ -344,8 +359,14 @@ class Subscriber(BaseActor):
             self._since = _now()
             self._report()
 
+    def _note_loss(self, text: str) -> None:
+        """Let `nssh status` tell what can't be had any more; the newest such thing, for a day."""
+        self._loss = {"lost": text, "lost_at": _now()}
+        self._report()
+
     def _report(self) -> None:
-        self.send("session_registry", Update({"bus": "up" if self._up else "down", "bus_since": self._since}))
+        bus = "up" if self._up else "down"
+        self.send("session_registry", Update({"bus": bus, "bus_since": self._since, **self._loss}))
 
     def _look_at_clock(self) -> None:
         """Wall time runs on while a machine sleeps, monotonic time does not: a difference means that it woke."""

@@ -18,7 +18,8 @@ RESERVED = frozenset({"sweep", "doctor"})
 USAGE = """\
 usage: nssh [--ssh|--mosh] [--new] <host> [ssh arguments]
        nssh infect [--force|--remove] <host>|self
-       nssh status [--json|--tail|--held|--open-held]
+       nssh status [--json|--held|--open-held]
+       nssh status --tail [--since <duration>] [--json]
        nssh --version | --help"""
 
 

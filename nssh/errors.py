@@ -16,6 +16,15 @@ class UsageError(NsshError):
     exit_code = 2
 
 
+class Cancelled(NsshError):
+    """The user was asked, and wants none of it: nothing was done."""
+
+    exit_code = 130
+
+    def __init__(self, text: str = "cancelled") -> None:
+        super().__init__(text)
+
+
 class ConfigError(NsshError):
     """`config.toml` can't be used; the text names file, line, key and, for a typing slip, the nearest known key."""
 
@@ -39,8 +48,8 @@ class BusError(NsshError):
     """The bus refused or can't be reached.
 
     Attributes:
-        kind: `unreachable`, `auth` (401, 403), `size` (413), `limit` (429), `request` (other 4xx), `server` (5xx or
-            nonsense).
+        kind: `unreachable`, `auth` (401, 403), `size` (413), `limit` (429), `gone` (a file that the server does
+            not have any more), `request` (other 4xx), `server` (5xx or nonsense).
         retry_after: Seconds the server asked us to wait, or None.
     """
 

@@ -57,6 +57,10 @@ class Record(NamedTuple):
     held: int = 0
     problem: str = ""
     version: str = ""
+    lost: str = ""
+    """What the remote sent and nobody can have any more: the newest such thing."""
+    lost_at: str = ""
+    """When that was noticed, RFC 3339."""
 
     @property
     def live(self) -> bool:

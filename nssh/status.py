@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
     from nssh.records import Record
 
+# What `--json` tells of a record (docs/protocol.md). Not its topic, which is a secret: whoever needs it reads the
+# record, which is as private as this terminal may not be.
+_TOLD = (
+    "pid", "target", "host", "key", "server", "started", "log", "create_time", "role", "transport", "route", "bus",
+    "bus_since", "bridge", "restarts", "actor_restarts", "held", "problem", "lost", "lost_at", "version",
+)  # fmt: skip
+
+# Seconds for which the table shows what was lost: the user has seen it by then.
+_LOST = 86400.0
+
 
 def run(option: str) -> int:
     """Run `nssh status` with one of its options, or none, and return its exit code."""
@@ -41,13 +51,9 @@ def _json() -> int:
     live = records.live()
     sessions: list[dict[str, Any]] = []
     for record, answer in zip(live, liveness.probe_all(live), strict=True):
-        fields = record._asdict()
-        # The topic is a secret; whoever needs it reads the record, which is as private as this terminal may not be.
-        for secret in ("topic", "serial", "birth", "socket"):
-            fields.pop(secret)
-        fields |= {"uptime": round(_uptime(record)), "rtt": answer.rtt}
+        fields: dict[str, Any] = {name: getattr(record, name) for name in _TOLD}
+        fields |= {"uptime": round(_uptime(record)), "state": answer.state.value, "rtt": answer.rtt}
         fields["alive"] = None if answer.state is liveness.State.UNKNOWN else answer.alive
-        fields["state"] = answer.state.value
         sessions.append(fields)
     print(json.dumps(sessions, indent=2))
     return 0
@@ -75,6 +81,8 @@ def _describe(record: Record, answer: liveness.Liveness) -> list[str]:
         lines.append(f"  {record.held} URLs held: nssh status --held lists them, --open-held opens them")
     if record.problem:
         lines.append(f"  problem: {record.problem}")
+    if record.lost and time.time() - records.timestamp(record.lost_at, 0.0) < _LOST:
+        lines.append(f"  lost: {record.lost}")
     return lines
 
 

@@ -38,6 +38,9 @@ INLINE_MAX: Final = 4095
 POLL_MAX: Final = 64 << 20
 """Bytes of one poll; what goes beyond is left for the next one."""
 DOWNLOAD_MAX: Final = 20 << 20
+PATIENCE: Final = 2.0
+"""Seconds to ask again for the file of a message that was just sent."""
+_SETTLED: Final = 60.0  # seconds after which a file that is not there will not come any more
 _POLL_LIMIT: Final = POLL_MAX + (8 << 20)  # more than POLL_MAX without one message in it is an attack
 _POLL_SECONDS: Final = 60.0
 _DOWNLOAD_SECONDS: Final = 300.0
@@ -150,7 +153,7 @@ class BusClient:
         return Stream(self._transport, self._path(topic, "/json"), self._dead_after)
 
     def download(
-        self, message_id: str, limit: int = DOWNLOAD_MAX, size: int | None = None, *, patience: float = 2.0
+        self, message_id: str, limit: int = DOWNLOAD_MAX, size: int | None = None, *, patience: float = PATIENCE
     ) -> bytes:
         """Return the file that came with a message, from our own server whatever URL the message holds.
 
@@ -162,7 +165,7 @@ class BusClient:
                 knows of the file itself (NTFY.md, trap 1).
 
         Raises:
-            BusError: Also when the file is larger than `limit` (kind `size`), gone (`request`), or cut short
+            BusError: Also when the file is larger than `limit` (kind `size`), not there (`gone`), or cut short
                 (`unreachable`).
         """
         if not valid_id(message_id):
@@ -170,13 +173,17 @@ class BusClient:
         give_up, pause = time.monotonic() + patience, 0.01
         while (response := self._find_file(message_id)) is None:
             if time.monotonic() + pause > give_up:
-                raise BusError(f"{self.where} does not have this file (any more)", "request")
+                raise BusError(f"{self.where} does not have this file (any more)", "gone")
             time.sleep(pause)
             pause *= 2
         data = b"".join(self._transport.chunks(response, limit, _DOWNLOAD_SECONDS))
         if size is not None and size != len(data):
             raise BusError(f"{self.where} sent {len(data)} of the {size} bytes of a file", "unreachable")
         return data
+
+    def patience(self, sent: int) -> float:
+        """Return how long to ask for the file of a message sent then (seconds since the epoch, the server's clock)."""
+        return PATIENCE if self.server_time is None or self.server_time - sent < _SETTLED else 0.0
 
     def _find_file(self, message_id: str) -> requests.Response | None:
         try:
@@ -200,7 +207,8 @@ class BusClient:
             message.text.startswith(_FILE_TEXT) and attachment.name.startswith("attachment.")
         ):
             return message.text
-        return self.download(message.id, wire.MAX_TEXT, attachment.size).decode("utf-8", "replace")
+        patience = self.patience(message.time)
+        return self.download(message.id, wire.MAX_TEXT, attachment.size, patience=patience).decode("utf-8", "replace")
 
     def health(self) -> bool:
         """Return whether the server says that it is well; False if it says or answers anything else."""
@@ -246,6 +254,7 @@ class BusClient:
     def _read_backlog(self, response: requests.Response) -> Backlog:
         expect_ndjson(response, self.where)
         backlog, lines, total = Backlog(), Lines(), 0
+        backlog.truncated = response.headers.get("X-Messages-Truncated", "") not in {"", "0", "false"}
         # Where only the end of the connection ends the answer, there may have been more.
         backlog.complete = response.raw.chunked or "Content-Length" in response.headers
         enough = time.monotonic() + _POLL_SECONDS

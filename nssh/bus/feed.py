@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from nssh.bus.backoff import Backoff
+from nssh.bus.losses import Continuity, Lost, Reason, expired, reach_after
 from nssh.bus.reader import Poll, Reader
 from nssh.bus.schedule import Schedule
 from nssh.errors import BusError
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.bus.client import BusClient
-    from nssh.bus.messages import Message
+    from nssh.bus.losses import Reach
+    from nssh.bus.messages import Backlog, Message
 
 OPEN_SECONDS: Final = 30.0
 """Within which a stream says that it is open: bytes that never say so must not pass for a bus that is coming up."""
@@ -56,8 +58,22 @@ class Memory(Protocol):
         """The message to go on from."""
         ...
 
+    @property
+    def anchor(self) -> str | None:
+        """Where the cursor was before."""
+        ...
+
+    @property
+    def reach(self) -> Reach:
+        """How far the topic was followed."""
+        ...
+
     def set_cursor(self, message_id: str, /) -> None:
         """Move the cursor."""
+        ...
+
+    def set_reach(self, reach: Reach, /) -> None:
+        """Note how far the topic was followed."""
         ...
 
     def seen(self, message_id: str, /) -> bool:
@@ -85,7 +101,7 @@ class Feed:
         topic: str,
         ledger: Memory,
         deliver: Callable[[list[Message], bool], None],
-        notify: Callable[[Up | Down], None],
+        notify: Callable[[Up | Down | Lost], None],
         *,
         clock: Callable[[], float] = uptime,
         backoff: Backoff | None = None,
@@ -100,7 +116,7 @@ class Feed:
                 nssh.bus.replay). They count as handled once it returns. It may take its time: the stream is read on.
                 Before doing what must never happen twice it claims the message's id in the ledger itself. What it
                 raises ends `run`, and the messages come again.
-            notify: Called with Up and Down.
+            notify: Called with Up and Down, and with Lost when messages are gone that nobody fetched in time.
             clock: Seconds that never jump; see `uptime`.
             backoff: Between attempts.
         """
@@ -185,14 +201,17 @@ class Feed:
     def _follow(self, reader: Reader) -> None:
         """Hand over what an open stream and the polls beside it bring, until the stream ends or an interruption."""
         opened = self._clock()
-        life = _Life(Schedule(opened), self._ledger.cursor)
+        cursor, reach = self._ledger.cursor, self._ledger.reach
+        continuity = Continuity(self._ledger.anchor, cursor, reach, self._client.server_time)
+        life = _Life(Schedule(opened), cursor, continuity)
         schedule = life.schedule
         while True:
             now = self._clock()
-            if life.poll is None and (due := schedule.due()) is not None and due <= now:
+            if life.poll is None and schedule.due() <= now:
                 # A fresh topic has no cursor and asks for everything: its name is random and new, so that is all ours.
-                life.poll = Poll(self._client, self._topic, self._ledger.cursor, self._changed)
-                life.poll_started = now
+                since = continuity.since if continuity.pending else self._ledger.cursor
+                life.poll = Poll(self._client, self._topic, since, self._changed)
+                life.poll_started, life.poll_server_time = now, self._client.server_time
                 life.poll.start()
             elif life.poll is not None and life.poll.done:
                 self._take_poll(life)
@@ -212,8 +231,7 @@ class Feed:
             self._backoff.reset()
 
     def _pause(self, life: _Life) -> float | None:
-        due = life.schedule.due()
-        return None if due is None or life.poll is not None else max(0.0, due - self._clock())
+        return None if life.poll is not None else max(0.0, life.schedule.due() - self._clock())
 
     def _take_poll(self, life: _Life) -> None:
         """Hand over what a poll brought, move the cursor, and tell of it."""
@@ -229,14 +247,36 @@ class Feed:
         backlog = poll.backlog
         count = self._hand_over(backlog, replayed=True)
         life.replayed += count
-        if backlog:
-            self._ledger.set_cursor(backlog[-1].id)
+        for message in backlog[-2:]:  # the cursor, and where it was before
+            self._ledger.set_cursor(message.id)
         life.schedule.polled(life.poll_started)
+        lost = self._losses(life, backlog)
         if not backlog.complete and count:
             life.schedule.at_once(self._clock())
             return
+        forgotten = any(one.reason is Reason.FORGOTTEN for one in lost)
+        self._ledger.set_reach(reach_after(self._ledger.reach, life.poll_server_time, backlog, forgotten=forgotten))
         self._poll_backoff.reset()
         self._report_up(life)
+
+    def _losses(self, life: _Life, backlog: Backlog) -> list[Lost]:
+        """Find out, and tell, what is gone that should have come with a poll."""
+        found: list[Lost | None] = []
+        reach, now = self._ledger.reach, life.poll_server_time
+        if not life.looked and now is not None:
+            life.looked = True
+            found.append(expired(reach, now))
+        if backlog.truncated and backlog:
+            life.continuity.give_up()
+            found.append(Lost(Reason.TRUNCATED, reach.until, backlog[0].time))
+        elif life.continuity.pending:
+            found.append(life.continuity.took({message.id for message in backlog}))
+            if life.continuity.pending:
+                life.schedule.at_once(self._clock())
+        lost = [one for one in found if one is not None]
+        for one in lost:
+            self._notify(one)
+        return lost
 
     def _hand_over(self, messages: list[Message], *, replayed: bool) -> int:
         """Deliver what was not handled yet; return how many that were."""
@@ -269,13 +309,17 @@ class Feed:
 class _Life:
     """What the feed keeps while one stream lives."""
 
-    def __init__(self, schedule: Schedule, since: str | None) -> None:
+    def __init__(self, schedule: Schedule, since: str | None, continuity: Continuity) -> None:
         self.schedule = schedule
         self.since = since
+        self.continuity = continuity
+        self.looked = False
+        """Whether it was found out how long nobody had followed the topic."""
         self.replayed = 0
         self.caught_up = False
         self.poll: Poll | None = None
         self.poll_started = 0.0
+        self.poll_server_time: float | None = None
 
     def has_work(self, reader: Reader) -> bool:
         return reader.overflowed or (self.caught_up and reader.pending) or (self.poll is not None and self.poll.done)

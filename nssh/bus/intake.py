@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nssh.bus.ledger import Ledger
+    from nssh.bus.losses import Reach
 
 
 class Intake:
@@ -23,12 +24,33 @@ class Intake:
         # Cursors that wait for what was in flight when they were set.
         self._cursors: list[tuple[str, set[str]]] = []
         self._cursor: str | None = None
+        self._anchor: str | None = None
+        # How far the topic was followed, until that may be on disk.
+        self._reach: Reach | None = None
 
     @property
     def cursor(self) -> str | None:
         """Where the feed goes on: this process knows what is in flight, so it need not ask for it again."""
         with self._lock:
             return self._cursor or self.ledger.cursor
+
+    @property
+    def anchor(self) -> str | None:
+        """Where the cursor was before."""
+        with self._lock:
+            return self._anchor if self._cursor else self.ledger.anchor
+
+    @property
+    def reach(self) -> Reach:
+        """How far the topic was followed."""
+        with self._lock:
+            return self._reach or self.ledger.reach
+
+    def set_reach(self, reach: Reach) -> None:
+        """Note how far the topic was followed; on disk as soon as nothing is in flight."""
+        with self._lock:
+            self._reach = reach
+            self._advance()
 
     @property
     def in_flight(self) -> int:
@@ -49,7 +71,8 @@ class Intake:
     def set_cursor(self, message_id: str) -> None:
         """Move the cursor; on disk it follows when all that is in flight now is done."""
         with self._lock:
-            self._cursor = message_id
+            if message_id != (before := self._cursor or self.ledger.cursor):
+                self._anchor, self._cursor = before, message_id
             self._cursors.append((message_id, set(self._in_flight)))
             self._advance()
 
@@ -68,8 +91,11 @@ class Intake:
             self._advance()
 
     def _advance(self) -> None:
-        reached = None
+        reached: list[str] = []
         while self._cursors and not self._cursors[0][1]:
-            reached = self._cursors.pop(0)[0]
-        if reached is not None:
-            self.ledger.set_cursor(reached)
+            reached.append(self._cursors.pop(0)[0])
+        for message_id in reached[-2:]:  # the last, and the one before for the anchor
+            self.ledger.set_cursor(message_id)
+        if self._reach is not None and not self._in_flight:
+            self.ledger.set_reach(self._reach)
+            self._reach = None

@@ -10,16 +10,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from nssh.bus.losses import Reach
 from nssh.bus.messages import valid_id
 from nssh.wire.files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-RING: Final = 30_000
-"""Ids that are remembered; the oldest is forgotten first. ntfy keeps 17,280 messages a day at most by default."""
+RING: Final = 45_000
+"""Ids that are remembered; the oldest is forgotten first.
 
-_HANDLED, _CURSOR = "h", "c"
+A message may have two, its own and its sender's; the relay keeps 20,000 messages of a topic at most, ntfy takes 17,280
+a day by default.
+"""
+
+_HANDLED, _CURSOR, _REACH = "h", "c", "r"
 _END = ";\n"
 _MAX_FILE: Final = 32 << 20
 _RETRY_SECONDS: Final = 1.0
@@ -53,6 +58,8 @@ class Ledger:
         self._loaded = False
         self._handled: dict[str, None] = {}
         self._cursor: str | None = None
+        self._anchor: str | None = None
+        self._reach = Reach()
         self._records = 0
         self._retry_at = 0.0
         self.failure: OSError | None = None
@@ -65,6 +72,7 @@ class Ledger:
         with self._lock:
             self._close()
             self._handled, self._cursor, self.damaged, self.failure = {}, None, False, None
+            self._anchor, self._reach = None, Reach()
             try:
                 self._read()
             except FileNotFoundError:
@@ -83,13 +91,32 @@ class Ledger:
         with self._loaded_lock():
             return self._cursor
 
+    @property
+    def anchor(self) -> str | None:
+        """Where the cursor was before; None if it was not moved twice."""
+        with self._loaded_lock():
+            return self._anchor
+
     def set_cursor(self, message_id: str) -> None:
         """Move the cursor to a message id."""
         with self._loaded_lock():
             key = _key(message_id)
             if key != self._cursor:
-                self._cursor = key
+                self._anchor, self._cursor = self._cursor, key
                 self._append(_CURSOR, key)
+
+    @property
+    def reach(self) -> Reach:
+        """How far the topic was followed, as last set."""
+        with self._loaded_lock():
+            return self._reach
+
+    def set_reach(self, reach: Reach) -> None:
+        """Note how far the topic was followed."""
+        with self._loaded_lock():
+            if reach != self._reach:
+                self._reach = reach
+                self._append(_REACH, " ".join(map(str, reach)))
 
     def seen(self, any_id: str) -> bool:
         """Return whether `claim` was called for the id."""
@@ -138,7 +165,9 @@ class Ledger:
             elif kind == _HANDLED and valid_id(key):
                 self._remember([key])
             elif kind == _CURSOR and valid_id(key):
-                self._cursor = key
+                self._anchor, self._cursor = self._cursor, key
+            elif kind == _REACH and (reach := _parse_reach(key)) is not None:
+                self._reach = reach
             else:
                 self.damaged = True
 
@@ -169,8 +198,9 @@ class Ledger:
     def _rewrite(self) -> None:
         """Write the whole state anew and append to that file from now on."""
         lines = [f"{_HANDLED} {key}{_END}" for key in self._handled]
-        if self._cursor is not None:
-            lines.append(f"{_CURSOR} {self._cursor}{_END}")
+        lines += [f"{_CURSOR} {key}{_END}" for key in (self._anchor, self._cursor) if key is not None]
+        if self._reach != Reach():
+            lines.append(f"{_REACH} {' '.join(map(str, self._reach))}{_END}")
         try:
             write_private(self._path, "".join(lines).encode())
             self._close()
@@ -184,6 +214,12 @@ class Ledger:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _parse_reach(text: str) -> Reach | None:
+    words = text.split(" ")
+    plain = all(word.isascii() and word.isdigit() and len(word) < 16 for word in words)
+    return Reach(*map(int, words)) if plain and len(words) == len(Reach._fields) else None
 
 
 def _key(any_id: str) -> str:

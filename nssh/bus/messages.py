@@ -45,6 +45,8 @@ class Message(NamedTuple):
     """Seconds since the epoch, by the server's clock, when the server began to receive it."""
     text: str
     attachment: Attachment | None = None
+    expires: int | None = None
+    """Seconds since the epoch, when the server forgets it; None if it did not say."""
 
 
 class Event(NamedTuple):
@@ -59,6 +61,8 @@ class Backlog(list[Message]):
     """What a poll returned, in the order of the bus; not `complete` if there may be more: poll again."""
 
     complete: bool = True
+    truncated: bool = False
+    """The server left out the oldest, which can't be had any more (ntfy from 2.28 on)."""
 
 
 class BadLineError(ValueError):
@@ -135,7 +139,8 @@ def parse_event(line: bytes) -> Event | None:
     id_, text = fields.get("id"), fields.get("message", "")
     if not (isinstance(id_, str) and valid_id(id_)) or not isinstance(text, str):
         return None
-    return Event("message", time, Message(id_, time, text, _attachment(fields.get("attachment"))))
+    attachment, expires = _attachment(fields.get("attachment")), _number(fields.get("expires"))
+    return Event("message", time, Message(id_, time, text, attachment, expires))
 
 
 def parse_events(lines: Iterable[bytes]) -> Iterator[Event]:

@@ -10,6 +10,8 @@ CONFIRM_SECONDS: Final = 10.0
 """Between polls that only confirm live traffic."""
 BUSY_SECONDS: Final = 60.0
 """Live traffic without a quiet moment is confirmed this often, so that the cursor never falls far behind."""
+IDLE_SECONDS: Final = 1800.0
+"""Without any traffic, so that it is known how far the topic was followed if this process dies."""
 
 
 class Schedule:
@@ -46,10 +48,10 @@ class Schedule:
         """A poll failed; none before `retry_at`."""
         self._not_before = retry_at
 
-    def due(self) -> float | None:
-        """When to poll; None: not before something happens."""
-        times = [] if self._settle is None else [self._settle]
+    def due(self) -> float:
+        """When to poll, as things stand."""
+        times = [self._last_poll + IDLE_SECONDS if self._settle is None else self._settle]
         if self._first_live is not None:
             quiet = self._last_live + SETTLE_SECONDS
             times.append(max(min(quiet, self._first_live + BUSY_SECONDS), self._last_poll + CONFIRM_SECONDS))
-        return max(min(times), self._not_before) if times else None
+        return max(min(times), self._not_before)

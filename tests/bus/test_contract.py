@@ -63,7 +63,10 @@ def test_a_published_text_comes_with_a_poll_once_with_id_and_server_time(door: D
     assert valid_id(published.id)
     assert abs(published.time - time.time()) < 60
     (message,) = client.poll(topic, None)
-    assert message == Message(published.id, published.time, '{"kind":"open","url":"https://example.org/\\u00fc"}')
+    assert message._replace(expires=None) == Message(
+        published.id, published.time, '{"kind":"open","url":"https://example.org/\\u00fc"}'
+    )
+    assert message.expires == published.time + 12 * 3600
     assert client.server_time is not None
     assert abs(client.server_time - published.time) < 60
 
@@ -205,7 +208,8 @@ def test_a_download_of_another_size_than_told_is_an_error(door: Door, topic: str
 def test_a_file_that_does_not_exist(door: Door) -> None:
     with pytest.raises(BusError) as caught:
         door.client().download("AAAAAAAAAAAA", patience=0.05)
-    assert caught.value.kind == "request"
+    assert caught.value.kind == "gone"
+    assert not caught.value.retryable
     assert "file" in str(caught.value)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from nssh.bus.losses import Lost
     from nssh.bus.messages import Message
     from tests.bus.conftest import Door
 
@@ -34,7 +35,7 @@ class Session:
     def __init__(self, client: BusClient, topic: str, ledger: Ledger, threads: Threads, **options: Any) -> None:
         self.delivered: list[Message] = []
         self.batches: list[tuple[int, bool]] = []
-        self.notes: list[Up | Down] = []
+        self.notes: list[Up | Down | Lost] = []
         self.hold = threading.Event()
         self.hold.set()
         options.setdefault("backoff", Backoff(first=0.05, cap=0.2))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nssh.bus.backoff import Backoff
 from nssh.bus.client import BusClient
 from nssh.bus.messages import MAX_LINE, BadLineError, Lines, parse_event, parse_published
-from nssh.bus.schedule import BUSY_SECONDS, CONFIRM_SECONDS, SETTLE_SECONDS, Schedule
+from nssh.bus.schedule import BUSY_SECONDS, CONFIRM_SECONDS, IDLE_SECONDS, SETTLE_SECONDS, Schedule
 from nssh.bus.sockets import Cutter, as_socket
 from nssh.errors import BusError
 from tests.lab.scripted import ScriptedServer, answer
@@ -109,13 +109,13 @@ def test_backoff_spares_a_server_that_refuses_the_credentials() -> None:
     assert delays[-1] >= 60
 
 
-def test_polls_come_at_the_opening_and_again_when_the_seam_has_settled_and_then_no_more() -> None:
+def test_polls_come_at_the_opening_and_again_when_the_seam_has_settled_and_then_seldom() -> None:
     schedule = Schedule(100.0)
     assert schedule.due() == 100.0
     schedule.polled(100.0)
     assert schedule.due() == 100.0 + SETTLE_SECONDS
     schedule.polled(100.0 + SETTLE_SECONDS)
-    assert schedule.due() is None
+    assert schedule.due() == 100.0 + SETTLE_SECONDS + IDLE_SECONDS
 
 
 def test_a_first_poll_that_comes_late_needs_no_second() -> None:
@@ -123,7 +123,7 @@ def test_a_first_poll_that_comes_late_needs_no_second() -> None:
     schedule.failed(103.0)
     assert schedule.due() == 103.0
     schedule.polled(103.0)
-    assert schedule.due() is None
+    assert schedule.due() == 103.0 + IDLE_SECONDS
 
 
 @given(st.lists(st.floats(0.001, 30), min_size=1, max_size=60))
@@ -133,7 +133,7 @@ def test_live_traffic_is_confirmed_after_a_quiet_moment_seldom_and_surely(pauses
     now, last_poll, first_live = SETTLE_SECONDS, SETTLE_SECONDS, None
     for pause in pauses:
         arrives = now + pause
-        while (due := schedule.due()) is not None and due <= arrives:
+        while (due := schedule.due()) <= arrives:
             assert due >= last_poll + CONFIRM_SECONDS
             assert first_live is not None
             assert due <= max(first_live + BUSY_SECONDS, last_poll + CONFIRM_SECONDS)
@@ -146,7 +146,7 @@ def test_live_traffic_is_confirmed_after_a_quiet_moment_seldom_and_surely(pauses
         now = arrives
         schedule.live(now)
         first_live = now if first_live is None else first_live
-    assert schedule.due() is not None
+    assert schedule.due() <= max(now + SETTLE_SECONDS, last_poll + CONFIRM_SECONDS)
 
 
 class Plain:

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nssh import held, process, records
+from nssh import held, liveness, process, records
 from nssh.held import HeldUrl
 from nssh.records import Record
 from nssh.wire import files
@@ -108,6 +114,65 @@ def test_a_hostile_record_can_not_steer_the_terminal(state: Path, sleeper: subpr
 
 
 # The control socket.
+
+
+# What a program reads.
+
+
+def documented() -> dict[str, tuple[type, ...]]:
+    """The fields of `nssh status --json` and their types, as docs/protocol.md tells them."""
+    page = (Path(__file__).parents[2] / "docs/protocol.md").read_text()
+    section = page.partition("### `nssh status --json`")[2].partition("The control socket")[0]
+    types = {"string": (str,), "integer": (int,), "number": (int, float), "boolean or null": (bool, type(None))}
+    rows = re.findall(r"^\| `(\w+)` \| ([a-z ]+) \| \S.* \|$", section, re.MULTILINE)
+    assert len(rows) == section.count("\n| `")
+    return {name: types[kind] for name, kind in rows}
+
+
+def test_json_tells_what_is_documented_in_these_types_and_nothing_else(
+    state: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    record(
+        sleeper.pid, role="leader", bus="up", held=2, problem="x", lost="y", lost_at="2026-07-01T10:00:00Z", bridge=7
+    )
+    expected = documented()
+    (full,) = json.loads(run("--json").stdout)
+    Path(records.path_of(sleeper.pid)).write_text(json.dumps({"pid": sleeper.pid, "started": "2036-07-01T10:00:00Z"}))
+    (bare,) = json.loads(run("--json").stdout)
+    for told in (full, bare):
+        assert told.keys() == expected.keys()
+        for name, value in told.items():
+            assert type(value) in expected[name], name
+    assert (full["lost"], full["alive"], full["state"], bare["alive"]) == ("y", False, "wedged", None)
+
+
+def test_what_was_lost_is_told_for_a_day(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    for ago, told in ((60, True), (-3600, True), (2 * 86400, False)):
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - ago))
+        record(sleeper.pid, lost="something", lost_at=at)
+        assert ("  lost: something" in run().stdout.splitlines()) is told
+
+
+def test_a_hundred_wedged_sessions_cost_two_seconds(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    """Each has a socket that takes the connection and says nothing; one PID for all, which only a test can have."""
+    directory = tempfile.mkdtemp(prefix="nssh-", dir="/tmp")
+    basis = Record(sleeper.pid, "devbox", "devbox", SECRET, "relay", "2020-01-01T00:00:00Z", "", birth="")
+    try:
+        with contextlib.ExitStack() as stack:
+            found = []
+            for number in range(100):
+                server = stack.enter_context(socket.socket(socket.AF_UNIX))
+                server.bind(f"{directory}/{number}")
+                server.listen()
+                found.append(basis._replace(key="k", birth=process.birth(sleeper.pid), socket=f"{directory}/{number}"))
+            begun = time.monotonic()
+            answers = liveness.probe_all(found)
+            seconds = time.monotonic() - begun
+        assert [answer.state for answer in answers] == [liveness.State.WEDGED] * 100
+        print(f"100 wedged sessions: {seconds:.2f} s")  # noqa: T201  (shown with -rP)
+        assert seconds < 6, "at once, not one after the other (which would take 150 s)"
+    finally:
+        shutil.rmtree(directory)
 
 
 # What is held.
