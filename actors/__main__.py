@@ -85,8 +85,9 @@ class Bridge:
         if session.restarts:
             send("log_writer", Log("bridge-restart", {"restarts": session.restarts}))
         else:
-            target = session.target.destination
-            send("log_writer", Log("session-start", {"target": target, "host": session.key, "server": session.server}))
+            fields: dict[str, object] = {"target": session.target.destination, "host": session.key}
+            fields |= {"server": session.server, "joined": session.joined, "replaced": list(session.replaced)}
+            send("log_writer", Log("session-start", fields))
         outcome = supervisor.wait()
         if outcome is Outcome.ESCALATED or not self._launcher_gone.is_set():
             # The session goes on, with the record and the master that are its own; the launcher starts another bridge.

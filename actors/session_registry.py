@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from actors._base import BaseActor
 from actors.messages import LeaseChanged, Log, Problem, Report, Tick, Told, Update
-from nssh import records
+from nssh import process, records
 
 if TYPE_CHECKING:
     from actors.incarnation import Context
@@ -23,23 +23,26 @@ _SOURCES = ("remote_host", "liveness_responder", "oauth_proxy", "url_opener", "s
 class SessionRegistry(BaseActor):
     """Keeps the record on disk as the truth about this session, and tells the subscriber whether the session acts."""
 
-    def __init__(self, context: Context, record: Record, lease: Lease) -> None:
+    def __init__(self, context: Context, record: Record, lease: Lease, *, joined: int = 0, behind: str = "") -> None:
+        """Keep the parts.
+
+        Args:
+            context: Of this life.
+            record: What is known of the session.
+            lease: The topic's.
+            joined: PID of the session whose topic is shared.
+            behind: Birth of that process if it knows no lease: while it lives, it acts, and we stand by.
+        """
         super().__init__(context)
         self._record = record
         self._written: Record | None = None
         self._lease = lease
-        self._joined = 0
+        self._joined = joined
+        self._behind = behind
         self._problems = {"remote": record.problem} if record.problem else {}
 
     def started(self) -> None:
-        """Look for peers, write the record, try to get the lease, and ask for what a life before this one was told."""
-        try:
-            live = records.live()
-        except OSError as error:
-            live = []
-            self._failed(error)
-        peers = [peer for peer in live if peer.topic == self._record.topic and peer.pid != self._record.pid]
-        self._joined = peers[0].pid if peers else 0
+        """Write the record, try to get the lease, and ask for what a life before this one was told."""
         self._look_at_lease(first=True)
         for source in _SOURCES:
             self.send(source, Report(self.context.id))
@@ -69,13 +72,24 @@ class SessionRegistry(BaseActor):
             self._problems[source] = text
         self._change(problem=next(reversed(self._problems.values()), ""))
 
+    def _survey(self) -> None:
+        """Have stale records removed, and tell of what lies among them and is none."""
+        try:
+            ignored = records.survey()[1]
+        except OSError as error:
+            self._failed(error)
+            return
+        for name, reason in ignored:
+            self.send("log_writer", Log("record-ignored", {"file": name, "err": reason}))
+
     def _look_at_lease(self, *, first: bool = False) -> None:
-        held = self._lease.acquire()
+        held = not process.is_same(self._joined, self._behind) and self._lease.acquire()
         role = "leader" if held else "standby"
         if first or role != self._record.role:
             self.send("log_writer", Log(role, {"joined": 0 if held else self._joined}))
             for to in ("oauth_proxy", "subscriber"):
                 self.send(to, LeaseChanged(held))
+            self._survey()  # who led before may have left its record
         self._change(role=role)
         if not held:
             self.after(_LEASE_INTERVAL, Tick())

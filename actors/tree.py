@@ -85,7 +85,12 @@ class Tree:
             ChildSpec(
                 "log_writer", lambda context: LogWriter.start(context, session.log, config.log.keep), mailbox=_LINES
             ),
-            ChildSpec("session_registry", lambda context: SessionRegistry.start(context, self._record(), self._lease)),
+            ChildSpec(
+                "session_registry",
+                lambda context: SessionRegistry.start(
+                    context, self._record(), self._lease, joined=session.joined, behind=session.behind
+                ),
+            ),
             ChildSpec("remote_host", lambda context: RemoteHost.start(context, self._session), shutdown=2.0),
             ChildSpec("publisher", lambda context: Publisher.start(context, self._client(), session.topic, outbox)),
             ChildSpec(
@@ -192,6 +197,7 @@ class Tree:
             create_time=created,
             birth=session.birth,
             key=session.key,
+            serial=session.serial,
             transport=session.transport,
             bus="down",
             bus_since=session.started,

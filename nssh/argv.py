@@ -10,16 +10,21 @@ from nssh.errors import UsageError
 _VALUED = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 
 # These ask ssh for something else than a session: nssh has nothing to add and steps aside.
-_NO_SESSION = frozenset("fGNOQVW")
+NO_SESSION = frozenset("fGNOQVW")
 
-RESERVED = frozenset({"sweep", "doctor"})
+_MODES = ("--ssh", "--mosh")
+_COLLISIONS = ("--join", "--replace", "--new")
+
+RESERVED = frozenset({"doctor"})
 """Commands to come: to connect to a host of such a name by accident would be worse than to say so."""
 
 USAGE = """\
-usage: nssh [--ssh|--mosh] [--new] <host> [ssh arguments]
+usage: nssh [--ssh|--mosh] [--join|--replace|--new] <host> [ssh arguments]
        nssh infect [--force|--remove] <host>|self
        nssh status [--json|--held|--open-held]
        nssh status --tail [--since <duration>] [--json]
+       nssh sweep [--all|--older DUR|--detached] [--dry-run] [--json] [--yes] [--include-mine]
+                  [--min-age DUR] [--timeout DUR] <host>... [ssh options]
        nssh --version | --help"""
 
 
@@ -36,7 +41,7 @@ class SshArguments(NamedTuple):
     @property
     def wants_no_session(self) -> bool:
         """Whether this is for ssh alone (-N, -W, -O, -G, -f, …)."""
-        return bool(self.letters & _NO_SESSION)
+        return bool(self.letters & NO_SESSION)
 
 
 class Connect(NamedTuple):
@@ -44,8 +49,8 @@ class Connect(NamedTuple):
 
     mode: str
     """`ssh`, `mosh`, or `` for whichever both sides have."""
-    fresh: bool
-    """`--new`: a fresh topic."""
+    collision: str
+    """What to do about a live session of the same target: `join`, `replace`, `new`, or `` for whatever is best."""
     ssh: SshArguments
 
 
@@ -75,7 +80,7 @@ def parse_ssh(arguments: list[str]) -> SshArguments:
             position -= word != "--"
             break
         options.append(word)
-        if (lacking := _read_cluster(word, letters)) is not None:
+        if (lacking := read_cluster(word, letters)) is not None:
             if position == len(arguments):
                 raise UsageError(f"option -{lacking} needs an argument\n{USAGE}")
             options.append(arguments[position])
@@ -88,7 +93,7 @@ def parse_ssh(arguments: list[str]) -> SshArguments:
     return SshArguments(tuple(options), destination, tuple(arguments[position:]), frozenset(letters))
 
 
-def _read_cluster(word: str, letters: set[str]) -> str | None:
+def read_cluster(word: str, letters: set[str]) -> str | None:
     """Note the option letters of a word; return the one whose argument is the next word, if any."""
     if word.startswith("--"):
         raise UsageError(f"unknown option {word} (nssh's own stand before the host and ssh's options)\n{USAGE}")
@@ -109,10 +114,15 @@ def parse_connect(arguments: list[str]) -> Connect:
     rest = list(arguments)
     while rest and rest[0].startswith("--") and rest[0] != "--":
         option = rest.pop(0)
-        if option not in {"--ssh", "--mosh", "--new"}:
+        if option not in {*_MODES, *_COLLISIONS}:
             raise UsageError(f"unknown option {option}\n{USAGE}")
         own.add(option)
-    if {"--ssh", "--mosh"} <= own:
-        raise UsageError("--ssh and --mosh contradict each other")
-    mode = "ssh" if "--ssh" in own else "mosh" if "--mosh" in own else ""
-    return Connect(mode, "--new" in own, parse_ssh(rest))
+    return Connect(_one_of(_MODES, own), _one_of(_COLLISIONS, own), parse_ssh(rest))
+
+
+def _one_of(options: tuple[str, ...], given: set[str]) -> str:
+    """Return which of some options that exclude each other was given, without its dashes; `` if none was."""
+    found = [option for option in options if option in given]
+    if len(found) > 1:
+        raise UsageError(f"{' and '.join(found)} contradict each other")
+    return found[0][2:] if found else ""

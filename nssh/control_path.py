@@ -11,26 +11,27 @@ _LONGEST = 104 - 17 - 1
 
 
 def choose(pid: int) -> str:
-    """Return a path for the control socket of the session `pid`, or `` if no directory is both private and short.
-
-    The runtime directory, the state directory and `/tmp/nssh-<uid>` are tried in that order.
-    """
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    candidates = [files.state_dir(), _last_resort()]
-    # After sudo it may be another user's, who could put another directory in place of one that we make there.
-    if runtime.startswith("/") and _is_ours(runtime):
-        candidates.insert(0, os.path.join(runtime, "nssh"))
-    for directory in candidates:
-        path = os.path.join(directory, f"c{pid}")
+    """Return a path for the control socket of the session `pid`, or `` if no directory is both private and short."""
+    for path in candidates(pid):
         if len(os.fsencode(path)) > _LONGEST:
             continue
         try:
-            files.make_private_dir(directory)
+            files.make_private_dir(os.path.dirname(path))
             _unlink_stale(path)
         except OSError:
             continue
         return path
     return ""
+
+
+def candidates(pid: int) -> list[str]:
+    """Return where the control socket of a session may be: in the runtime directory, the state directory, or /tmp."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    directories = [files.state_dir(), _last_resort()]
+    # After sudo it may be another user's, who could put another directory in place of one that we make there.
+    if runtime.startswith("/") and _is_ours(runtime):
+        directories.insert(0, os.path.join(runtime, "nssh"))
+    return [os.path.join(directory, f"c{pid}") for directory in directories]
 
 
 def _last_resort() -> str:

@@ -10,15 +10,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from nssh import control_path, hosts, identity, login, prepare, process, records, spawn, topics
+from nssh import control_path, hosts, identity, login, prepare, process, records, spawn
 from nssh.bridge import Bridge
 from nssh.errors import NsshError
 from nssh.foreground import Foreground, InterruptedBySignal
 from nssh.nudge import Nudges
 from nssh.printable import LONGEST, printable
 from nssh.session import Session
+from nssh.startup import Start, Startup
 from nssh.terminal import Terminal
-from nssh.wire import files
 from nssh.wire import session as session_file
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nssh.framing import Answer
     from nssh.records import Record
 
-FEATURES = ("targets", "ids")
+FEATURES = ("targets", "ids", "types")
 """What this laptop's side can do beyond the Go program, told in the session file."""
 
 # Seconds that the launcher waits, after the session's end, for the bridge to deliver what has just arrived.
@@ -75,10 +75,11 @@ class Launcher:
         self._told = False
         self._told_unwritable = False
         self._record: Record | None = None
-        self.foreground = Foreground(self._child_ended, reads="n" not in wish.ssh.letters)
         self.bridge: Bridge | None = None
         self._nudges = Nudges()
-        self.topic = self._topic()
+        # It may ask the user, and has its own way with signals then.
+        self.start = self._settle()
+        self.foreground = Foreground(self._child_ended, reads="n" not in wish.ssh.letters)
         self.session_file = self._session_file()
 
     def run(self) -> int:
@@ -154,7 +155,7 @@ class Launcher:
             colors = spawn.capture(["mosh-client", "-c"])[1].decode("ascii", "replace").strip()
             mosh = prepare.mosh_arguments(colors if colors.isdigit() else "8", self.wish.ssh.command)
         timeout = str(int(self.config.mosh.timeout)) if self.config.mosh.timeout else ""
-        script = prepare.script(self.session_file, mosh=mosh, mosh_timeout=timeout)
+        script = prepare.script("" if self._is_prepared else self.session_file, mosh=mosh, mosh_timeout=timeout)
         options = login.control_options(self.target, path, keep_alive=route.mosh)
         started = login.Login(self.target, script, options)
         self.foreground.adopt(started.pid)
@@ -292,51 +293,59 @@ class Launcher:
 
         return peer.address(self.target, self.target.control_path or path)
 
-    def _topic(self) -> topics.Topic:
+    def _settle(self) -> Start | None:
+        """Settle with other sessions; without a writable state directory there are none, and no bridge."""
+        # Who only wants to run a command is not asked: it joins, as a script does.
+        interactive = self._interactive and self._has_remote_terminal
         try:
-            for name in ("topics", "sessions", "logs", "hosts"):
-                directory = files.make_private_dir(os.path.join(files.state_dir(), name))
-                if not os.access(directory, os.W_OK | os.X_OK):
-                    raise PermissionError(13, "not writable", directory)
-            return topics.obtain(
-                self.target.key, self.config.server, fixed=self.config.topic or "", fresh=self.wish.fresh
-            )
+            return Startup(self.target, self.config, interactive=interactive, say=say).settle(self.wish.collision)
         except OSError as error:
             self._unwritable(error)
-            return topics.Topic("", "", "")
+            return None
+
+    @property
+    def _is_prepared(self) -> bool:
+        """Whether the remote has this session's file from one that we have joined."""
+        joined = self.start.joined if self.start is not None else None
+        return joined is not None and not joined.foreign and self.host.session == hosts.checksum(self.session_file)
 
     def _session_file(self) -> str:
-        config, topic = self.config, self.topic
-        if not topic.name:
+        config = self.config
+        if self.start is None:
             return ""
         # A user and a password stand where a token does: tokens of ntfy have no colon.
         token = config.token or (f"{config.user}:{config.password}" if config.user else "")
-        return session_file.render(session_file.Session(config.server, topic.name, FEATURES, token))
+        return session_file.render(session_file.Session(config.server, self.start.topic.name, FEATURES, token))
 
     def _start_bridge(self, route: _Route, path: str, transport: str) -> None:
         """Start the bridge; without a topic (no writable state directory) there is none, and the session goes on."""
-        topic = self.topic
-        if not topic.name:
+        if self.start is None:
             return
-        now = time.time()
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+        record, topic, joined, replaced = self.start
+        behind = joined if joined is not None and joined.foreign else None
         session = Session(
-            pid=os.getpid(),
-            birth=process.birth(os.getpid()),
-            started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+            pid=record.pid,
+            birth=record.birth,
+            started=record.started,
             target=self.target,
-            key=self.target.key,
-            server=self.config.server,
+            key=record.key,
+            server=record.server,
             topic=topic.name,
+            serial=topic.serial,
             ledger=topic.ledger,
             lease=topic.lease,
-            log=os.path.join(files.state_dir(), "logs", f"{stamp}-{os.getpid()}.jsonl"),
+            log=record.log,
             session_file=self.session_file,
             # The mosh wrapper gives its ssh no control socket: nothing to wait for.
             control_path="" if route.wrapper else self.target.control_path or path,
             own_control=not self.target.control_path,
             login_first=route.login_first,
             transport=transport,
+            joined=joined.pid if joined is not None else 0,
+            behind=process.birth(behind.pid) if behind is not None else "",
+            replaced=replaced,
+            prepared=self._is_prepared,
+            version=self.host.version if self._is_prepared else "",
             child=self.foreground.child,
         )
         self.bridge = Bridge(session)
@@ -369,7 +378,7 @@ class Launcher:
                 pass  # the user is in a hurry: the bridge ends by itself
             if self.bridge.running:
                 return
-            records.remove(os.getpid())
+        records.remove(os.getpid())
         if path and os.path.exists(path):
             login.end_master(self.target, path)
 

@@ -33,13 +33,15 @@ class Lease:
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(fd)
-            if isinstance(error, BlockingIOError):
-                return False
-            raise
-        self._fd = fd
-        return True
+            # A file that was removed meanwhile, as long unused, is nobody's lease: two could hold theirs.
+            if os.path.samestat(os.fstat(fd), os.stat(self._path, follow_symlinks=False)):
+                self._fd, fd = fd, -1
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        return self.held
 
     def release(self) -> None:
         """Let another session act."""

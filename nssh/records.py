@@ -46,10 +46,6 @@ class Record(NamedTuple):
     bus: str = ""
     bus_since: str = ""
     bridge: int = 0
-    bridge_birth: str = ""
-    child: int = 0
-    """The ssh or mosh-client on the terminal."""
-    child_birth: str = ""
     serial: str = ""
     """Of the topic's file, see `nssh.topics`."""
     restarts: int = 0

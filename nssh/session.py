@@ -35,6 +35,14 @@ class Session(NamedTuple):
     """Whether the launcher itself prepares the remote, in the login that it waits for."""
     transport: str
     """`ssh` or `mosh`; `` while it is not decided."""
+    serial: str = ""
+    """Of the topic, see `nssh.topics`."""
+    joined: int = 0
+    """PID of the session whose topic this one shares."""
+    behind: str = ""
+    """Birth of that process if it is the Go program's, which knows no lease: while it lives, it acts."""
+    replaced: tuple[int, ...] = ()
+    """PIDs of the sessions that were ended for this one."""
     prepared: bool = False
     version: str = ""
     """The remote's nssh, once prepared."""
@@ -62,4 +70,5 @@ def decode(line: bytes) -> Session:
     fields["target"] = Target(
         target["destination"], tuple(target["ssh"]), tuple(target["options"]), dict(target["config"])
     )
+    fields["replaced"] = tuple(fields["replaced"])
     return Session(**fields)

@@ -2,7 +2,7 @@
 
 A topic belongs to one key (`identity.Target.key`) and one server. Its file, `topics/<key>+<server>.json` in the state
 directory, names the topic and a serial; the ledger and the lease of the topic are named by that serial, never by the
-topic itself.
+topic itself. A topic that the configuration pins is the same for every key, and so are its ledger and its lease.
 Standard library only, on the way to ssh.
 """
 
@@ -32,6 +32,7 @@ class Topic(NamedTuple):
     name: str
     ledger: str
     lease: str
+    serial: str = ""
 
 
 def file_name(text: str) -> str:
@@ -47,7 +48,9 @@ def new_name() -> str:
     return "nssh_" + "".join(_BASE32[number >> shift & 31] for shift in range(95, -1, -5))
 
 
-def obtain(key: str, server: str, *, fixed: str = "", fresh: bool = False) -> Topic:
+def obtain(
+    key: str, server: str, *, fixed: str = "", fresh: bool = False, joined: tuple[str, str] | None = None
+) -> Topic:
     """Return the topic of a target, a new one if there is none, if it has long been unused, or if `fresh`.
 
     Two nssh that start at the same moment get the same topic: one of them writes the file, under a lock.
@@ -55,25 +58,35 @@ def obtain(key: str, server: str, *, fixed: str = "", fresh: bool = False) -> To
     Args:
         key: The session's key.
         server: The bus it goes over.
-        fixed: The topic that the configuration prescribes, if any.
+        fixed: The topic that the configuration pins, if any: there is no other then.
         fresh: Make a new one in any case (`--new`).
+        joined: Topic and serial of a live session: that becomes the target's own. A session of the Go program has no
+            serial.
 
     Raises:
         OSError: The state directory can't be written.
     """
     files.make_private_dir(files.state_dir())
     directory = files.make_private_dir(os.path.join(files.state_dir(), "topics"))
-    path = os.path.join(directory, file_name(f"{key}+{server}") + ".json")
-    known = None if fresh else _read(path, fixed)
-    if known is None:
-        known = _renew(directory, path, fixed, fresh=fresh)
+    path = os.path.join(directory, file_name(f"{'pinned' if fixed else key}+{server}") + ".json")
+    known = None if fresh and not fixed else _read(path, fixed)
+    if joined and not fixed and (known is None or known[0] != joined[0] or joined[1] not in {"", known[1]}):
+        known = _renew(directory, path, joined[0], joined[1], fresh=True)
+    elif known is None:
+        known = _renew(directory, path, fixed, fresh=fresh and not fixed)
     os.utime(path)
     return _topic(path, *known)
 
 
+def current(key: str, server: str) -> str:
+    """Return the topic that a target has now, `` if it has none; a pinned one is not looked for."""
+    known = _read(os.path.join(files.state_dir(), "topics", file_name(f"{key}+{server}") + ".json"), "", rotate=False)
+    return known[0] if known else ""
+
+
 def _topic(path: str, name: str, serial: str) -> Topic:
     stem = f"{path.removesuffix('.json')}.{serial}"
-    return Topic(name, f"{stem}.ledger", f"{stem}.lease")
+    return Topic(name, f"{stem}.ledger", f"{stem}.lease", serial)
 
 
 def _read(path: str, fixed: str, *, rotate: bool = True) -> tuple[str, str] | None:
@@ -94,8 +107,8 @@ def _read(path: str, fixed: str, *, rotate: bool = True) -> tuple[str, str] | No
     return name, serial
 
 
-def _renew(directory: str, path: str, fixed: str, *, fresh: bool) -> tuple[str, str]:
-    """Write the file of a topic anew, unless somebody else just did."""
+def _renew(directory: str, path: str, name: str, serial: str = "", *, fresh: bool) -> tuple[str, str]:
+    """Write the file of a topic anew, unless somebody else just did; `` stands for a new name, or a new serial."""
     lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -103,14 +116,38 @@ def _renew(directory: str, path: str, fixed: str, *, fresh: bool) -> tuple[str, 
         except OSError:
             pass  # a file system without locks: as good as it gets
         if not fresh:
-            known = _read(path, fixed) or _in_use(path, fixed)
+            known = _read(path, name) or _in_use(path, name)
             if known is not None:
                 return known
-        name, serial = fixed or new_name(), os.urandom(4).hex()
-        files.write_private(path, json.dumps({"topic": name, "serial": serial}).encode())
-        return name, serial
+        renewed = name or new_name(), serial or os.urandom(4).hex()
+        files.write_private(path, json.dumps({"topic": renewed[0], "serial": renewed[1]}).encode())
+        _prune(directory, path, renewed[1])
+        return renewed
     finally:
         os.close(lock)
+
+
+def _prune(directory: str, path: str, serial: str) -> None:
+    """Remove what is left of this target's former topics, once nothing can be waiting on them any more.
+
+    URLs that are held stay: they are the user's to open.
+    """
+    stem = os.path.basename(path).removesuffix(".json")
+    for name in os.listdir(directory):
+        parts = name.removeprefix(f"{stem}.").split(".")
+        if not name.startswith(f"{stem}.") or parts[0] == serial or parts[1:] not in (["ledger"], ["lease"]):
+            continue
+        former = os.path.join(directory, f"{stem}.{parts[0]}.lease")
+        lease = Lease(former)
+        try:
+            old = time.time() - os.stat(os.path.join(directory, name)).st_mtime > _ROTATE_AFTER
+            if old and lease.acquire():
+                os.unlink(os.path.join(directory, name))
+                os.unlink(former)
+        except OSError:
+            pass  # somebody else was faster, or may not: it is only rubbish
+        finally:
+            lease.release()
 
 
 def _in_use(path: str, fixed: str) -> tuple[str, str] | None:

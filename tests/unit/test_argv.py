@@ -75,10 +75,12 @@ def test_some_options_need_no_host(words: list[str]) -> None:
 
 def test_our_own_options_stand_before_the_host() -> None:
     connect = parse_connect(["--ssh", "--new", "-v", "host", "ls", "--mosh"])
-    assert (connect.mode, connect.fresh) == ("ssh", True)
+    assert (connect.mode, connect.collision) == ("ssh", "new")
     assert connect.ssh == SshArguments(("-v",), "host", ("ls", "--mosh"), frozenset("v"))
-    assert parse_connect(["--mosh", "host"])[:2] == ("mosh", False)
-    assert parse_connect(["host"])[:2] == ("", False)
+    assert parse_connect(["--mosh", "host"])[:2] == ("mosh", "")
+    assert parse_connect(["--join", "host"])[:2] == ("", "join")
+    assert parse_connect(["--replace", "--replace", "host"])[:2] == ("", "replace")
+    assert parse_connect(["host"])[:2] == ("", "")
     assert parse_connect(["--", "host"]).ssh.destination == "host"
 
 
@@ -86,6 +88,8 @@ def test_our_own_options_stand_before_the_host() -> None:
     ("words", "names"),
     [
         (["--ssh", "--mosh", "host"], "--mosh"),
+        (["--join", "--new", "host"], "--join and --new"),
+        (["--new", "--replace", "--join", "host"], "--join and --replace and --new"),
         (["--sssh", "host"], "--sssh"),
         (["--new"], "host"),
         (["-v", "--ssh", "host"], "--ssh"),

@@ -156,3 +156,22 @@ def test_its_file_is_private_and_empty_and_no_symlink(path: str, tmp_path: Path)
     assert not (tmp_path / "target").exists()
     with pytest.raises(FileNotFoundError):
         Lease(str(tmp_path / "missing" / "lease")).acquire()
+
+
+def test_a_file_that_was_removed_is_nobodys_lease(tmp_path: Path) -> None:
+    """As when old files are cleared away: whoever had it open would hold another lease than the next one."""
+    path = tmp_path / "lease"
+    first, second = Lease(str(path)), Lease(str(path))
+    flock = fcntl.flock
+
+    def remove_then_lock(fd: int, how: int) -> None:
+        path.unlink()
+        flock(fd, how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fcntl, "flock", remove_then_lock)
+        assert not first.acquire()
+    assert second.acquire()
+    assert not first.acquire()
+    second.release()
+    assert first.acquire()

@@ -6,7 +6,7 @@ import string
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,9 +15,6 @@ from hypothesis import strategies as st
 from nssh import topics
 from nssh.lease import Lease
 from nssh.topics import Topic, file_name, new_name, obtain
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEY, SERVER = "me@h.example:22", "relay"
 DAY = 86400.0
@@ -32,7 +29,7 @@ def test_the_same_target_keeps_its_topic_and_others_have_their_own(state: Path) 
     topic = obtain(KEY, SERVER)
     assert obtain(KEY, SERVER) == topic
     others = [obtain("you@h.example:22", SERVER), obtain(KEY, "https://ntfy.sh"), obtain(KEY + "2", SERVER)]
-    for part in range(3):
+    for part in range(4):
         assert len({one[part] for one in (topic, *others)}) == 4
 
 
@@ -87,9 +84,48 @@ def test_the_configured_topic_wins_and_keeps_its_state(state: Path) -> None:
     assert fixed.name == "nssh_mine"
     assert fixed.ledger != own.ledger
     assert obtain(KEY, SERVER, fixed="nssh_mine") == fixed
-    fresh = obtain(KEY, SERVER, fixed="nssh_mine", fresh=True)
-    assert (fresh.name, fresh.ledger == fixed.ledger) == ("nssh_mine", False)
+    assert obtain(KEY, SERVER, fixed="nssh_mine", fresh=True) == fixed
+    assert obtain("you@elsewhere:22", SERVER, fixed="nssh_mine") == fixed, "one topic, one lease"
     assert obtain(KEY, SERVER, fixed="nssh_other").name == "nssh_other"
+    assert obtain(KEY, SERVER) == own
+
+
+def test_a_topic_that_is_joined_becomes_the_targets_own(state: Path) -> None:
+    """As after `--new` and the end of that session: the one that still lives has the topic before it."""
+    first, second = obtain(KEY, SERVER), obtain(KEY, SERVER, fresh=True)
+    assert topics.current(KEY, SERVER) == second.name
+    assert obtain(KEY, SERVER, joined=(first.name, first.serial)) == first
+    assert topics.current(KEY, SERVER) == first.name
+    assert obtain(KEY, SERVER) == obtain(KEY, SERVER, joined=(first.name, first.serial)) == first
+    assert topics.current("you@h.example:22", SERVER) == ""
+
+
+def test_a_topic_of_the_go_program_has_no_serial_and_gets_one(state: Path) -> None:
+    obtain(KEY, SERVER)
+    joined = obtain(KEY, SERVER, joined=("nssh_go", ""))
+    assert joined.name == "nssh_go"
+    assert joined.serial
+    assert obtain(KEY, SERVER, joined=("nssh_go", "")) == joined
+
+
+def test_what_former_topics_left_is_removed_once_it_is_old_and_nobody_uses_it(state: Path) -> None:
+    old, used, young = (obtain(KEY, SERVER, fresh=True) for _ in range(3))
+    other = obtain(KEY + "2", SERVER)
+    lease = Lease(used.lease)
+    for topic in (old, used, young, other):
+        for path in (topic.ledger, topic.lease, topic.ledger.replace(".ledger", ".held")):
+            Path(path).touch()
+            if topic is not young:
+                os.utime(path, (1, 1))
+    assert lease.acquire()
+    latest = obtain(KEY, SERVER, fresh=True)
+    left = {path.name for path in (state / "topics").iterdir()}
+    for topic, ledger in ((old, False), (used, True), (young, True), (other, True)):
+        assert (os.path.basename(topic.ledger) in left) == ledger
+        assert (os.path.basename(topic.lease) in left) == ledger
+        assert os.path.basename(topic.ledger).replace(".ledger", ".held") in left
+    assert topics.current(KEY, SERVER) == latest.name
+    lease.release()
 
 
 @pytest.mark.parametrize(

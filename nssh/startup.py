@@ -1,0 +1,193 @@
+"""What a start does before ssh: finds live sessions of the same target, decides about them, and makes itself known.
+
+In the launcher. Without another session nothing is imported here but what it has anyway; with one, everything that
+takes time (asking it, asking the user, ending it) is worth it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from nssh import identity, process, records, topics
+from nssh.errors import NsshError
+from nssh.wire import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nssh.collision import Action, Decision
+    from nssh.config import Config
+    from nssh.identity import Target
+    from nssh.liveness import Liveness
+    from nssh.records import Record
+
+_SHOWN = 6
+"""Sessions that a question lists."""
+
+
+class Start(NamedTuple):
+    """How this session begins."""
+
+    record: Record
+    """Its own, as it was written."""
+    topic: topics.Topic
+    joined: Record | None = None
+    """The session whose topic this one shares."""
+    replaced: tuple[int, ...] = ()
+    """PIDs of the sessions that were ended for it."""
+
+
+class Startup:
+    """One start; used by the launcher's only thread, before it catches signals."""
+
+    def __init__(self, target: Target, config: Config, *, interactive: bool, say: Callable[[str], object]) -> None:
+        """Keep what decides.
+
+        Args:
+            target: Who is connected to.
+            config: The user's.
+            interactive: Whether somebody can be asked.
+            say: Told what the user should know.
+        """
+        self._target = target
+        self._config = config
+        self._interactive = interactive
+        self._say = say
+
+    def settle(self, wish: str) -> Start:
+        """Decide, do what that takes, and write this session's record; `wish` is `join`, `replace`, `new` or ``.
+
+        Raises:
+            UsageError: `new` where the topic is pinned.
+            Cancelled: The user was asked and wants none of it.
+            NsshError: A session that was to be replaced can't be ended.
+            OSError: The state directory can't be written.
+        """
+        if wish == "new":
+            from nssh import collision
+
+            collision.check_new(pinned=bool(self._config.topic))
+        for name in ("topics", "sessions", "logs", "hosts"):
+            path = files.make_private_dir(os.path.join(files.state_dir(), name))
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise PermissionError(13, "not writable", path)
+        with records.StartLock():
+            peers = self._peers()
+            if wish == "new" or not peers:
+                return self._begin(fresh=wish == "new")
+        decision, peer, shown = self._decide(wish, peers)
+        with records.StartLock():
+            # Others may have come and gone while we asked.
+            peers = self._peers()
+            if decision.action == "new":
+                return self._begin(fresh=True)
+            if decision.action == "replace":
+                # A script means all there are; who was asked, what was shown.
+                return self._replace([one for one in peers if wish or one.pid in shown])
+            return self._join(peers, peer)
+
+    def _peers(self) -> list[Record]:
+        """Return the live sessions of the same target on the same server, oldest first."""
+        return [record for record in records.live() if record.pid != os.getpid() and self._is_same(record)]
+
+    def _is_same(self, record: Record) -> bool:
+        if record.server != self._config.server:
+            return False
+        if not record.foreign:
+            return record.key == self._target.key
+        # The Go program tells the host's name up to its first dot, and the words that the user typed.
+        if record.host.lower() != self._target.hostname.partition(".")[0]:
+            return False
+        try:
+            return identity.resolve(self._target.ssh, record.target).key == self._target.key
+        except NsshError:
+            return False  # its options are unknown; without them it may be nobody
+
+    def _decide(self, wish: str, peers: Sequence[Record]) -> tuple[Decision, Record, set[int]]:
+        """Ask the sessions, and the user if need be; return what to do, whom to join, and whom the user has seen."""
+        from nssh import collision, liveness
+
+        answers = liveness.probe_all(peers, self._config)
+        ours = self._topic_group(peers)
+        first = ours[collision.foremost([answers[number] for number in ours])]
+        pinned = bool(self._config.topic)
+        decision = collision.decide(wish, answers[first].state, interactive=self._interactive, pinned=pinned)
+        peer = peers[first]
+        if decision.action == "ask":
+            decision = decision._replace(action=self._ask(decision.default, peers, answers, pinned=pinned))
+        elif decision.warn:
+            what = f"the session of pid {peer.pid}, which acts for {self._target.destination}, {answers[first].text}"
+            remedy = "" if answers[first].state == "bus-down" else "; --replace ends it"
+            self._say(what + remedy)
+        return decision, peer, {one.pid for one in peers}
+
+    def _topic_group(self, peers: Sequence[Record]) -> list[int]:
+        """Return which sessions share the topic to be joined: the target's own, or else the newest session's."""
+        current = topics.current(self._target.key, self._config.server)
+        if all(peer.topic != current for peer in peers):
+            current = peers[-1].topic
+        return [number for number, peer in enumerate(peers) if peer.topic == current]
+
+    def _ask(self, default: str, peers: Sequence[Record], answers: Sequence[Liveness], *, pinned: bool) -> Action:
+        from nssh import collision, tui
+
+        now = time.time()
+        lines = [f"{self._target.destination} is connected already ({self._target.key}):"]
+        for peer, answer in list(zip(peers, answers, strict=True))[-_SHOWN:]:
+            age = max(0.0, now - records.timestamp(peer.started, now))
+            lines.append(f"  {collision.describe(peer, answer, age)}")
+        if len(peers) > _SHOWN:
+            lines.insert(1, f"  and {len(peers) - _SHOWN} older ones")
+        many = f"all {len(peers)} of them" if len(peers) > 1 else "it"
+        options = [
+            tui.Option("j", "Join", "share clipboard and browser with it"),
+            tui.Option("r", "Replace", f"end {many} and go on here"),
+        ]
+        if not pinned:
+            options.append(
+                tui.Option("n", "New topic", "leave it alone, and take over what the remote sends from now on")
+            )
+        options.append(tui.Option("c", "Cancel", "connect to nothing"))
+        key = tui.choose(lines, options, 0 if default == "join" else 1)
+        if key == "c":
+            raise tui.Cancelled
+        return {"j": collision.Action.JOIN, "r": collision.Action.REPLACE, "n": collision.Action.NEW}[key]
+
+    def _join(self, peers: Sequence[Record], peer: Record) -> Start:
+        present = [one for one in peers if one.topic == peer.topic] or list(peers[-1:])
+        if not present:
+            return self._begin()  # it has just ended
+        joined = next((one for one in present if one.pid == peer.pid), present[0])
+        return self._begin(joined=joined)
+
+    def _replace(self, peers: Sequence[Record]) -> Start:
+        if peers:
+            from nssh import replace
+
+            replace.end(peers, self._target)
+        # The same topic, from where they were: what was accepted and not done yet is done here, and what a program on
+        # the remote sends while this session prepares it is not lost.
+        return self._begin(joined=None)._replace(replaced=tuple(peer.pid for peer in peers))
+
+    def _begin(self, *, fresh: bool = False, joined: Record | None = None) -> Start:
+        target, config = self._target, self._config
+        shared = (joined.topic, joined.serial) if joined is not None else None
+        topic = topics.obtain(target.key, config.server, fixed=config.topic or "", fresh=fresh, joined=shared)
+        now = time.time()
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+        record = records.Record(
+            pid=os.getpid(),
+            target=target.destination,
+            host=target.hostname.partition(".")[0],
+            topic=topic.name,
+            server=config.server,
+            started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+            log=os.path.join(files.state_dir(), "logs", f"{stamp}-{os.getpid()}.jsonl"),
+            birth=process.birth(os.getpid()),
+            key=target.key,
+            serial=topic.serial,
+        )
+        records.write(record)
+        return Start(record, topic, joined)
