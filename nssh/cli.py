@@ -49,7 +49,7 @@ def _open_standard_streams() -> None:
 
 def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else ""
-    asked = arguments[1] if command in {"infect", "status"} and len(arguments) > 1 else command
+    asked = arguments[1] if command in {"infect", "status", "sweep"} and len(arguments) > 1 else command
     if command == "help" or asked in {"-h", "--help"}:
         print(argv.USAGE)
         return 0
@@ -62,6 +62,8 @@ def _run(arguments: list[str]) -> int:
         return _infect(arguments[1:])
     if command == "status":
         return _status(arguments[1:])
+    if command == "sweep":
+        return _sweep(arguments[1:])
     if command == "relay":
         from nssh.relay.main import main as relay
 
@@ -139,6 +141,12 @@ def _take_since(arguments: list[str]) -> tuple[float | None, list[str]]:
             raise UsageError(f"--since is given twice\n{argv.USAGE}")
         return seconds, rest
     return None, arguments
+
+
+def _sweep(arguments: list[str]) -> int:
+    from nssh.sweep import command, options
+
+    return command.run(options.parse(arguments), config.load())
 
 
 if __name__ == "__main__":

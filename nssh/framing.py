@@ -100,6 +100,12 @@ class Reader:
             return None
         return _answer(bytes(self._seen[1:stop]), bytes(self._seen[stop + len(self._end) : newline]))
 
+    @property
+    def lines(self) -> list[str]:
+        """The whole lines of an answer that is still arriving; there may be an empty one more than it has in the end."""
+        whole = self._seen.rfind(b"\n") if self._inside else 0
+        return bytes(self._seen[1:whole]).decode("utf-8", "replace").split("\n") if whole else []
+
     def _enter(self) -> bool:
         """Look for the beginning of the frame, and forget what stands before it."""
         start = self._seen.find(self._begin)

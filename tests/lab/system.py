@@ -14,6 +14,8 @@ PACKAGES = {
     "sshd": "openssh-server",
     "ssh": "openssh-client",
     "mosh": "mosh",
+    "mosh-server": "mosh",
+    "mosh-client": "mosh",
     "xclip": "xclip",
     "xsel": "xsel",
     "wl-copy": "wl-clipboard",

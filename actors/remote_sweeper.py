@@ -1,0 +1,170 @@
+"""One host's sweep: connects, lists its mosh-servers, and ends those that it is told to."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from actors._base import BaseActor
+from actors.messages import EndServers, Log, SweepNews, Tick
+from nssh.errors import ConnectError, RemoteError
+from nssh.printable import LONGEST, printable
+from nssh.sweep import ending, reach, remote
+from nssh.sweep.pipe import Failed, Finished, Judged, Listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.incarnation import Context
+    from nssh.identity import Target
+    from nssh.ssh.connection import Connection
+    from nssh.sweep.ending import How, Verdict
+    from nssh.sweep.pipe import News
+    from nssh.sweep.servers import Server
+
+# Lives of a sweeper: one that its host made crash twice would go on doing so.
+_LIVES = 2
+# Seconds after which a connection that nothing was asked of may have been lost.
+_FRESH = 10.0
+# Seconds beyond the user's limit for what has no deadline of its own, such as looking up a name.
+_SLACK = 1.0
+
+
+class Sweep:
+    """How far the sweep of one host is; kept outside the actor, so that its next life goes on with it."""
+
+    def __init__(self, number: int, target: Target, timeout: float, tell: Callable[[News], object]) -> None:
+        """Begin.
+
+        Args:
+            number: The host's, by which it is called in what is told.
+            target: Where it is.
+            timeout: Seconds for connecting and listing.
+            tell: Called with what there is to tell, on the actor's thread; must not block.
+        """
+        self.number = number
+        self.target = target
+        self.timeout = timeout
+        self.tell = tell
+        self.listed = False
+        self.chosen: tuple[tuple[Server, How], ...] | None = None
+        self.judged: set[int] = set()
+        self.over = False
+
+    @property
+    def left(self) -> tuple[tuple[Server, How], ...]:
+        """The chosen ones whose fate is not known."""
+        return tuple(choice for choice in self.chosen or () if choice[0].pid not in self.judged)
+
+
+class RemoteSweeper(BaseActor):
+    """Sweeps one host, once; whatever waits for the network does so on a thread of its own."""
+
+    def __init__(self, context: Context, sweep: Sweep) -> None:
+        super().__init__(context)
+        self._sweep = sweep
+        self._connection: Connection | None = None
+        self._used = 0.0
+
+    def started(self) -> None:
+        """Begin, or go on where the life before this one ended."""
+        sweep = self._sweep
+        if sweep.over:
+            return
+        if self.context.generation > _LIVES:
+            self._news(Failed(sweep.number, f"{sweep.target.destination}: sweeping it failed; the log says why"))
+        elif sweep.chosen is not None:
+            self._spawn(self._end)
+        elif not sweep.listed:
+            self.after(sweep.timeout + _SLACK, Tick())
+            self._spawn(self._look)
+
+    def handle(self, message: object) -> None:
+        """Take an order, or what a thread of ours found out."""
+        sweep = self._sweep
+        match message:
+            case EndServers(chosen):
+                if sweep.listed and sweep.chosen is None and not sweep.over:
+                    sweep.chosen = chosen
+                    self._spawn(self._end)
+            case SweepNews(news):
+                self._news(news)
+            case Tick():
+                if not sweep.listed:
+                    self._news(Failed(sweep.number, f"{sweep.target.destination}: no answer in {sweep.timeout:g} s"))
+                    self._close()
+
+    def stopped(self) -> None:
+        """Give the connection up."""
+        self._close()
+
+    def _news(self, news: News) -> None:
+        """Log and tell what is new, once."""
+        sweep = self._sweep
+        if sweep.over:
+            return
+        fields: dict[str, object] = {"host": sweep.target.destination}
+        match news:
+            case Listed(_, listing):
+                if sweep.listed:
+                    return
+                sweep.listed = True
+                self.send("log_writer", Log("sweep-listed", fields | {"servers": len(listing.servers)}))
+            case Judged(_, verdict):
+                if verdict.pid in sweep.judged:
+                    return
+                sweep.judged.add(verdict.pid)
+                fields |= {"server": verdict.pid, "fate": verdict.fate.value}
+                self.send("log_writer", Log("sweep-fate", fields))
+            case Finished():
+                sweep.over = True
+            case Failed(_, reason):
+                sweep.over = True
+                self.send("log_writer", Log("sweep-failed", fields | {"err": reason}))
+        sweep.tell(news)
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _spawn(self, work: Callable[[], None]) -> None:
+        self.spawn_reader(lambda: self._guarded(work), "sweep", close=self._close)
+
+    # On a thread of its own.
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        where = self._sweep.target.destination
+        try:
+            work()
+        except (ConnectError, RemoteError) as error:
+            # A remote may have put anything in it; some begin with the host already.
+            text = printable(str(error), LONGEST).removeprefix(f"{where}: ")
+            self.post(SweepNews(Failed(self._sweep.number, f"{where}: {text}")))
+
+    def _look(self) -> None:
+        sweep = self._sweep
+        deadline = time.monotonic() + sweep.timeout
+        connection = self._connect(deadline)
+        listing = remote.list_servers(connection, max(deadline - time.monotonic(), 0.1))
+        self._used = time.monotonic()
+        known = {*listing.addresses, *reach.addresses(sweep.target)}
+        self.post(SweepNews(Listed(sweep.number, listing._replace(addresses=tuple(sorted(known))))))
+
+    def _end(self) -> None:
+        sweep = self._sweep
+
+        def on_verdict(verdict: Verdict) -> None:
+            self.post(SweepNews(Judged(sweep.number, verdict)))
+
+        connection = self._connection
+        # The user may have taken a long time to choose.
+        if connection is None or (time.monotonic() - self._used > _FRESH and not connection.alive()):
+            self._close()
+            connection = self._connect(time.monotonic() + sweep.timeout)
+        remote.end_servers(connection, sweep.left, sweep.timeout + ending.LONGEST, on_verdict)
+        self.post(SweepNews(Finished(sweep.number)))
+
+    def _connect(self, deadline: float) -> Connection:
+        connection = self._connection = reach.reach(self._sweep.target, deadline)
+        return connection

@@ -1,0 +1,84 @@
+"""Who is spared, who is chosen, and how the chosen are asked to end; no I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nssh.sweep.ending import How
+from nssh.sweep.servers import State
+
+if TYPE_CHECKING:
+    from nssh.sweep.mine import Client, Mine
+    from nssh.sweep.options import Wish
+    from nssh.sweep.servers import Listing, Server
+
+
+def spared(server: Server, listing: Listing, key: str, mine: Mine, wish: Wish) -> str:
+    """Return why a server must not be ended whoever chooses it, or ``.
+
+    Args:
+        server: One of the listing.
+        listing: Its host's.
+        key: The host's `nssh.identity.Target.key`.
+        mine: What this machine has to do with mosh-servers.
+        wish: What the user asked for.
+    """
+    if not wish.include_mine:
+        if any(pid == server.pid and _same_birth(born, server.birth) for pid, born in mine.around):
+            return "you are in it"
+        if any(_is_client_of(client, server, listing, key) for client in mine.clients):
+            return "a session of yours here"
+    if server.age < wish.min_age:
+        return "too young"
+    return ""
+
+
+def _is_client_of(client: Client, server: Server, listing: Listing, key: str) -> bool:
+    """Whether one of our mosh-clients is this server's; in doubt it is."""
+    same_host = (
+        client.key == key
+        or client.address in listing.addresses
+        or not listing.addresses
+        # Behind address translation the host has another address for us: but it sees us where its sshd does.
+        or (server.client != "" and server.client == listing.seen_from)
+    )
+    return same_host and (client.port in server.ports or not server.ports)
+
+
+def _same_birth(one: str, other: str) -> bool:
+    """Whether two words of `nssh.process.birth` mean one moment; without ticks they are seconds, of two sources."""
+    if "/" in one or "/" in other:
+        return bool(one) and one == other
+    try:
+        return abs(float(one) - float(other)) < 2.0
+    except ValueError:
+        return False
+
+
+def chosen(server: Server, wish: Wish) -> bool:
+    """Whether the flags choose a server; sparing is another matter."""
+    if wish.every:
+        return True
+    if wish.detached and server.state is not State.DETACHED:
+        return False
+    if wish.older is not None and server.age < wish.older:
+        return False
+    return wish.chooses
+
+
+def how(server: Server, *, unused: bool) -> How:
+    """Return how to end a server.
+
+    Args:
+        server: A chosen one.
+        unused: Whether it was chosen because nobody uses it: where that can be left to the server itself, which knows
+            better, it is.
+    """
+    return How.UNUSED if unused and server.signal_timeout else How.TERM
+
+
+def forgotten(server: Server, age: float) -> bool:
+    """Whether `[sweep] on_connect` means a server: that old, nobody attached, and nothing typed for as long."""
+    if server.age < age or server.state is State.ATTACHED:
+        return False
+    return server.idle is None or server.idle >= age

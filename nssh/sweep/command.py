@@ -1,0 +1,149 @@
+"""`nssh sweep` in the foreground: asks the hosts, shows and asks the user, has the chosen servers ended.
+
+The work itself is done by a child (`nssh.sweep.child`), so that this process is free for the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from nssh import identity
+from nssh.errors import ConnectError, UsageError
+from nssh.printable import LONGEST, printable
+from nssh.sweep import ending, show
+from nssh.sweep.child import Child
+from nssh.sweep.mine import Mine, look
+from nssh.sweep.pipe import Failed, Job, Listed
+from nssh.sweep.round import Round
+from nssh.sweep.servers import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from nssh.config import Config
+    from nssh.identity import Target
+    from nssh.sweep.options import Wish
+    from nssh.sweep.pipe import News
+    from nssh.sweep.round import Entry, Host
+
+# Seconds beyond every limit of the child's own, after which it is not waited for any more.
+_SLACK = 5.0
+
+
+def run(wish: Wish, config: Config) -> int:
+    """Run `nssh sweep` and return its exit code.
+
+    Raises:
+        UsageError: Nothing says which servers to end, and there is no terminal to ask on.
+        OSError: The child can't be started.
+    """
+    lists_only = wish.dry_run or (wish.json and not wish.chooses)
+    interactive = os.isatty(0) and os.isatty(2)
+    if not (lists_only or wish.chooses or interactive):
+        raise UsageError(
+            "no terminal to choose on: --all, --older DUR or --detached say which mosh-servers to end, --dry-run lists"
+        )
+    with Child() as child:
+        resolved = [(host, _resolve(host, wish, config)) for host in wish.hosts]
+        sweep = _Sweep(wish, Round(wish, resolved), child, asks=interactive and not lists_only)
+        child.tell(Job(sweep.round.targets, wish.timeout, child.log, config.log.keep))
+        return sweep.run()
+
+
+def say(text: str) -> None:
+    """Tell the user something beside the results."""
+    print(f"nssh: {printable(text, LONGEST)}", file=sys.stderr, flush=True)
+
+
+def _resolve(host: str, wish: Wish, config: Config) -> Target | str:
+    try:
+        return identity.resolve(config.ssh.command, host, wish.ssh_options)
+    except ConnectError as error:
+        return str(error)
+
+
+class _Sweep:
+    """The foreground of one sweep."""
+
+    def __init__(self, wish: Wish, sweep: Round, child: Child, *, asks: bool) -> None:
+        self.round = sweep
+        self._wish = wish
+        self._child = child
+        # What flags have chosen is only asked about once more.
+        self._asks = asks and not (wish.chooses and wish.yes)
+        # Whether all hosts have to answer before anything is ended.
+        self._together = self._asks or not wish.chooses or wish.dry_run
+        self._columns = show.widths(sweep.hosts)
+        self._mine = Mine()
+
+    def run(self) -> int:
+        """Go through it; return the exit code."""
+        for host in self.round.hosts:
+            if host.error:
+                say(host.error)
+        self._mine = look()  # while the child connects
+        self._listen(lambda: bool(self.round.waiting), self._wish.timeout + _SLACK)
+        if self._together:
+            self._end(self._decide())
+        self._listen(lambda: self.round.busy, 2 * self._wish.timeout + ending.LONGEST + _SLACK)
+        if self._wish.json:
+            print(show.as_json(self.round.hosts))
+        elif not self.round.entries and any(not host.error for host in self.round.hosts):
+            print("no mosh-servers")
+        return 0 if self.round.succeeded else 1
+
+    def _listen(self, while_: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while while_():
+            left = deadline - time.monotonic()
+            news = self._child.news(left)
+            if news is None:
+                news = [*self.round.give_up(f"the sweep's own process ended; see {self._child.log}.err")]
+            elif left <= 0:
+                news = [*self.round.give_up("no answer in time")]
+            for one in news:
+                self._hear(one)
+
+    def _hear(self, news: News) -> None:
+        host, judged = self.round.hear(news, self._mine)
+        if isinstance(news, Failed):
+            say(news.reason)
+        elif isinstance(news, Listed):
+            self._note_unknown(host)
+            if not self._together:
+                self._show([entry for entry in host.entries if entry.wanted and entry.spared])
+                self._end(self.round.by_flags(host))
+        for entry in judged:
+            self._show([entry], str(entry.fate))
+
+    def _note_unknown(self, host: Host) -> None:
+        """Say that nothing was chosen where `--detached` has nothing to go by."""
+        unknown = sum(entry.server.state is State.UNKNOWN for entry in host.entries)
+        if self._wish.detached and unknown:
+            say(f"{host.name}: of {unknown} mosh-servers its utmp does not tell whether they are detached: not chosen")
+
+    def _show(self, entries: Iterable[Entry], note: str = "") -> None:
+        if not self._wish.json:
+            for entry in entries:
+                print(show.line(show.cells(entry, note), self._columns), flush=True)
+
+    def _end(self, entries: Sequence[Entry]) -> None:
+        for order in self.round.choose(entries):
+            self._child.tell(order)
+
+    def _decide(self) -> Sequence[Entry]:
+        """Return the servers to end, all hosts having answered: by the flags, and by the user."""
+        entries = self.round.entries
+        chosen = [entry for host in self.round.hosts for entry in self.round.by_flags(host)]
+        if self._wish.json or not entries:
+            return chosen
+        self._show_table(chosen if self._asks else entries, chosen)
+        return chosen
+
+    def _show_table(self, entries: Iterable[Entry], chosen: Sequence[Entry]) -> None:
+        print(show.line(show.HEAD, self._columns))
+        for entry in entries:
+            self._show([entry], "to be ended" if entry in chosen else "")

@@ -1,0 +1,303 @@
+"""The script that lists a remote user's mosh-servers, and how its answer is read.
+
+On Linux everything comes from /proc, whatever userland there is; elsewhere from `ps` by columns that macOS, FreeBSD and
+procps share. `who` tells who is attached (`nssh.sweep.who`).
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import timegm
+from time import strptime
+from typing import TYPE_CHECKING, NamedTuple
+
+from nssh.errors import RemoteError
+from nssh.sweep import who
+from nssh.sweep.servers import Listing, Server, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nssh.framing import Answer
+    from nssh.sweep.who import Entry
+
+NAME = "mosh-server"
+
+# Only processes of the login's own user are looked at. What is told of one is never more than its program's name: its
+# arguments may hold secrets.
+SCRIPT = r"""
+export LC_ALL=C TZ=UTC0
+PATH=$PATH:/usr/sbin:/sbin
+me=$(id -u)
+ttys=
+on_tty() { case "$ttys " in *" $1 "*) ;; *) ttys="$ttys $1" ;; esac; }
+say address "${SSH_CONNECTION:-}"
+say now "$(date +%s)"
+if [ -r /proc/self/stat ]; then
+    form='-c %X_%n'
+    read -r boot < /proc/sys/kernel/random/boot_id && say boot "$boot"
+    read -r up rest < /proc/uptime && say uptime "$up"
+    say hertz "$(getconf CLK_TCK 2>/dev/null || echo 100)"
+    for directory in /proc/[0-9]*; do
+        [ -O "$directory" ] || continue
+        IFS= read -r stat < "$directory/stat" || continue
+        pid=${directory#/proc/}
+        name=${stat#*\(}
+        name=${name%)*}
+        # proc(5): state, ppid, pgrp, session, tty_nr, tpgid, …, starttime
+        set -f; set -- ${stat##*\)}; set +f
+        [ "$#" -ge 20 ] || continue
+        case $1 in Z | X) continue ;; esac
+        tty=-
+        # Only pseudo-terminals: majors 136 to 143.
+        major=$(( ($5 >> 8) & 4095 ))
+        if [ "$major" -ge 136 ] && [ "$major" -le 143 ]; then
+            tty=pts/$(( ($major - 136) * 256 + ($5 & 255) + (($5 >> 12) & 1048320) ))
+            on_tty "/dev/$tty"
+        fi
+        if [ "$name" = mosh-server ]; then
+            program=$(readlink "$directory/exe" 2>/dev/null)
+            say program "$pid $program"
+            limit=$(tr '\0' '\n' < "$directory/environ" 2>/dev/null | sed -n 's/^MOSH_SERVER_SIGNAL_TMOUT=//p')
+            say limit "$pid $limit"
+            for socket in $(ls -l "$directory/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\]$/\1/p'); do
+                say socket "$pid $socket"
+            done
+        elif [ "$tty" = - ]; then
+            continue
+        fi
+        say process "$pid $2 $3 $6 $tty ${20} $name"
+    done 2>/dev/null
+    for table in /proc/net/udp /proc/net/udp6; do
+        while read -r _ place _ _ _ _ _ uid _ inode _; do
+            [ "$uid" != "$me" ] || say udp "$inode ${place##*:}"
+        done < "$table"
+    done 2>/dev/null
+else
+    form='-f %a_%N'
+    ps -A -o uid= -o pid= -o ppid= -o pgid= -o tpgid= -o tty= -o lstart= -o ucomm= |
+        while read -r uid pid parent group foreground tty rest; do
+            [ "$uid" = "$me" ] || continue
+            case $tty$rest in '?'*mosh-server | -*mosh-server | [!?-]*)
+                say ps "$pid $parent $group $foreground $tty $rest" ;;
+            esac
+        done
+    for tty in $(ps -A -o uid= -o tty= | while read -r uid tty; do [ "$uid" != "$me" ] || echo "$tty"; done); do
+        [ ! -c "/dev/$tty" ] || on_tty "/dev/$tty"
+    done
+    if command -v sockstat >/dev/null; then
+        sockstat -46 -P udp | while read -r _ name pid _ _ place _; do
+            [ "$name" != mosh-server ] || say port "$pid ${place##*:}"
+        done
+    elif command -v lsof >/dev/null; then
+        lsof -nP -a -u "$me" -i UDP -F pn | while IFS= read -r line; do
+            case $line in p*) pid=${line#p} ;; n*) say port "$pid ${line##*:}" ;; esac
+        done
+    fi 2>/dev/null
+fi
+[ -z "$ttys" ] || stat $form $ttys 2>/dev/null | while IFS= read -r line; do say read "$line"; done
+who 2>/dev/null | while IFS= read -r line; do case $line in *"mosh ["*) say who "$line" ;; esac; done
+finish 0
+"""
+
+
+class _Process(NamedTuple):
+    pid: int
+    parent: int
+    group: int
+    foreground: int
+    """The process group in the foreground of its terminal."""
+    tty: str
+    """Without `/dev/`; `` if it has none."""
+    start: str
+    name: str
+
+
+# mosh-server ends by itself when nobody has connected for 60 s; its entry in utmp is as old as itself until then.
+_FIRST_CONTACT = 60.0
+_SILENCE = 30.0
+_MINUTE = 60.0
+
+
+def read(answer: Answer) -> Listing:
+    """Read what `SCRIPT` said.
+
+    Raises:
+        RemoteError: It makes no sense.
+    """
+    told = _Told(answer)
+    servers = [told.server(process) for process in told.servers()]
+    servers.sort(key=lambda server: (-server.age, server.pid))
+    return Listing(tuple(servers), *told.addresses())
+
+
+class _Told:
+    """The lines of an answer, by what they tell."""
+
+    def __init__(self, answer: Answer) -> None:
+        lines: dict[str, list[str]] = {}
+        for line in answer.lines:
+            key, _, value = line.partition(" ")
+            lines.setdefault(key, []).append(value)
+        self._lines = lines
+        try:
+            self._now = _number(self._one("now"))
+            self._uptime = _number(self._one("uptime") or "0")
+            self._hertz = _number(self._one("hertz") or "100") or 100.0
+            self._boot = self._one("boot")[:8]
+            self._processes = [_from_proc(value) for value in lines.get("process", ())]
+            self._processes += [_from_ps(value) for value in lines.get("ps", ())]
+        except ValueError as error:
+            raise RemoteError(f"the list of processes makes no sense: {error}") from None
+        self._programs = dict(_pairs(lines.get("program", ())))
+        self._limits = dict(_pairs(lines.get("limit", ())))
+        self._read = dict(_read_times(lines.get("read", ())))
+        self._entries = [entry for line in lines.get("who", ()) if (entry := who.read(line, self._now))]
+        self._ports = self._all_ports()
+        self._named = {process.pid for process in self._processes if process.name == NAME}
+
+    def addresses(self) -> tuple[tuple[str, ...], str]:
+        """Return the host's own address, and ours, as its sshd has them."""
+        words = self._one("address").split()
+        return ((words[2],), words[0]) if len(words) == 4 else ((), "")
+
+    def _one(self, key: str) -> str:
+        return next(iter(self._lines.get(key, ())), "")
+
+    def servers(self) -> list[_Process]:
+        """The mosh-servers; one that another has just made for its shell is none."""
+        return [one for one in self._processes if self._is_server(one) and one.parent not in self._named]
+
+    def _is_server(self, process: _Process) -> bool:
+        if process.name != NAME:
+            return False
+        # Linux also tells the file that runs; one whose package was upgraded meanwhile is marked as deleted.
+        program = self._programs.get(process.pid, "").removesuffix(" (deleted)")
+        return program.rpartition("/")[2] in {"", NAME}
+
+    def server(self, process: _Process) -> Server:
+        children = [child for child in self._processes if child.parent == process.pid]
+        tty = next((child.tty for child in children if child.tty), "")
+        born = self._born(process)
+        age = max(0.0, self._now - born)
+        state, since, client = self._state(process.pid, tty, born, held=any(child.name == NAME for child in children))
+        read = self._read.get(tty)
+        return Server(
+            pid=process.pid,
+            start=process.start,
+            age=age,
+            state=state,
+            since=since,
+            client=client,
+            idle=None if read is None else max(0.0, self._now - read),
+            runs="" if state is State.NEVER else self._runs(tty),
+            ports=self._ports.get(process.pid, ()),
+            signal_timeout=_timeout(self._limits.get(process.pid, "")),
+            birth=f"{self._boot}/{process.start}" if self._boot else f"{born:.2f}",
+        )
+
+    def _born(self, process: _Process) -> float:
+        if process.start.isdigit():
+            return self._now - (self._uptime - int(process.start) / self._hertz)
+        return float(timegm(strptime(process.start)))
+
+    def _state(self, pid: int, tty: str, born: float, *, held: bool) -> tuple[State, float | None, str]:
+        """Return state, how long it has been detached, and the client's address.
+
+        Args:
+            pid: The server's.
+            tty: Its terminal; `` if it is not known.
+            born: When it was started.
+            held: Whether its shell has not begun, as it does with the first contact of a client.
+        """
+        if held:
+            return State.NEVER, None, ""
+        # A killed server leaves its entry, and another one may bear its PID now: on another terminal.
+        entries = [one for one in self._entries if one.pid == pid and (not tty or one.tty == tty)]
+        if not entries:
+            return State.UNKNOWN, None, ""
+        entry = entries[-1]
+        if entry.client:
+            return State.ATTACHED, None, entry.client
+        return self._detached(entry, born)
+
+    def _detached(self, entry: Entry, born: float) -> tuple[State, float | None, str]:
+        if entry.written is None:
+            return State.DETACHED, None, ""
+        # The entry of one that had a client was written half a minute after its last word, at the earliest.
+        if self._now - born < _FIRST_CONTACT and entry.written + _MINUTE <= born + _SILENCE:
+            return State.NEVER, None, ""
+        return State.DETACHED, max(0.0, self._now - max(entry.written, born)), ""
+
+    def _runs(self, tty: str) -> str:
+        """Return the name of the program in the foreground of a terminal, `` if that can't be told."""
+        job = [one for one in self._processes if tty and one.tty == tty and one.group == one.foreground]
+        leader = next((one for one in job if one.pid == one.group), None) or next(iter(job), None)
+        return leader.name if leader else ""
+
+    def _all_ports(self) -> dict[int, tuple[int, ...]]:
+        udp = {inode: int(port, 16) for inode, port in _words("udp", self._lines) if re.fullmatch("[0-9A-F]{4}", port)}
+        ports: dict[int, list[int]] = {}
+        for pid, inode in _words("socket", self._lines):
+            if pid.isdigit() and inode in udp:
+                ports.setdefault(int(pid), []).append(udp[inode])
+        for pid, port in _words("port", self._lines):
+            if pid.isdigit() and re.fullmatch("[0-9]{1,5}", port):
+                ports.setdefault(int(pid), []).append(int(port))
+        return {pid: tuple(found) for pid, found in ports.items()}
+
+
+def _number(text: str) -> float:
+    """Read a time of a remote's; nothing that a calendar can't hold."""
+    if not re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,9})?", text):
+        raise ValueError(f"{text[:40]!r} is no time")
+    return float(text)
+
+
+def _from_proc(line: str) -> _Process:
+    pid, parent, group, foreground, tty, start, name = line.split(" ", 6)
+    if not re.fullmatch("[0-9]{1,19}", start):
+        raise ValueError(f"{start[:40]!r} is no start time")
+    return _Process(*_ids(pid, parent, group, foreground), "" if tty == "-" else tty, start, name)
+
+
+def _from_ps(line: str) -> _Process:
+    words = line.split(maxsplit=10)
+    if len(words) != 11:
+        raise ValueError(f"{line[:60]!r} is no line of ps")
+    start = " ".join(words[5:10])
+    strptime(start)
+    tty = "" if words[4] in {"-", "?", "??"} else words[4]
+    return _Process(*_ids(*words[:4]), tty, start, words[10].rpartition("/")[2])
+
+
+def _ids(*words: str) -> tuple[int, int, int, int]:
+    if not all(re.fullmatch("-?[0-9]{1,9}", word) for word in words):
+        raise ValueError(f"{' '.join(words)[:60]!r} are no processes")
+    pid, parent, group, foreground = map(int, words)
+    return pid, parent, group, foreground
+
+
+def _pairs(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    for line in lines:
+        pid, _, value = line.partition(" ")
+        if re.fullmatch("[0-9]{1,9}", pid):
+            yield int(pid), value
+
+
+def _words(key: str, lines: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
+    for line in lines.get(key, ()):
+        first, _, second = line.partition(" ")
+        yield first, second
+
+
+def _read_times(lines: Iterable[str]) -> Iterator[tuple[str, float]]:
+    for line in lines:
+        when, _, tty = line.partition("_/dev/")
+        if re.fullmatch("[0-9]{1,11}", when):
+            yield tty, float(when)
+
+
+def _timeout(text: str) -> int:
+    """Read MOSH_SERVER_SIGNAL_TMOUT as mosh-server does; 0 if it would not heed it."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0

@@ -1,0 +1,167 @@
+"""One `nssh sweep` as it goes on: which hosts there are, what they have answered, whom they are to end. No I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nssh.sweep import choice
+from nssh.sweep.ending import Fate
+from nssh.sweep.pipe import End, Failed, Finished, Judged, Listed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nssh.identity import Target
+    from nssh.sweep.mine import Mine
+    from nssh.sweep.options import Wish
+    from nssh.sweep.pipe import News
+    from nssh.sweep.servers import Listing, Server
+
+
+class Entry:
+    """A server of the list.
+
+    Attributes:
+        wanted: Whether the flags choose it.
+        spared: Why it is not to be ended whoever chooses it, or ``.
+        chosen: Whether it is to be ended.
+        fate: What became of it, once it was chosen and that is known.
+    """
+
+    def __init__(self, host: Host, server: Server, *, wanted: bool, spared: str) -> None:
+        self.host = host
+        self.server = server
+        self.wanted = wanted
+        self.spared = spared
+        self.chosen = False
+        self.fate: Fate | None = None
+
+
+class Host:
+    """A host of the command line.
+
+    Attributes:
+        name: As the user calls it.
+        key: Its identity, see `nssh.identity.Target.key`.
+        error: Why it could not be swept, or ``.
+        answered: Whether it was listed, or can't be.
+        busy: Whether it is ending servers.
+        entries: Its servers, oldest first.
+    """
+
+    def __init__(self, name: str, key: str = "", error: str = "") -> None:
+        self.name = name
+        self.key = key
+        self.error = error
+        self.answered = bool(error)
+        self.busy = False
+        self.entries: list[Entry] = []
+
+    @property
+    def unjudged(self) -> list[Entry]:
+        """The chosen servers whose fate is not known."""
+        return [entry for entry in self.entries if entry.chosen and entry.fate is None]
+
+
+class Round:
+    """All hosts of one sweep.
+
+    Attributes:
+        hosts: In the order of the command line.
+        targets: Those of them that can be asked; in what the child tells a host is a place in this tuple.
+    """
+
+    def __init__(self, wish: Wish, resolved: Sequence[tuple[str, Target | str]]) -> None:
+        """Begin.
+
+        Args:
+            wish: What the user asked for.
+            resolved: Each host's name, and its target or why it has none; two of one identity are one host.
+        """
+        self.wish = wish
+        self.hosts: list[Host] = []
+        self._asked: list[Host] = []
+        targets: list[Target] = []
+        for name, target in resolved:
+            if isinstance(target, str):
+                self.hosts.append(Host(name, error=target))
+            elif target.key not in {host.key for host in self._asked}:
+                host = Host(name, target.key)
+                targets.append(target)
+                self._asked.append(host)
+                self.hosts.append(host)
+        self.targets = tuple(targets)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All servers, oldest first."""
+        found = [entry for host in self.hosts for entry in host.entries]
+        return sorted(found, key=lambda entry: -entry.server.age)
+
+    @property
+    def waiting(self) -> int:
+        """How many hosts have not answered yet."""
+        return sum(not host.answered for host in self.hosts)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a host is ending servers."""
+        return any(host.busy for host in self.hosts)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every host was reached, and all that were to be ended are gone."""
+        if any(host.error for host in self.hosts):
+            return False
+        chosen = [entry for entry in self.entries if entry.chosen]
+        return self.wish.dry_run or all(entry.fate is not None and entry.fate.is_gone for entry in chosen)
+
+    def by_flags(self, host: Host) -> list[Entry]:
+        """Return the servers of a host that the flags choose and nothing spares."""
+        return [entry for entry in host.entries if entry.wanted and not entry.spared]
+
+    def choose(self, entries: Sequence[Entry]) -> list[End]:
+        """Choose servers to be ended; return the orders for the child."""
+        orders = []
+        for number, host in enumerate(self._asked):
+            chosen = [entry for entry in entries if entry.host is host]
+            for entry in chosen:
+                entry.chosen = True
+            if chosen and not self.wish.dry_run:
+                host.busy = True
+                unused = self.wish.detached
+                ways = tuple((entry.server, choice.how(entry.server, unused=unused)) for entry in chosen)
+                orders.append(End(number, ways))
+        return orders
+
+    def hear(self, news: News, mine: Mine) -> tuple[Host, list[Entry]]:
+        """Take news; return its host, and the servers whose fate is known by it."""
+        host = self._asked[news.host]
+        judged: list[Entry] = []
+        match news:
+            case Listed(_, listing):
+                self._list(host, listing, mine)
+            case Judged(_, verdict):
+                judged = [entry for entry in host.unjudged if entry.server.pid == verdict.pid]
+                for entry in judged:
+                    entry.fate = verdict.fate
+            case Finished() | Failed():
+                judged = host.unjudged  # nothing will be heard of these any more
+                for entry in judged:
+                    entry.fate = Fate.LOST
+                host.answered, host.busy = True, False
+                if isinstance(news, Failed):
+                    host.error = news.reason
+        return host, judged
+
+    def give_up(self, reason: str) -> list[Failed]:
+        """Return the news that nothing will be heard any more from those who still owe an answer."""
+        owing = ((number, host) for number, host in enumerate(self._asked) if host.busy or not host.answered)
+        return [Failed(number, f"{host.name}: {reason}") for number, host in owing]
+
+    def _list(self, host: Host, listing: Listing, mine: Mine) -> None:
+        host.answered = True
+        for server in listing.servers:
+            wanted = choice.chosen(server, self.wish)
+            spared = choice.spared(server, listing, host.key, mine, self.wish)
+            host.entries.append(Entry(host, server, wanted=wanted, spared=spared))
