@@ -25,8 +25,6 @@ usage: nssh [--ssh|--mosh] [--join|--replace|--new] <host> [ssh arguments]
        nssh status --tail [--since <duration>] [--json]
        nssh sweep [--all|--older DUR|--detached] [--dry-run] [--json] [--yes] [--include-mine]
                   [--min-age DUR] [--timeout DUR] <host>... [ssh options]
-       nssh sweep [--all|--older DUR|--detached] [--dry-run] [--json] [--yes] [--include-mine]
-                  [--min-age DUR] [--timeout DUR] <host>... [ssh options]
        nssh --version | --help"""
 
 
