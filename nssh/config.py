@@ -31,11 +31,13 @@ class SshConfig(NamedTuple):
 class MoshConfig(NamedTuple):
     """`[mosh]`: `command` is empty unless the user set one, which means that the mosh wrapper is to be used.
 
-    `timeout` is MOSH_SERVER_NETWORK_TMOUT, seconds; 0 lets a mosh-server wait forever.
+    A mosh-server ends itself after `network_timeout` seconds without a word of its client, and heeds SIGUSR1, which
+    means "if nobody uses you", after `signal_timeout` seconds. With 0 it is not told.
     """
 
     command: tuple[str, ...] = ()
-    timeout: float = 720 * 3600.0
+    network_timeout: float = 720 * 3600.0
+    signal_timeout: float = 60.0
 
 
 class BrowserConfig(NamedTuple):
@@ -206,7 +208,7 @@ _TYPES = {str: "a string", bool: "true or false", int: "an integer", float: "a n
 _TOP = ("server", "topic", "token", "user", "password")
 _TABLES = {
     "ssh": ("command",),
-    "mosh": ("command", "timeout"),
+    "mosh": ("command", "network_timeout", "signal_timeout"),
     "browser": ("command",),
     "log": ("keep",),
     "sweep": ("on_connect",),
@@ -248,7 +250,11 @@ class _Document:
             user=self._get("user", _user),
             password=self._get("password", _secret),
             ssh=SshConfig(self._command("ssh") or ("ssh",)),
-            mosh=MoshConfig(self._command("mosh"), self._duration("mosh.timeout", MoshConfig().timeout)),
+            mosh=MoshConfig(
+                self._command("mosh"),
+                self._duration("mosh.network_timeout", MoshConfig().network_timeout),
+                self._duration("mosh.signal_timeout", MoshConfig().signal_timeout),
+            ),
             browser=BrowserConfig(self._command("browser")),
             log=LogConfig(self._duration("log.keep", LogConfig().keep)),
             sweep=SweepConfig(self._get("sweep.on_connect", parse_duration)),

@@ -154,8 +154,8 @@ class Launcher:
         if route.mosh:
             colors = spawn.capture(["mosh-client", "-c"])[1].decode("ascii", "replace").strip()
             mosh = prepare.mosh_arguments(colors if colors.isdigit() else "8", self.wish.ssh.command)
-        timeout = str(int(self.config.mosh.timeout)) if self.config.mosh.timeout else ""
-        script = prepare.script("" if self._is_prepared else self.session_file, mosh=mosh, mosh_timeout=timeout)
+        timeouts = (self.config.mosh.network_timeout, self.config.mosh.signal_timeout)
+        script = prepare.script("" if self._is_prepared else self.session_file, mosh=mosh, mosh_timeouts=timeouts)
         options = login.control_options(self.target, path, keep_alive=route.mosh)
         started = login.Login(self.target, script, options)
         self.foreground.adopt(started.pid)

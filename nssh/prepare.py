@@ -35,7 +35,8 @@ fi
 if [ -r "$data/version" ] && IFS= read -r version < "$data/version"; then say version "$version"; fi
 IFS= read -r mosh
 if [ "$mosh" = mosh ]; then
-    IFS= read -r timeout
+    IFS= read -r silent
+    IFS= read -r unused
     IFS= read -r count
     set --
     while [ "$#" -lt "$count" ]; do IFS= read -r word; set -- "$@" "$word"; done
@@ -44,7 +45,8 @@ if [ "$mosh" = mosh ]; then
     if [ -n "$server" ]; then
         say mosh yes
         umask "$nssh_umask"
-        [ -z "$timeout" ] || export MOSH_SERVER_NETWORK_TMOUT="$timeout"
+        [ "$silent" = 0 ] || export MOSH_SERVER_NETWORK_TMOUT="$silent"
+        [ "$unused" = 0 ] || export MOSH_SERVER_SIGNAL_TMOUT="$unused"
         "$server" "$@" </dev/null 2>&1
     fi
 fi
@@ -74,15 +76,23 @@ class Prepared(NamedTuple):
     """What mosh-server said when it did not start."""
 
 
-def script(session: str, *, mosh: tuple[str, ...] = (), mosh_timeout: str = "") -> framing.Script:
-    """Make the script for a session file's text (`` leaves the remote's as it is); `mosh` are mosh-server's arguments.
+def script(
+    session: str, *, mosh: tuple[str, ...] = (), mosh_timeouts: tuple[float, float] = (0.0, 0.0)
+) -> framing.Script:
+    """Make the script for a session file's text (`` leaves the remote's as it is).
+
+    Args:
+        session: The text.
+        mosh: mosh-server's arguments; without any it is not started.
+        mosh_timeouts: Its MOSH_SERVER_NETWORK_TMOUT and MOSH_SERVER_SIGNAL_TMOUT, seconds; with 0 it has the remote's.
 
     Raises:
         ValueError: An argument for mosh-server holds a newline.
     """
     content = session.encode()
     # The session's text is read by size: it may have any number of lines.
-    tail = "mosh\n" + "".join(f"{word}\n" for word in (mosh_timeout, str(len(mosh)), *mosh)) if mosh else "\n"
+    timeouts = (str(-int(-seconds // 1)) for seconds in mosh_timeouts)  # mosh-server takes whole ones, and 0 for none
+    tail = "mosh\n" + "".join(f"{word}\n" for word in (*timeouts, str(len(mosh)), *mosh)) if mosh else "\n"
     if any("\n" in word for word in mosh):
         raise ValueError("a command with a newline in it can't be given to mosh-server; use --ssh")
     return framing.pack(_SCRIPT, data=b"%d\n" % len(content) + content + tail.encode())

@@ -300,4 +300,4 @@ def _read_times(lines: Iterable[str]) -> Iterator[tuple[str, float]]:
 
 def _timeout(text: str) -> int:
     """Read MOSH_SERVER_SIGNAL_TMOUT as mosh-server does; 0 if it would not heed it."""
-    return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
+    return int(text) if re.fullmatch("[0-9]{1,12}", text) else 0

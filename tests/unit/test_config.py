@@ -66,7 +66,8 @@ password = "påss: word"
 command = "ssh -F '~/a b' -o X=~ ~/c"
 [mosh]
 command = ["/opt/mosh", "--no-init"]
-timeout = "24h"
+network_timeout = "24h"
+signal_timeout = "5m"
 [browser]
 command = "firefox --new-tab %s"
 [log]
@@ -81,7 +82,7 @@ on_connect = "168h"
         user="me",
         password="påss: word",
         ssh=SshConfig(("ssh", "-F", "/home/me/a b", "-o", "X=~", "/home/me/c")),
-        mosh=MoshConfig(("/opt/mosh", "--no-init"), 86400.0),
+        mosh=MoshConfig(("/opt/mosh", "--no-init"), 86400.0, 300.0),
         browser=BrowserConfig(("firefox", "--new-tab", "%s")),
         log=LogConfig(604800.0),
         sweep=SweepConfig(604800.0),
@@ -115,7 +116,8 @@ def test_a_bad_variable_is_named(home: Home, variable: str, value: str) -> None:
     [
         ('serve = "relay"\n', 1, '"serve" is unknown; did you mean "server"?'),
         ('# a\n\n[ssh]\n# b\ncomand = "x"\n', 5, '"ssh.comand" is unknown; did you mean "ssh.command"?'),
-        ('[ssh]\ntimeout = "1h"\n', 2, '"ssh.timeout" is unknown; did you mean "mosh.timeout"?'),
+        ('[ssh]\nsignal_timeout = "1h"\n', 2, '"ssh.signal_timeout" is unknown; did you mean "mosh.signal_timeout"?'),
+        ('[mosh]\ntimeout = "1h"\n', 2, '"mosh.timeout" is unknown; did you mean "mosh.signal_timeout"?'),
         ('keep = "3d"\n', 1, 'did you mean "log.keep"?'),
         ('command = "x"\n', 1, 'did you mean "ssh.command" or "mosh.command" or "browser.command"?'),
         ('[log]\nserver = "relay"\n', 2, '"server" must stand above the first [table]'),
@@ -135,7 +137,7 @@ def test_a_bad_variable_is_named(home: Home, variable: str, value: str) -> None:
         ('[ssh]\ncommand = "a\\u0000b"\n', 2, "NUL"),
         ('[browser]\ncommand = "a \'b"\n', 2, '"browser.command" is not a command line (no closing quotation)'),
         ('[log]\n\nkeep = "soon"\n', 3, "'soon' is not a duration"),
-        ("[mosh]\ntimeout = 720\n", 2, '"mosh.timeout" must be a string'),
+        ("[mosh]\nnetwork_timeout = 720\n", 2, '"mosh.network_timeout" must be a string'),
         ('server = "ntfy.sh"\n', 1, '"server" must be "relay" or the URL of an ntfy server'),
         ('server = "https://"\n', 1, '"server" must be'),
         ('server = "https://h:99999"\n', 1, '"server" must be'),

@@ -199,7 +199,7 @@ def test_until_ssh_runs_only_the_standard_library_is_imported(
     home.mkdir()
     if configured:
         (home / ".config/nssh").mkdir(parents=True)
-        (home / ".config/nssh/config.toml").write_text('[mosh]\ntimeout = "1h"\n')
+        (home / ".config/nssh/config.toml").write_text('[mosh]\nnetwork_timeout = "1h"\n')
         (home / ".config/nssh/config.toml").chmod(0o600)
     environ = {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",

@@ -181,16 +181,16 @@ def test_mosh_server_is_started_with_its_arguments_as_they_are(remote: Remote, t
     remote.add(
         "mosh-server",
         f'printf "%s\\0" "$@" > {record}; cat > {record}.in\n'
-        f'printf "%s" "$MOSH_SERVER_NETWORK_TMOUT" > {record}.timeout\n'
+        f'printf "%s %s" "$MOSH_SERVER_NETWORK_TMOUT" "$MOSH_SERVER_SIGNAL_TMOUT" > {record}.timeout\n'
         "printf '\\nMOSH CONNECT 60001 4NeCCgvZFe2RnPgrcU1PQw\\n\\nmosh-server (mosh 1.4.0)\\n'\n"
         "printf '[mosh-server detached, pid = 7]\\n'",
     )
     words = (*MOSH, "-l", "LANG=C.UTF-8", "--", "a b", "", "'\"", "$HOME `id`", "\\n", "  lead", "trail  ", "*", "é")
-    told = remote.prepare(prepare.script(SESSION, mosh=words, mosh_timeout="60"))
+    told = remote.prepare(prepare.script(SESSION, mosh=words, mosh_timeouts=(60.0, 0.5)))
     assert told == NOTHING._replace(mosh=True, mosh_port="60001", mosh_key="4NeCCgvZFe2RnPgrcU1PQw")
     assert tuple((tmp_path / "record").read_bytes().decode().split("\0")[:-1]) == words
     assert (tmp_path / "record.in").read_bytes() == b""
-    assert (tmp_path / "record.timeout").read_text() == "60"
+    assert (tmp_path / "record.timeout").read_text() == "60 1"
     assert remote.session.read_text() == SESSION
 
 
