@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` itself imports enum, 5 ms
 import os
 
 TYPE_CHECKING = False
@@ -15,10 +16,19 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> NoReturn:
     """Run the persona that `argv[0]` names, and end the process with its status."""
     persona = os.path.basename(argv[0])
-    try:
-        status = _nssh_remote(argv[1:]) if persona == "nssh-remote" else _persona(persona, argv)
-    except KeyboardInterrupt:
-        status = 130
+    if persona == "nssh-remote":
+        status = _nssh_remote(argv[1:])
+    else:
+        # As the tools that we stand for: Ctrl-C ends the process, and with it any transfer, at once.
+        if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+            _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        try:
+            status = _persona(persona, argv)
+        except BrokenPipeError:
+            # Whoever reads has enough. Python ignores the signal that the real tools die of.
+            _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+            os.kill(os.getpid(), _signal.SIGPIPE)
+            status = 141
     # Everything of a persona was written with os.write; the interpreter's own end would take 2 ms more.
     os._exit(status)
 
@@ -32,6 +42,8 @@ def _nssh_remote(arguments: list[str]) -> int:
         status = relay(arguments[1:])
         sys.stdout.flush()  # we leave without the interpreter's own end
         return status
+    if arguments[:1] in (["copy"], ["paste"]):
+        return _persona("nssh", ["nssh", *arguments])
     if arguments[:1] == ["port"]:
         from nssh.relay.port import main as port
 
@@ -41,15 +53,15 @@ def _nssh_remote(arguments: list[str]) -> int:
 
         os.write(1, b"nssh %s\n" % __version__.encode())
         return 0
-    os.write(2, b"usage: nssh-remote version | relay dial|serve|start\n")
+    os.write(2, b"usage: nssh-remote version | copy | paste | relay dial|serve|start\n")
     return 2
 
 
 def _persona(persona: str, argv: list[str]) -> int:
-    from nssh.remote.failure import Failure, NotOurs
-    from nssh.remote.shim import NoSession, Shim
+    from nssh.remote.failure import Failure, NotOurs, Said
+    from nssh.remote.shim import NoSession, Shim, complain
 
-    run, failed, no_tool = _find(persona)
+    run, failed = _find(persona)
     shim = Shim(persona)
     if run is None:
         shim.say("this is a shim of nssh under a name that it does not know")
@@ -59,15 +71,19 @@ def _persona(persona: str, argv: list[str]) -> int:
             return run(shim, argv[1:])
         except (NotOurs, NoSession) as error:
             # On a desktop that is also a remote, the own clipboard serves while no laptop is there.
-            if isinstance(error, NotOurs) or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+            if isinstance(error, NotOurs) or _has_display():
                 _become_real(persona, argv)
             raise
-    except NotOurs as error:
-        shim.say(str(error))
-        return no_tool
+    except Said as error:
+        if error.out:
+            os.write(1, error.out.encode())
+        complain(str(error))
+        return error.status
     except Failure as error:
         shim.say(str(error))
         return error.status or failed
+    except BrokenPipeError:
+        raise
     except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
         shim.events.add("shim-error", err=_where(error))
         shim.say("nssh has failed (%s); please report it" % _where(error))
@@ -76,25 +92,43 @@ def _persona(persona: str, argv: list[str]) -> int:
         shim.events.flush()
 
 
-def _find(persona: str) -> tuple[Callable[[Shim, list[str]], int] | None, int, int]:
-    """Return a persona's code, and its status for a failure and for a missing real tool."""
-    if persona in ("xdg-open", "sensible-browser"):
+def _has_display() -> bool:
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        return True
+    import sys
+
+    return sys.platform == "darwin"
+
+
+def _find(persona: str) -> tuple[Callable[[Shim, list[str]], int] | None, int]:
+    """Return a persona's code, and its status for a failure."""
+    run = None
+    if persona in ("xdg-open", "sensible-browser", "x-www-browser", "www-browser", "open"):
         from nssh.remote import browser
 
-        return (
-            browser.run,
-            browser.FAILED if persona == "xdg-open" else 1,
-            browser.NO_TOOL if persona == "xdg-open" else 1,
-        )
-    if persona == "xclip":
+        run = browser.run
+    elif persona == "xclip":
         from nssh.remote import xclip
 
-        return xclip.run, xclip.FAILED, xclip.FAILED
-    if persona in ("wl-copy", "wl-paste"):
+        run = xclip.run
+    elif persona == "xsel":
+        from nssh.remote import xsel
+
+        run = xsel.run
+    elif persona in ("wl-copy", "wl-paste"):
         from nssh.remote import wayland
 
-        return wayland.copy if persona == "wl-copy" else wayland.paste, wayland.FAILED, wayland.FAILED
-    return None, 1, 1
+        run = wayland.copy if persona == "wl-copy" else wayland.paste
+    elif persona in ("pbcopy", "pbpaste"):
+        from nssh.remote import pasteboard
+
+        run = pasteboard.copy if persona == "pbcopy" else pasteboard.paste
+    elif persona == "nssh":
+        from nssh.remote import own
+
+        run = own.run
+    # 4 is xdg-open's status for an action that failed.
+    return run, 4 if persona == "xdg-open" else 1
 
 
 def _become_real(persona: str, argv: list[str]) -> None:

@@ -9,8 +9,17 @@ class Failure(Exception):  # noqa: N818 (an outcome that the personas expect)
         self.status = status
 
 
-class NotOurs(Exception):  # noqa: N818 (no error: the real tool is asked instead)
-    """The call is not for the laptop; the text says why, for the case that there is no real tool."""
+class Said(Exception):  # noqa: N818 (as the real tool ends)
+    """The persona ends as the real tool does: what that writes to stderr, to the last newline, and its status."""
+
+    def __init__(self, text: str, status: int = 1, out: str = "") -> None:
+        super().__init__(text)
+        self.status = status
+        self.out = out
+
+
+class NotOurs(Said):
+    """The call is not for the laptop but for the real tool; without one, for what that says on a machine like this."""
 
 
 def printable(text: str, limit: int = 300) -> str:

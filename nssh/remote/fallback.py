@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` itself imports enum, 5 ms
 import os
 
 from nssh.remote import stub
@@ -36,6 +37,10 @@ def run(path: str, argv: list[str], environ: MutableMapping[str, str] = os.envir
     if count >= _DEEPEST:
         raise Failure("this shim and %s start each other in a circle (is it set as $BROWSER?)" % path)
     environ[_DEPTH] = str(count + 1)
+    # Python ignores these, and what is ignored stays so: the real tool is to die of a closed pipe as it always does.
+    for name in ("SIGPIPE", "SIGXFSZ"):
+        if hasattr(_signal, name):
+            _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
     try:
         os.execve(path, argv, dict(environ))  # noqa: S606 (no shell is meant)
     except OSError as error:

@@ -45,7 +45,12 @@ class Places:
         self.bin = os.path.join(home, ".local", "bin")
         self.version = os.path.join(self.data, "version")
         self.command = os.path.join(self.data, stub.COMMAND)
-        self.shims = [os.path.join(self.bin, name) for name in stub.PERSONAS]
+        names = stub.PERSONAS + (stub.MAC_PERSONAS if sys.platform == "darwin" else ())
+        self.shims = [os.path.join(self.bin, name) for name in names]
+        # Somebody's own nssh may live there: it stays, and `nssh copy` is what it says.
+        own = os.path.join(self.bin, stub.OWN)
+        if not _foreign(own):
+            self.shims.append(own)
 
 
 def run(request: dict[str, object], say: Callable[[str, str], None]) -> int:

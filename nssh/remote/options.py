@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from nssh.remote.failure import NotOurs
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+
+class BadOption(Exception):  # noqa: N818 (the personas make of it what the real tool would say)
+    """An option that the real tool refuses, in the words of getopt_long, without the program's name."""
 
 
 class Options:
@@ -19,9 +21,18 @@ class Options:
     def __contains__(self, name: str) -> bool:
         return name in self.found
 
+    def add(self, name: str, value: str = "") -> None:
+        """Note an option; one that is given twice counts where, and as what, it was given last."""
+        self.found.pop(name, None)
+        self.found[name] = value
+
     def get(self, name: str) -> str:
         """Return an option's value, the last one if it was given twice; empty if it was not given."""
         return self.found.get(name, "")
+
+    def last(self, *names: str) -> str:
+        """Return which of these was given last; empty if none was."""
+        return next((name for name in reversed(list(self.found)) if name in names), "")
 
     def flags(self) -> list[str]:
         """Return the names of the options given: what a log may hold of a command line."""
@@ -31,13 +42,12 @@ class Options:
 def parse_x(arguments: list[str], known: Mapping[str, bool], exact: tuple[str, ...] = ()) -> Options:
     """Read options as XrmParseCommand does: one dash, any unambiguous abbreviation, the value in the next word.
 
+    What it does not know, an option that lacks its value included, stays as a word.
+
     Args:
         arguments: Without the program's name.
         known: Full names without the dash; whether they take a value.
         exact: Those of them that can't be abbreviated.
-
-    Raises:
-        NotOurs: A value is missing.
     """
     options = Options()
     rest = iter(arguments)
@@ -45,23 +55,28 @@ def parse_x(arguments: list[str], known: Mapping[str, bool], exact: tuple[str, .
         name = word[1:]
         matches = [name] if name in known else [full for full in known if full.startswith(name) and full not in exact]
         if not word.startswith("-") or not name or len(matches) != 1:
-            options.words.append(word)  # xclip takes for a file what it does not know
+            options.words.append(word)
         elif known[matches[0]]:
-            options.found[matches[0]] = _next(rest)
+            value = next(rest, None)
+            if value is None:
+                options.words.append(word)
+            else:
+                options.add(matches[0], value)
         else:
-            options.found[matches[0]] = ""
+            options.add(matches[0])
     return options
 
 
-def parse_gnu(arguments: list[str], known: Mapping[str, str]) -> Options:
+def parse_gnu(arguments: list[str], known: Mapping[str, str], ends: tuple[str, ...] = ()) -> Options:
     """Read options as getopt_long does: `-nt TYPE`, `-tTYPE`, `--type=TYPE`, `--ty TYPE`, words in between, `--`.
 
     Args:
         arguments: Without the program's name.
         known: Full names; the one-letter form, followed by `:` if a value is taken.
+        ends: Options after which the real tool looks at nothing else, such as help.
 
     Raises:
-        NotOurs: An option is unknown, ambiguous or lacks its value: the real tool explains its own usage.
+        BadOption: An option is unknown, ambiguous, lacks its value or has one that it does not take.
     """
     options = Options()
     letters = {form[0]: name for name, form in known.items() if form[:1] not in ("", ":")}
@@ -70,33 +85,48 @@ def parse_gnu(arguments: list[str], known: Mapping[str, str]) -> Options:
         if word == "--":
             options.words.extend(rest)
         elif word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            matches = [name] if name in known else [full for full in known if full.startswith(name)]
-            if len(matches) != 1:
-                raise NotOurs("the option is not known")
-            takes = known[matches[0]].endswith(":")
-            if equals and not takes:
-                raise NotOurs("an option has a value that takes none")
-            options.found[matches[0]] = value if equals else _next(rest) if takes else ""
+            _long(options, word[2:], rest, known)
         elif word.startswith("-") and word != "-":
-            cluster = word[1:]
-            while cluster:
-                name = letters.get(cluster[0], "")
-                if not name:
-                    raise NotOurs("the option is not known")
-                cluster = cluster[1:]
-                if known[name].endswith(":"):
-                    options.found[name] = cluster or _next(rest)
-                    cluster = ""
-                else:
-                    options.found[name] = ""
+            _cluster(options, word[1:], rest, known, letters)
         else:
             options.words.append(word)
+        if any(name in options for name in ends):
+            return options
     return options
 
 
-def _next(rest: Iterator[str]) -> str:
-    value = next(rest, None)
-    if value is None:
-        raise NotOurs("an option lacks its value")
-    return value
+def _long(options: Options, word: str, rest: Iterator[str], known: Mapping[str, str]) -> None:
+    typed, equals, value = word.partition("=")
+    matches = [typed] if typed in known else [full for full in known if full.startswith(typed)]
+    if not matches:
+        raise BadOption("unrecognized option '--%s'" % word)
+    if len(matches) > 1:
+        names = "".join(" '--%s'" % match for match in matches)
+        raise BadOption("option '--%s' is ambiguous; possibilities:%s" % (word, names))
+    name = matches[0]
+    if equals and not known[name].endswith(":"):
+        raise BadOption("option '--%s' doesn't allow an argument" % name)
+    if known[name].endswith(":") and not equals:
+        given = next(rest, None)
+        if given is None:
+            raise BadOption("option '--%s' requires an argument" % name)
+        value = given
+    options.add(name, value)
+
+
+def _cluster(
+    options: Options, cluster: str, rest: Iterator[str], known: Mapping[str, str], letters: Mapping[str, str]
+) -> None:
+    while cluster:
+        letter, cluster = cluster[0], cluster[1:]
+        name = letters.get(letter, "")
+        if not name:
+            raise BadOption("invalid option -- '%s'" % letter)
+        if not known[name].endswith(":"):
+            options.add(name)
+            continue
+        value = cluster or next(rest, None)
+        if value is None:
+            raise BadOption("option requires an argument -- '%s'" % letter)
+        options.add(name, value)
+        return

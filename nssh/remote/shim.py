@@ -7,7 +7,9 @@ import os
 from nssh.remote.bus import LIMIT, Bus
 from nssh.remote.events import Events
 from nssh.remote.failure import Failure
+from nssh.remote.payload import Payload
 from nssh.wire import envelope as wire
+from nssh.wire import mimes
 from nssh.wire.files import state_dir
 from nssh.wire.session import SessionError, load
 
@@ -18,12 +20,27 @@ if TYPE_CHECKING:
     from nssh.remote.options import Options
     from nssh.wire.session import Session
 
-TEXT = "text/plain"
-_TEXT_NAMES = ("UTF8_STRING", "STRING", "TEXT", "COMPOUND_TEXT", "text", "text/plain")
+TEXT = mimes.TEXT
+
+
+# What is asked instead of a laptop that does not know these.
+_WILD = {mimes.ANYTHING: TEXT, mimes.ANY_IMAGE: mimes.PNG}
 
 
 class NoSession(Failure):
     """No laptop has ever connected here, or its session file can't be used."""
+
+
+class Unavailable(Exception):  # noqa: N818 (each persona says it as the real tool does)
+    """The laptop's clipboard has nothing of the type asked for.
+
+    Attributes:
+        is_empty: It has nothing at all; otherwise it has something of another type.
+    """
+
+    def __init__(self, *, is_empty: bool) -> None:
+        super().__init__()
+        self.is_empty = is_empty
 
 
 class Shim:
@@ -31,89 +48,133 @@ class Shim:
 
     def __init__(self, persona: str, environ: Mapping[str, str] = os.environ) -> None:
         self.persona = persona
-        self._environ = environ
+        self.environ = environ
         self.events = Events(state_dir(environ), persona)
+        self._session: Session | None = None
+        self._bus: Bus | None = None
 
     def start(self, options: Options, mime: str = "") -> None:
-        """Note that the shim runs; nothing is written yet."""
-        self.events.add("shim-start", persona=self.persona, args=options.flags(), mime=mime)
+        """Note that the shim runs (nothing is written yet), and look for the session before any input is read.
+
+        Raises:
+            NoSession: There is none.
+        """
+        self.session()
+        self.events.add("shim-start", persona=self.persona, args=options.flags(), mime=mime[:80])
 
     def session(self) -> Session:
         """Return the session. Raises NoSession."""
-        try:
-            return load(self._environ)
-        except SessionError as error:
-            raise NoSession(str(error)) from None
+        if self._session is None:
+            try:
+                self._session = load(self.environ)
+            except SessionError as error:
+                raise NoSession(str(error)) from None
+        return self._session
 
     def bus(self) -> Bus:
         """Return the session's bus. Raises NoSession, or Failure if its server is no address."""
-        try:
-            return Bus(self.session(), self.events)
-        except OSError as error:
-            raise Failure(str(error)) from None
+        if self._bus is None:
+            try:
+                self._bus = Bus(self.session(), self.events)
+            except OSError as error:
+                raise Failure(str(error)) from None
+        return self._bus
 
     def say(self, text: str) -> None:
         """Tell the user something, on stderr; nothing if there is nothing to say."""
-        if not text:
-            return
-        try:
-            os.write(2, ("%s: %s\n" % (self.persona, text)).encode("utf-8", "replace"))
-        except OSError:
-            return  # stderr is closed: nobody wants to know
+        if text:
+            complain("%s: %s\n" % (self.persona, text))
 
-    def publish(self, message: wire.Envelope, payload: bytes = b"") -> None:
+    def publish(self, message: wire.Envelope, payload: Payload | None = None) -> None:
         """Hand over a message; say so if it has to wait for the laptop. Raises Failure."""
         if self.bus().publish(message, payload) == 0:
             self.say("no laptop is connected; kept until your laptop is back")
 
-    def copy(self, data: bytes, mime: str) -> None:
-        """Put data on the laptop's clipboard. Raises Failure."""
-        mime = plain(mime)
-        if not data:
-            self.events.add("clip-write-empty", mime=mime)
-            self.say("nothing to copy; the laptop's clipboard stays as it is")
-            return
-        self.publish(wire.Envelope(wire.KIND_CLIP_WRITE, mime=mime, id=wire.new_id()), data)
+    def input(self) -> Payload:
+        """Return a place for what is to be copied, as large as this session's laptop takes."""
+        limit = LIMIT
+        for feature in self.session().features:
+            name, _, value = feature.partition("=")
+            if name == "copy-limit" and value.isdigit():
+                limit = min(limit, int(value[:20]))
+        return Payload(limit)
 
-    def paste(self, mime: str) -> bytes:
-        """Fetch the laptop's clipboard as this type. Raises Failure; in particular when it has none of this type."""
-        wanted = plain(mime)
-        got, data = self.bus().ask(wanted, timeout(self._environ))
+    def copy(self, data: Payload, mime: str) -> None:
+        """Put data on the laptop's clipboard. Raises Failure."""
+        wanted = _bridged(mime)
+        if wanted == mimes.URI_LIST and any(
+            line.lower().startswith(b"file:") for line in data.head(LIMIT).split(b"\n")
+        ):
+            raise Failure("these are files of this machine; a list of them means nothing on the laptop")
+        if not data.size:
+            self.events.add("clip-write-empty", mime=wanted)
+            if not self._knows("types"):
+                self.say("nothing to copy; the laptop's clipboard stays as it is")
+                return
+            wanted = TEXT  # a file without a byte can't travel, and nothing is nothing, whatever its type
+        message = wire.Envelope(wire.KIND_CLIP_WRITE, mime=wanted, id=wire.new_id())
+        if wire.wants_attachment(wanted, data.size):
+            self.publish(message, data)
+        else:
+            message.body = data.head(wire.INLINE_LIMIT)
+            self.publish(message)
+
+    def clear(self) -> None:
+        """Leave nothing on the laptop's clipboard. Raises Failure."""
+        if self._knows("types"):
+            self.publish(wire.Envelope(wire.KIND_CLIP_WRITE, id=wire.new_id()))
+        else:
+            raise Failure("clearing is not carried to this laptop's nssh; its clipboard stays as it is")
+
+    def paste(self, mime: str) -> tuple[str, Payload]:
+        """Fetch the laptop's clipboard as this type, or as `mimes.ANYTHING` or `ANY_IMAGE`; return its type, too.
+
+        Raises:
+            Unavailable: It has nothing of this type.
+            Failure: As always.
+        """
+        wanted = mime if mime in _WILD else _bridged(mime)
+        if not self._knows("types"):
+            wanted = _WILD.get(wanted, wanted)
+        got, data = self._ask(wanted)
+        if not data.size and not (got and _fits(got, wanted) and self._knows("types")):
+            # A laptop of ours says what else there is; one that does not know better has nothing.
+            raise Unavailable(is_empty=not got or not self._knows("types"))
         # A laptop that knows only text and PNG answers any other type with text: that is not what was asked for.
-        if base(got) != base(wanted) and (wanted != TEXT or got.startswith("image/")):
-            raise Failure("the laptop's clipboard has no %s" % ("text" if wanted == TEXT else wanted))
-        return data
+        if not _fits(got, wanted):
+            raise Unavailable(is_empty=False)
+        return mimes.base(got) or TEXT, data
 
     def targets(self) -> list[str]:
         """Return the MIME types that the laptop's clipboard offers, or may offer if it can't tell. Raises Failure."""
-        session = self.session()
-        if "targets" not in session.features:
-            return [TEXT, "text/plain;charset=utf-8", "image/png"]
-        _, data = self.bus().ask("TARGETS", timeout(self._environ))
-        lines = data[: 64 << 10].decode("ascii", "replace").split("\n")
-        return [line for line in (line.strip() for line in lines) if is_mime(line)]
+        if not self._knows("targets"):
+            return [TEXT, mimes.PNG]
+        _, data = self._ask("TARGETS")
+        lines = data.head(64 << 10).decode("ascii", "replace").split("\n")
+        return [line for line in (line.strip() for line in lines) if mimes.canonical(line) == line]
+
+    def _knows(self, feature: str) -> bool:
+        return feature in self.session().features
+
+    def _ask(self, mime: str) -> tuple[str, Payload]:
+        from nssh.remote.question import Question
+
+        return Question(self.bus(), mime, timeout(self.environ)).ask()
 
 
-def plain(mime: str) -> str:
-    """Return the MIME type for a name of X or Wayland, one for all plain text. Raises Failure if it is none."""
-    if not mime or mime in _TEXT_NAMES or mime.startswith("text/plain;"):
-        return TEXT
-    if not is_mime(mime):
-        raise Failure("this is no type that can be asked for")
-    return mime
+def _bridged(mime: str) -> str:
+    name = mimes.canonical(mime)
+    if not name:
+        raise Failure("the clipboard takes text and images here, not this type")
+    return name
 
 
-def base(mime: str) -> str:
-    """Return a MIME type without its parameters."""
-    return mime.partition(";")[0].strip().lower()
-
-
-def is_mime(text: str) -> bool:
-    """Tell whether text has the form of a MIME type (RFC 6838's characters, parameters included)."""
-    kind, _, subtype = text.partition("/")
-    if len(text) > 100 or not kind[:1].isalnum() or not subtype[:1].isalnum():
-        return False
-    return all(character.isascii() and (character.isalnum() or character in "/!#$&-^_.+;= ") for character in text)
+def _fits(got: str, wanted: str) -> bool:
+    if wanted == mimes.ANYTHING:
+        return True
+    if wanted == mimes.ANY_IMAGE:
+        return got.startswith("image/")
+    return mimes.canonical(got) == wanted
 
 
 def timeout(environ: Mapping[str, str]) -> float:
@@ -125,30 +186,27 @@ def timeout(environ: Mapping[str, str]) -> float:
     return min(max(seconds, 0.1), 600.0) if seconds == seconds else 5.0  # noqa: PLR0124 (not a number)
 
 
-def read_all(fd: int, what: str = "the input") -> bytes:
-    """Read a descriptor to its end. Raises Failure if it holds more than can be sent."""
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        try:
-            piece = os.read(fd, 1 << 18)
-        except OSError as error:
-            raise Failure("can't read %s: %s" % (what, error.strerror)) from None
-        if not piece:
-            return b"".join(pieces)
-        size += len(piece)
-        if size > LIMIT:
-            raise Failure("%s is larger than %d MiB, the most that can be sent" % (what, LIMIT >> 20))
-        pieces.append(piece)
+def complain(text: str) -> None:
+    """Write to stderr as it is."""
+    try:
+        os.write(2, text.encode("utf-8", "surrogateescape"))
+    except OSError:
+        return  # stderr is closed: nobody wants to know
 
 
 def write_all(data: bytes) -> None:
-    """Write to stdout. Raises Failure."""
+    """Write to stdout. Raises Failure; BrokenPipeError when whoever reads has enough."""
     view = memoryview(data)
     try:
         while view:
             view = view[os.write(1, view) :]
     except BrokenPipeError:
-        raise Failure("") from None  # who reads has enough
+        raise
     except OSError as error:
         raise Failure("can't write the output: %s" % error.strerror) from None
+
+
+def write_payload(data: Payload) -> None:
+    """Write content to stdout. Raises as `write_all`."""
+    for piece in data.pieces():
+        write_all(piece)

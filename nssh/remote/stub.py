@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import os
 
-PERSONAS = ("xclip", "wl-copy", "wl-paste", "xdg-open", "sensible-browser")
+PERSONAS = (
+    "xclip", "xsel", "wl-copy", "wl-paste", "xdg-open", "sensible-browser", "x-www-browser", "www-browser",
+)  # fmt: skip
+MAC_PERSONAS = ("pbcopy", "pbpaste", "open")
+"""Beside these on a Mac."""
+
+OWN = "nssh"
+"""`nssh copy` and `nssh paste`; for anything else it steps aside."""
 
 COMMAND = "nssh-remote"
 """The stub for nssh itself: it lives in the data directory and is not on the PATH."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from nssh.remote.failure import Failure, NotOurs
-from nssh.remote.options import parse_gnu
-from nssh.remote.shim import TEXT, read_all, write_all
+from nssh.remote.failure import NotOurs, Said
+from nssh.remote.options import BadOption, parse_gnu
+from nssh.remote.shim import TEXT, Unavailable, write_all, write_payload
+from nssh.wire import mimes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nssh.remote.options import Options
     from nssh.remote.shim import Shim
-
-FAILED = 1
 
 # wl-clipboard 2.2's table.
 _COPY = {
@@ -23,45 +23,96 @@ _PASTE = {
     "help": "h", "version": "v", "primary": "p", "no-newline": "n", "list-types": "l", "watch": "w:", "seat": "s:",
     "type": "t:",
 }  # fmt: skip
+_NO_DISPLAY = "Failed to connect to a Wayland server\n"
+_UNSUITABLE = "No suitable type of content copied\n"
+_VERSION = "wl-clipboard 2.1.0\nThis one is nssh's: the clipboard is that of your laptop.\n"
+_USAGE = {
+    "wl-copy": """\
+Usage:
+\twl-copy [options] text to copy
+\twl-copy [options] < file-to-copy
+
+nssh's stand-in: copies to the clipboard of the machine you sit at.
+
+\t-t, --type TYPE      text/plain (also if not given), text/html, image/png and so on
+\t-n, --trim-newline   leave the last newline out
+\t-c, --clear          leave nothing there
+\t-o, -f, --sensitive have no effect here; -p and -s need the real wl-copy
+""",
+    "wl-paste": """\
+Usage:
+\twl-paste [options]
+
+nssh's stand-in: prints the clipboard of the machine you sit at.
+
+\t-t, --type TYPE      text, image, or a type; without it, whatever there is
+\t-l, --list-types     print which types there are
+\t-n, --no-newline     print it as it is
+\t-p, -s and -w need the real wl-paste
+""",
+}
+
+# The names under which wl-copy offers text.
+_TEXT_NAMES = [TEXT, "text/plain;charset=utf-8", "TEXT", "STRING", "UTF8_STRING"]
 
 
 def copy(shim: Shim, arguments: list[str]) -> int:
     """Do what wl-copy would. Raises Failure; NotOurs for the primary selection and another seat."""
-    options = parse_gnu(arguments, _COPY)
-    for name in ("help", "version", "primary", "seat"):
-        if name in options:
-            raise NotOurs("--%s is not for the laptop, and there is no other wl-copy on the PATH" % name)
+    options = _parse(shim, arguments, _COPY)
     mime = options.get("type")
-    shim.start(options, mime if len(mime) < 80 else "")
+    shim.start(options, mime)
     if "clear" in options:
-        raise Failure("clearing is not carried to the laptop; its clipboard stays as it is")
-    data = os.fsencode(" ".join(options.words)) if options.words else read_all(0)
-    if "trim-newline" in options and data.endswith(b"\n"):
-        data = data[:-1]
-    shim.copy(data, mime or _guess(data))
+        shim.clear()
+        return 0
+    data = shim.input()
+    if options.words:
+        data.write(os.fsencode(" ".join(options.words)))
+    else:
+        data.read_from(0)
+    if "trim-newline" in options:
+        data.drop_last_newline()
+    shim.copy(data, mime or mimes.image_type(data.head(16)) or TEXT)
     return 0
 
 
 def paste(shim: Shim, arguments: list[str]) -> int:
     """Do what wl-paste would. Raises Failure; NotOurs for the primary selection, watching, and another seat."""
-    options = parse_gnu(arguments, _PASTE)
-    for name in ("help", "version", "primary", "seat", "watch"):
-        if name in options:
-            raise NotOurs("--%s is not for the laptop, and there is no other wl-paste on the PATH" % name)
+    options = _parse(shim, arguments, _PASTE)
+    if options.words:
+        raise NotOurs("Unexpected argument: %s\n%s" % (options.words[0], _USAGE["wl-paste"]))
+    if "watch" in options:
+        raise NotOurs("wl-paste: the laptop's clipboard can't be watched from here; ask for it when it is needed\n")
     mime = options.get("type")
-    shim.start(options, mime if len(mime) < 80 else "")
+    shim.start(options, mime)
     if "list-types" in options:
-        write_all("".join(line + "\n" for line in shim.targets()).encode())
+        types = shim.targets()
+        if not types:
+            raise Said("No selection\n")
+        names = [*(_TEXT_NAMES if TEXT in types else []), *(name for name in types if name != TEXT)]
+        write_all("".join(name + "\n" for name in names).encode())
         return 0
-    data = shim.paste(mime)
-    if not data:
-        raise Failure("nothing is copied on the laptop")
+    wanted = {"": mimes.ANYTHING, "image": mimes.ANY_IMAGE}.get(mime, mime)
+    if wanted not in (mimes.ANYTHING, mimes.ANY_IMAGE) and not mimes.canonical(wanted):
+        raise Said(_UNSUITABLE)
+    try:
+        got, data = shim.paste(wanted)
+    except Unavailable as error:
+        raise Said("No selection\n" if error.is_empty else _UNSUITABLE) from None
+    write_payload(data)
     # As the real one: text for people to read ends with a newline, everything else is as it is.
-    is_text = not mime or "/" not in mime or mime.startswith("text/")
-    write_all(data + b"\n" if is_text and "no-newline" not in options else data)
+    if mimes.is_text(got) and "no-newline" not in options:
+        write_all(b"\n")
     return 0
 
 
-def _guess(data: bytes) -> str:
-    """Infer the type of what is copied without one, as wl-copy does with `xdg-mime`, for what the laptop can take."""
-    return "image/png" if data.startswith(b"\x89PNG\r\n\x1a\n") else TEXT
+def _parse(shim: Shim, arguments: list[str], known: dict[str, str]) -> Options:
+    usage = _USAGE[shim.persona]
+    try:
+        options = parse_gnu(arguments, known, ("help", "version"))
+    except BadOption as error:
+        raise NotOurs("%s: %s\n%s" % (shim.persona, error, usage)) from None
+    if "help" in options or "version" in options:
+        raise NotOurs("", 0, usage if "help" in options else _VERSION)
+    if "primary" in options or "seat" in options:
+        raise NotOurs(_NO_DISPLAY)
+    return options

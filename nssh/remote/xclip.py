@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 
-from nssh.remote.failure import Failure, NotOurs
+from nssh.remote.failure import Failure, NotOurs, Said
 from nssh.remote.options import parse_x
-from nssh.remote.shim import TEXT, read_all, write_all
+from nssh.remote.shim import TEXT, Unavailable, write_all, write_payload
+from nssh.wire import mimes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nssh.remote.payload import Payload
     from nssh.remote.shim import Shim
 
-FAILED = 1
-
-# xclip 0.13's table; True: the next word is the value.
+# xclip 0.13's table, and what newer ones have; True: the next word is the value.
 _OPTIONS = {
     "in": False, "out": False, "selection": True, "target": True, "filter": False, "rmlastnl": False, "loops": True,
     "display": True, "wait": True, "silent": False, "quiet": False, "verbose": False, "sensitive": False,
@@ -26,56 +26,85 @@ _EXACT = ("sensitive",)
 
 _TEXT_ATOMS = ["UTF8_STRING", "STRING", "TEXT", "text/plain;charset=utf-8", TEXT]
 
+_HELP = {
+    "version": "xclip version 0.13\nThis one is nssh's: -selection clipboard is the clipboard of your laptop.\n",
+    "help": """\
+Usage: xclip [OPTION] [FILE]...
+nssh's stand-in: -selection clipboard is the clipboard of the machine you sit at.
+
+  -i, -in, -o, -out                  to the clipboard (from stdin or files), or from it
+  -selection clipboard               anything else needs a display and the real xclip
+  -t, -target TYPE                   such as image/png, text/html; with -o TARGETS lists what there is
+  -f, -filter   -r, -rmlastnl        pass the input on; cut the last newline
+  -silent, -quiet, -verbose, -loops, -wait, -noutf8, -sensitive have no effect here
+""",
+}
+
 
 def run(shim: Shim, arguments: list[str]) -> int:
     """Do what xclip would. Raises Failure; NotOurs for other selections and displays."""
     options = parse_x(arguments, _OPTIONS, _EXACT)
-    if "version" in options or "help" in options:
-        raise NotOurs("this is nssh's stand-in for xclip; there is no other one on the PATH to ask")
+    asked = options.last("version", "help")
+    if asked:
+        raise NotOurs(_HELP[asked], 0)
     # xclip looks at the first letter alone.
-    if options.get("selection")[:1].lower() != "c":
-        raise NotOurs("only -selection clipboard goes to the laptop, and there is no other xclip on the PATH")
-    if "display" in options:
-        raise NotOurs("there is no other xclip on the PATH to talk to a display")
+    if options.get("selection")[:1].lower() != "c" or "display" in options:
+        display = options.get("display") if "display" in options else shim.environ.get("DISPLAY", "(null)")
+        raise NotOurs("Error: Can't open display: %s\n" % display)
     target = options.get("target")
-    shim.start(options, target if len(target) < 80 else "")
+    shim.start(options, target)
     strip = "rmlastnl" in options
-    if "out" not in options:
-        data = _input(options.words)
-        if "filter" in options:
-            write_all(data)
-        shim.copy(_without_newline(data) if strip else data, target)
-    elif target == "TARGETS":
-        write_all("".join(atom + "\n" for atom in _atoms(shim.targets())).encode())
-    else:
-        data = shim.paste(target)
-        write_all(_without_newline(data) if strip else data)
+    if options.last("in", "out") == "out":
+        if target == "TARGETS":
+            _targets(shim)
+        else:
+            _out(shim, target, strip=strip)
+        return 0
+    data = shim.input()
+    _read(data, options.words)
+    if strip:
+        data.drop_last_newline()
+    if "filter" in options and not options.words and options.last("silent", "quiet", "verbose") in ("", "silent"):
+        write_payload(data)
+    shim.copy(data, target)
     return 0
 
 
-def _without_newline(data: bytes) -> bytes:
-    return data[:-1] if data.endswith(b"\n") else data
+def _out(shim: Shim, target: str, *, strip: bool) -> None:
+    # The real one asks for UTF8_STRING, then for STRING, and names the latter.
+    missing = Said("Error: target %s not available\n" % (target or "STRING"))
+    if not mimes.canonical(target):
+        raise missing
+    try:
+        _, data = shim.paste(target)
+    except Unavailable:
+        raise missing from None
+    if strip:
+        data.drop_last_newline()
+    write_payload(data)
 
 
-def _input(names: list[str]) -> bytes:
+def _targets(shim: Shim) -> None:
+    """List what an X selection owner would: the atoms for plain text if there is any, then the types themselves."""
+    types = shim.targets()
+    if not types:
+        raise Said("Error: target TARGETS not available\n")
+    atoms = ["TARGETS", *(_TEXT_ATOMS if TEXT in types else [])]
+    atoms += [mime for mime in types if mime not in atoms]
+    write_all("".join(atom + "\n" for atom in atoms).encode())
+
+
+def _read(data: Payload, names: list[str]) -> None:
     if not names:
-        return read_all(0)
-    pieces = []
+        data.read_from(0)
     for name in names:
         try:
             fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise Failure("%s: %s" % (ascii(name)[1:-1], error.strerror)) from None
+            raise Said("xclip: %s: %s\n" % (name, error.strerror)) from None
         try:
-            pieces.append(read_all(fd, "the file"))
+            data.read_from(fd)
+        except Failure as failure:
+            raise Said("xclip: %s: %s\n" % (name, failure)) from None
         finally:
             os.close(fd)
-    return b"".join(pieces)
-
-
-def _atoms(types: list[str]) -> list[str]:
-    """List what an X selection owner would: the atoms for plain text if there is any, then the types themselves."""
-    atoms = ["TARGETS"]
-    if any(mime == TEXT or mime.startswith("text/plain;") for mime in types):
-        atoms += _TEXT_ATOMS
-    return atoms + [mime for mime in types if mime not in atoms]

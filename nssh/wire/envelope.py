@@ -17,6 +17,7 @@ KIND_OPEN = "open"
 KIND_CLIP_WRITE = "clip-write"
 KIND_CLIP_READ_REQUEST = "clip-read-request"
 KIND_CLIP_READ_RESPONSE = "clip-read-response"
+KIND_CLIP_READ_PENDING = "clip-read-pending"
 KIND_PING = "ping"
 KIND_PONG = "pong"
 

@@ -11,7 +11,9 @@ from nssh.wire.transport import Address, Closed, Connection, HttpError, Timeout,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from nssh.wire.transport import Source
 
 __all__ = ["Client", "Closed", "HttpError", "Response", "StatusError", "Stream", "Timeout", "Unreachable"]
 
@@ -97,7 +99,7 @@ class Client:
         method: str,
         path: str,
         headers: Iterable[tuple[str, str]] = (),
-        body: bytes = b"",
+        body: bytes | Source = b"",
         *,
         limit: int = 1 << 20,
         deadline: float | None = None,
@@ -108,7 +110,7 @@ class Client:
             method: GET, POST, PUT, …
             path: Starts with `/`; already percent-encoded.
             headers: More headers, ASCII.
-            body: Sent with a Content-Length.
+            body: Sent with a Content-Length; of a `Source` a piece at a time is in memory.
             limit: Bytes of body that are accepted.
             deadline: `time.monotonic()` at which everything gives up, beside the timeout of each step.
 
@@ -117,18 +119,64 @@ class Client:
             Unreachable, Timeout, Closed: As they say; whether the server acted is unknown after the latter two.
             HttpError: The answer is no HTTP, or larger than `limit`.
         """
+        self.send(method, path, headers, body, deadline=deadline)
+        return self.receive(method, limit=limit, deadline=deadline)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes | Source = b"",
+        *,
+        deadline: float | None = None,
+    ) -> None:
+        """Send a request; `receive` then returns its answer. Arguments and errors are those of `request`."""
         request = self._render(method, path, headers, body)
         self._connection.open()
         try:
             self._connection.send(request, body, deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def receive(self, method: str, *, limit: int = 1 << 20, deadline: float | None = None) -> Response:
+        """Return the answer to what `send` sent. Arguments and errors are those of `request`."""
+        try:
             reader = self._read_head(method, deadline)
             content = reader.read_all(limit, deadline)
         except BaseException:
             self.close()
             raise
+        self._keep(reader)
+        return Response(reader.status, reader.headers, content)
+
+    def _keep(self, reader: _Reader) -> None:
         if not reader.reusable or self._connection.is_cut_short:
             self.close()
-        return Response(reader.status, reader.headers, content)
+
+    def download(self, path: str, write: Callable[[bytes], None], limit: int) -> Response:
+        """Send a GET and hand the body of a 200 to `write` as it comes; of another answer the body is left unread.
+
+        A slow link is no error, a silent one is, and so is a trickle (4 KiB a second is enough).
+
+        Raises:
+            Closed: The body is shorter than announced.
+            ValueError, HttpError: As `request`; and whatever `write` raises.
+        """
+        self.send("GET", path)
+        try:
+            reader = self._read_head("GET", None)
+            if reader.status == 200:
+                reader.pass_on(write, limit)
+        except BaseException:
+            self.close()
+            raise
+        if reader.status == 200:
+            self._keep(reader)
+        else:
+            self.close()
+        return Response(reader.status, reader.headers, b"")
 
     def stream(self, path: str, headers: Iterable[tuple[str, str]] = ()) -> Stream:
         """Send a GET and return its answer as lines; the connection belongs to the stream until its end.
@@ -137,10 +185,12 @@ class Client:
             StatusError: The answer is not a 200 (its body is in the error).
             ValueError, HttpError: As `request`.
         """
-        request = self._render("GET", path, headers, b"")
-        self._connection.open()
+        self.send("GET", path, headers)
+        return self.receive_stream()
+
+    def receive_stream(self) -> Stream:
+        """Return the lines of the answer to a GET that `send` sent; errors are those of `stream`."""
         try:
-            self._connection.send(request, b"", None)
             reader = self._read_head("GET", None)
             refusal = None
             if reader.status != 200:
@@ -153,15 +203,16 @@ class Client:
             raise StatusError(self.where, refusal)
         return Stream(self._connection, reader)
 
-    def _render(self, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
+    def _render(self, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes | Source) -> bytes:
         host = self._address.host
         if self._address.port not in {0, 80, 443}:
             host = "%s:%d" % (host, self._address.port)
         lines = ["%s %s%s HTTP/1.1" % (method, self._address.prefix, path), "Host: " + host, "User-Agent: nssh"]
         if self._token:
             lines.append("Authorization: " + _authorization(self._token))
-        if body or method in {"POST", "PUT"}:
-            lines.append("Content-Length: %d" % len(body))
+        size = len(body) if isinstance(body, bytes) else body.size
+        if size or method in {"POST", "PUT"}:
+            lines.append("Content-Length: %d" % size)
         lines += ["%s: %s" % header for header in headers]
         if not all(line.isascii() and line.isprintable() for line in lines):
             raise ValueError("a request header must be printable ASCII")
@@ -233,17 +284,24 @@ class _Reader:
         Without a deadline it may take ten seconds and then as long as 4 KiB arrive each second: slow links pass, a
         trickle does not.
         """
+        data = bytearray()
+        self.pass_on(data.extend, limit, deadline)
+        return bytes(data)
+
+    def pass_on(self, write: Callable[[bytes], None], limit: int, deadline: float | None = None) -> None:
+        """Hand the whole body to `write` as it comes; as for the time, see `read_all`."""
         if self._left is not None and self._left > limit:
             raise HttpError("%s sent more than %d bytes" % (self._connection.where, limit))
         started = monotonic()
-        data = bytearray()
+        size = 0
         while True:
-            piece = self.read(started + 10.0 + len(data) / 4096 if deadline is None else deadline)
+            piece = self.read(started + 10.0 + size / 4096 if deadline is None else deadline)
             if piece is None:
-                return bytes(data)
-            data += piece
-            if len(data) > limit:
+                return
+            size += len(piece)
+            if size > limit:
                 raise HttpError("%s sent more than %d bytes" % (self._connection.where, limit))
+            write(piece)
 
     def read(self, deadline: float | None, *, patient: bool = False) -> bytes | None:
         """Return the next bytes of the body, None at its proper end."""

@@ -9,11 +9,23 @@ from __future__ import annotations
 import _socket
 import errno
 import os
+import sys
 from time import monotonic, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterator
+    from typing import Any, Protocol
+
+    class Source(Protocol):
+        """A body that need not be in memory."""
+
+        size: int
+
+        def pieces(self) -> Iterator[bytes]:
+            """Yield it from its beginning."""
+            ...
+
 
 _CHUNK = 64 * 1024
 _LONGEST = 1e6  # seconds: "for ever" overflows a time_t
@@ -133,25 +145,35 @@ class Connection:
             return not _would_block(error)
         return True
 
-    def send(self, head: bytes, body: bytes, deadline: float | None) -> None:
+    def send(self, head: bytes, body: bytes | Source, deadline: float | None) -> None:
         """Send a request. If the server stops reading (an early 413) this returns too, with `is_cut_short` set.
 
         Raises:
             Timeout, Closed: As they say.
         """
-        connection = self._connected()
         # One segment for small requests: a second one would wait for the first one's acknowledgement.
-        parts = [head + body] if len(body) <= _CHUNK else [head, body]
+        if isinstance(body, bytes) and len(body) <= _CHUNK:
+            self._send_part(head + body, deadline)
+            return
+        self._send_part(head, deadline)
+        for piece in (body,) if isinstance(body, bytes) else body.pieces():
+            if self.is_cut_short:
+                return
+            self._send_part(piece, deadline)
+        if not self.is_cut_short:
+            self._wait_until_taken(deadline)
+
+    def _send_part(self, part: bytes, deadline: float | None) -> None:
+        connection = self._connected()
+        view = memoryview(part)
         flags = () if self._address.scheme == "https" else (_NO_SIGNAL,)  # an SSLSocket takes no flags
         try:
-            for part in parts:
-                view = memoryview(part)
-                if len(part) > _CHUNK and flags:
-                    self._send_watching(view, deadline)
-                    break
-                while view:
-                    connection.settimeout(self._remaining(deadline))
-                    view = view[connection.send(view, *flags) :]
+            if len(part) > _CHUNK and flags:
+                self._send_watching(view, deadline)
+                return
+            while view:
+                connection.settimeout(self._remaining(deadline))
+                view = view[connection.send(view[: 4 * _CHUNK], *flags) :]
         except OSError as error:
             if isinstance(error, Timeout):
                 raise
@@ -159,6 +181,35 @@ class Connection:
                 raise Timeout("%s takes no data" % self.where) from None
             # EPIPE, reset: a server that refuses a body answers early and closes. Its answer can still be read.
             self.is_cut_short = True
+
+    def _wait_until_taken(self, deadline: float | None) -> None:
+        """Wait while what was sent leaves this machine: megabytes may lie in its buffers, and a slow link is no error.
+
+        The time for the answer begins when the other end has all of it. Where the system does not tell, or the server
+        answers before, this returns.
+
+        Raises:
+            Timeout: Nothing was taken for the timeout of a step.
+        """
+        if sys.platform != "linux":
+            return
+        from fcntl import ioctl
+        from select import POLLIN, poll
+
+        poller = poll()
+        poller.register(self.fileno(), POLLIN)
+        waiting, since = -1, monotonic()
+        while True:
+            try:
+                left = int.from_bytes(ioctl(self.fileno(), 0x5411, b"\0\0\0\0"), sys.byteorder)  # SIOCOUTQ
+            except OSError:
+                return
+            if left <= 0 or poller.poll(20):
+                return
+            if left != waiting:
+                waiting, since = left, monotonic()
+            elif monotonic() - since > self._remaining(deadline):
+                raise Timeout("%s takes no data" % self.where)
 
     def _send_watching(self, view: memoryview, deadline: float | None) -> None:
         """Send a large body, but stop as soon as the server answers: it will not read the rest."""

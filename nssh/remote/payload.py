@@ -1,0 +1,122 @@
+"""What is copied or pasted, of whatever size: small in memory, larger in a private file that has no name."""
+
+from __future__ import annotations
+
+import os
+
+from nssh.remote.failure import Failure
+from nssh.wire.files import state_dir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IN_MEMORY = 256 << 10
+"""Bytes that are kept in memory; what is beyond goes to the file."""
+
+_PIECE = 256 << 10
+
+
+class Payload:
+    """Bytes that are written once and may be read again and again, as a retried upload does.
+
+    Args:
+        limit: Bytes; more is a Failure that calls the content `what`.
+        what: How the user calls it.
+    """
+
+    def __init__(self, limit: int, what: str = "the input") -> None:
+        self.size = 0
+        self.limit = limit
+        self._what = what
+        self._memory = bytearray()
+        self._fd = -1
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises Failure: too much, or no space left."""
+        self.size += len(data)
+        if self.size > self.limit:
+            raise Failure("%s is larger than %s, the most that can be sent" % (self._what, describe(self.limit)))
+        if self._fd < 0:
+            self._memory += data
+            if len(self._memory) <= IN_MEMORY:
+                return
+            data = bytes(self._memory)
+            self._memory.clear()
+            self._open()
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            raise Failure("can't keep %s in %s: %s" % (self._what, state_dir(), error.strerror)) from None
+
+    def _open(self) -> None:
+        name = os.path.join(state_dir(), ".payload-%s" % os.urandom(8).hex())
+        try:
+            # Not in /tmp, which may be memory. The name is gone before anything is written.
+            self._fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            os.unlink(name)
+        except OSError as error:
+            raise Failure("can't keep %s in %s: %s" % (self._what, state_dir(), error.strerror)) from None
+
+    def read_from(self, fd: int) -> None:
+        """Append what a descriptor gives up to its end. Raises Failure."""
+        while True:
+            try:
+                piece = os.read(fd, _PIECE)
+            except OSError as error:
+                raise Failure("can't read %s: %s" % (self._what, error.strerror)) from None
+            if not piece:
+                return
+            self.write(piece)
+
+    def clear(self) -> None:
+        """Start again from nothing."""
+        self.size = 0
+        self._memory.clear()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def head(self, count: int) -> bytes:
+        """Return the first `count` bytes, or fewer if there are no more."""
+        return bytes(self._memory[:count]) if self._fd < 0 else os.pread(self._fd, count, 0)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the content from its beginning, in pieces of 256 KiB at most."""
+        if self._fd < 0:
+            if self._memory:
+                yield bytes(self._memory)
+            return
+        position = 0
+        while position < self.size:
+            piece = os.pread(self._fd, min(_PIECE, self.size - position), position)
+            if not piece:
+                return
+            position += len(piece)
+            yield piece
+
+    def drop_last_newline(self) -> None:
+        """Remove one newline at the end, if there is one."""
+        if not self.size:
+            return
+        last = self._memory[-1:] if self._fd < 0 else os.pread(self._fd, 1, self.size - 1)
+        if last != b"\n":
+            return
+        self.size -= 1
+        if self._fd < 0:
+            del self._memory[-1:]
+        else:
+            os.ftruncate(self._fd, self.size)
+
+
+def describe(size: int) -> str:
+    """Say a limit as people do."""
+    return (
+        "%d MiB" % (size >> 20)
+        if size >= 1 << 20
+        else "%d KiB" % (size >> 10)
+        if size >= 1 << 10
+        else "%d bytes" % size
+    )
