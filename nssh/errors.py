@@ -16,7 +16,7 @@ class UsageError(NsshError):
     exit_code = 2
 
 
-class Cancelled(NsshError):
+class Cancelled(NsshError):  # noqa: N818 - it is the answer, not an error
     """The user was asked, and wants none of it: nothing was done."""
 
     exit_code = 130

@@ -1,0 +1,59 @@
+"""Questions to the user at the terminal: one key, a selection of many, and the progress of several hosts.
+
+This module is cheap; prompt_toolkit (a quarter of a second) is imported by the functions, once there is something to
+be drawn. Keys come from standard input and everything is drawn on standard error, so standard output may go elsewhere;
+both must be a terminal, and whoever asks has made sure of that. For the main thread only, which it blocks.
+
+What holds for every question:
+
+- The terminal's modes are what they were when it is over, however it ends. A signal that ends programs (SIGTERM,
+  SIGHUP, SIGINT, SIGQUIT) first ends the question, and then has the effect that it would have had without one.
+- Keys are taken from the terminal one by one, and none behind the deciding one: what was typed ahead stays with the
+  terminal, for ssh (which throws it away itself before it asks for a password). Keys typed before the question was
+  there count as answers. What is pasted is no answer, and neither are reports of the terminal.
+- Ctrl-C, Ctrl-D, Esc and the end of the terminal cancel.
+- There is no colour, only bold and reverse, and with NO_COLOR not even these. A terminal without cursor movements
+  (TERM=dumb) is asked by lines.
+- Text of others is made printable here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from nssh.errors import Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Cancelled", "Option", "choose"]
+
+
+class Option(NamedTuple):
+    """One of the answers to a question."""
+
+    key: str
+    """The one character that chooses it, lower case."""
+    label: str
+    hint: str = ""
+    """What will happen; left out where there is no room."""
+
+
+def choose(lines: Sequence[str], options: Sequence[Option], default: int = 0) -> str:
+    """Ask a question that one key answers; return the key of the chosen option.
+
+    The question disappears when it is answered, and leaves one line: its first one, with the answer.
+
+    Args:
+        lines: The question, and what must be known about it; indentation is kept.
+        options: The answers.
+        default: Which of them is marked at first: Enter chooses the marked one, arrows mark another.
+
+    Raises:
+        Cancelled: No answer was given.
+        UsageError: There is no terminal to ask at.
+    """
+    from nssh.tui import _choice, _terminal
+
+    _terminal.require()
+    return _choice.choose(lines, options, default)
