@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 # Seconds between two looks at the clock, and by how much it must have jumped to mean that the machine slept.
 _TICK = 3.0
 _JUMP = 10.0
+# Seconds that reading one message of a backlog may take: a hundred times what it takes where nothing else is done.
+_TAKE = 0.01
 # Seconds that fetching a text may take that the server made a file of.
 _FETCH = 60.0
 # How often such a text is asked for when the bus fails, and seconds between two attempts.
@@ -220,6 +222,7 @@ class Subscriber(BaseActor):
 
     def _take(self, messages: tuple[Message, ...], *, replayed: bool) -> None:
         wanted: list[tuple[Message, wire.Envelope]] = []
+        self.busy(_TAKE * len(messages))
         for message in messages:
             try:
                 envelope = self._read(message)
