@@ -291,8 +291,8 @@ def test_twenty_at_once_end_in_what_the_flags_promise(relay_laptop: Laptop, kind
         if kind in expected:
             assert (len(alive), len(by_topic)) == expected[kind]
     finally:
-        for shell in shells:
-            shell.communicate(b"", 60)
+        said = [shell.communicate(b"", 60)[1] for shell in shells]
+        print(*zip(kinds, [shell.returncode for shell in shells], said, strict=True), sep="\n")
     assert {shell.returncode for shell in shells} <= {0, 128 + signal.SIGTERM, 255}
 
 

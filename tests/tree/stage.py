@@ -74,6 +74,12 @@ class Poke(NamedTuple):
     """Makes its receiver fail."""
 
 
+class Hang(NamedTuple):
+    """Makes its receiver hang, after it has declared `busy` seconds if that is not 0."""
+
+    busy: float = 0.0
+
+
 class SkippingClock(Clock):
     """Real time, of which any amount can be skipped: what hangs is found without waiting for its deadline."""
 
@@ -176,6 +182,10 @@ class Faults:
             if method == "handle":
                 if isinstance(args[0], Poke):
                     raise InjectedError("poked")
+                if isinstance(args[0], Hang):
+                    if args[0].busy:
+                        actor.busy(args[0].busy)
+                    return self.hang()
                 if not isinstance(args[0], kind):
                     return original(actor, *args)
                 self._strike("message")
