@@ -18,6 +18,7 @@ MOST_CALLBACKS = 4
 """Found in one URL; what is beyond them is passed over."""
 
 _BUDGET = 1 << 16  # characters that are looked at, all layers together: eight times the longest URL
+_SHORTEST = len("http://[::1]")
 _DEPTH = 6  # layers of encoding
 _MOST_STRINGS = 256  # of one JSON text
 
@@ -64,19 +65,20 @@ class _Search:
     def look(self, text: str, depth: int) -> None:
         """Look at one text: what it is decides how it is looked into."""
         self._budget -= len(text)
-        if depth < 0 or self._budget < 0 or len(self.found) >= MOST_CALLBACKS or len(text) < 8:
-            return
         text = text.strip()
+        if depth < 0 or self._budget < 0 or len(self.found) >= MOST_CALLBACKS or len(text) < _SHORTEST:
+            return
         match = _URL.fullmatch(text)
         if match is not None:
             self._url(match, depth)
-            return
-        if "%" in text and (plain := unquote(text)) != text:
-            self.look(plain, depth - 1)
-        if text[:1] in {"{", "[", '"'}:
+        elif text[0] in '{["':
             self._json(text, depth)
-        elif "=" in text.rstrip("="):
+        elif "=" in text.rstrip("=") and not text.lower().startswith("http%3a"):
             self._parameters(text, depth)
+        elif "%" in text:
+            # Each layer is taken off once: a path may hold a character that was encoded for its own sake.
+            if (plain := unquote(text)) != text:
+                self.look(plain, depth - 1)
         else:
             for part in text.split(".")[:3]:  # a JSON web token has three
                 self._base64(part, depth)

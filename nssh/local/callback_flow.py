@@ -149,6 +149,8 @@ def _listener(address: str, port: int, *, again: bool) -> socket.socket:
         if _LOOPBACK[address] == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((address, port))
+        # Now in any case: its connections inherit that, and what is left of them is in nobody's way afterwards.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.listen(_BACKLOG)
     except BaseException:
         listener.close()
