@@ -25,6 +25,8 @@ FLOOD = 20
 """URLs opened within `FLOOD_SECONDS`; what comes beyond is held."""
 FLOOD_SECONDS = 10.0
 
+# Seconds that a browser may take to say that it opened something.
+_OPENING = 20.0
 # Seconds within which a backlog of held URLs is counted once, not after each.
 _COUNT_AFTER = 0.1
 
@@ -64,6 +66,7 @@ class UrlOpener(Worker):
             self._hold(work, fields)
         # Claimed before it is done: a second tab is worse than none after a crash between the two.
         elif self.ledger.claim(work.key):
+            self.busy(_OPENING)
             try:
                 self._await_callbacks(browser.check_url(envelope.url))
                 browser.open_url(
