@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 
 ROTATE_AT = 2 << 20
-"""Bytes after which a log is moved to `<name>.1`, in place of the one before: both hold a backlog of 10,000 messages."""
+"""Bytes after which a log is moved to `<name>.1`, in place of the one before; 10,000 messages fit both."""
 
 # Kept even when zero or false (PROTOCOL.md); other zero values are left out.
 _KEPT = {"exit", "mosh"}
