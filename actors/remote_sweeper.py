@@ -9,8 +9,9 @@ from actors._base import BaseActor
 from actors.messages import EndServers, Log, SweepNews, Tick
 from nssh.errors import ConnectError, RemoteError
 from nssh.printable import LONGEST, printable
-from nssh.sweep import ending, reach, remote
+from nssh.sweep import reach
 from nssh.sweep.pipe import Failed, Finished, Judged, Listed
+from nssh.sweep.remote import Remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +147,7 @@ class RemoteSweeper(BaseActor):
         sweep = self._sweep
         deadline = time.monotonic() + sweep.timeout
         connection = self._connect(deadline)
-        listing = remote.list_servers(connection, max(deadline - time.monotonic(), 0.1))
+        listing = Remote(connection).servers(max(deadline - time.monotonic(), 0.1))
         self._used = time.monotonic()
         known = {*listing.addresses, *reach.addresses(sweep.target)}
         self.post(SweepNews(Listed(sweep.number, listing._replace(addresses=tuple(sorted(known))))))
@@ -162,7 +163,7 @@ class RemoteSweeper(BaseActor):
         if connection is None or (time.monotonic() - self._used > _FRESH and not connection.alive()):
             self._close()
             connection = self._connect(time.monotonic() + sweep.timeout)
-        remote.end_servers(connection, sweep.left, sweep.timeout + ending.LONGEST, on_verdict)
+        Remote(connection).end(sweep.left, sweep.timeout, on_verdict)
         self.post(SweepNews(Finished(sweep.number)))
 
     def _connect(self, deadline: float) -> Connection:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from actors.clipboard import Clipboard
+from actors.connect_sweeper import ConnectSweeper
 from actors.directory import AskError
 from actors.liveness_responder import LivenessResponder
 from actors.log_writer import LogWriter
@@ -122,6 +123,8 @@ class Tree:
                 shutdown=2.0,
             ),
         ]
+        if (age := config.sweep.on_connect) is not None:
+            specs.append(ChildSpec("connect_sweeper", lambda context: ConnectSweeper.start(context, session, age)))
         # Everyone resolves peers by id with each message, so one that fails is restarted alone.
         self.supervisor = Supervisor(
             specs,

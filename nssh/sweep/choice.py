@@ -71,10 +71,12 @@ def how(server: Server, *, unused: bool) -> How:
 
     Args:
         server: A chosen one.
-        unused: Whether it was chosen because nobody uses it: where that can be left to the server itself, which knows
-            better, it is.
+        unused: Whether it was chosen because nobody uses it, which is looked at once more at the last moment: by the
+            server itself, where it can.
     """
-    return How.UNUSED if unused and server.signal_timeout else How.TERM
+    if not unused:
+        return How.TERM
+    return How.UNUSED if server.signal_timeout else How.DETACHED
 
 
 def forgotten(server: Server, age: float) -> bool:

@@ -24,6 +24,8 @@ class How(enum.StrEnum):
 
     TERM = "TERM"
     """SIGTERM, and SIGKILL for one that is still there after `GRACE`."""
+    DETACHED = "DETACHED"
+    """As `TERM`, but not if utmp says that its client is back."""
     UNUSED = "USR1"
     """SIGUSR1, which one that was given MOSH_SERVER_SIGNAL_TMOUT heeds only if its client is silent at that moment."""
 
@@ -107,6 +109,11 @@ take() {
 }
 # hit SIGNAL: signals the one that was taken; leaves in `why` what came in between.
 hit() {
+    if [ "$1" = DETACHED ]; then
+        why=used
+        case $(who) in *" via mosh [$pid]"*) return 1 ;; esac
+        set -- TERM
+    fi
     check "$pid" "$start" || return 1
     kill -s "$1" "$pid" && return
     see "$pid"

@@ -87,7 +87,7 @@ else
     done
     if command -v sockstat >/dev/null; then
         sockstat -46 -P udp | while read -r _ name pid _ _ place _; do
-            [ "$name" != mosh-server ] || say port "$pid ${place##*:}"
+            case $name in mosh-serve*) say port "$pid ${place##*:}" ;; esac
         done
     elif command -v lsof >/dev/null; then
         lsof -nP -a -u "$me" -i UDP -F pn | while IFS= read -r line; do
@@ -244,7 +244,7 @@ class _Told:
         for pid, port in _words("port", self._lines):
             if pid.isdigit() and re.fullmatch("[0-9]{1,5}", port):
                 ports.setdefault(int(pid), []).append(int(port))
-        return {pid: tuple(found) for pid, found in ports.items()}
+        return {pid: tuple(dict.fromkeys(found)) for pid, found in ports.items()}
 
 
 def _number(text: str) -> float:

@@ -1,7 +1,8 @@
-"""The two steps of a sweep over a connection: list, and end. One framed script each."""
+"""The two steps of a sweep over a connection, list and end: one framed script each."""
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -13,67 +14,90 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nssh.framing import Answer, Script
-    from nssh.ssh.connection import Connection
+    from nssh.ssh.connection import ByteStream, Connection
     from nssh.sweep.ending import How, Verdict
     from nssh.sweep.servers import Listing, Server
 
 
-def list_servers(connection: Connection, timeout: float) -> Listing:
-    """List the login's mosh-servers. Any thread; blocks for `timeout` seconds at most.
+class Remote:
+    """A host that is swept; one step at a time, on any thread."""
 
-    Raises:
-        ConnectError: The connection is gone, or the time is up.
-        RemoteError: The remote did not run the script, or answered nonsense.
-    """
-    return listing.read(_run(connection, framing.pack(listing.SCRIPT), timeout, lambda _: None))
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._stream: ByteStream | None = None
+        self._closed = False
 
+    def close(self) -> None:
+        """End the step that another thread is at, and allow no more; the connection is left as it is."""
+        with self._lock:
+            self._closed = True
+            stream = self._stream
+        if stream is not None:
+            stream.close()
 
-def end_servers(
-    connection: Connection,
-    chosen: Sequence[tuple[Server, How]],
-    timeout: float,
-    on_verdict: Callable[[Verdict], object],
-) -> None:
-    """End servers, telling of each as soon as its fate is known. Any thread; raises as `list_servers`."""
+    def servers(self, timeout: float) -> Listing:
+        """List the login's mosh-servers; `timeout` is in seconds, for all of it.
 
-    def on_line(line: str) -> None:
-        verdict = ending.read(line)
-        if verdict is not None:
-            on_verdict(verdict)
+        Raises:
+            ConnectError: The connection is gone, or the time is up.
+            RemoteError: The remote did not run the script, or answered nonsense.
+        """
+        return listing.read(self._run(framing.pack(listing.SCRIPT), timeout, lambda _: None))
 
-    _run(connection, ending.pack(chosen), timeout, on_line)
+    def end(
+        self, chosen: Sequence[tuple[Server, How]], timeout: float, on_verdict: Callable[[Verdict], object]
+    ) -> None:
+        """End servers, telling of each as soon as its fate is known; raises as `servers`.
 
+        Args:
+            chosen: Whom, and how.
+            timeout: Seconds to reach the remote and to start; the ending itself has limits of its own.
+            on_verdict: Called on this thread.
+        """
 
-def _run(connection: Connection, script: Script, timeout: float, on_line: Callable[[str], object]) -> Answer:
-    deadline = time.monotonic() + timeout
-    stream = connection.open_stream(framing.BOOTSTRAP, timeout=timeout)
-    try:
-        reader = framing.Reader(script.marker)
-        stream.settimeout(max(deadline - time.monotonic(), 0.1))
-        stream.sendall(script.stdin)
-        seen = 0
-        while True:
+        def on_line(line: str) -> None:
+            verdict = ending.read(line)
+            if verdict is not None:
+                on_verdict(verdict)
+
+        self._run(ending.pack(chosen), timeout + ending.LONGEST, on_line)
+
+    def _run(self, script: Script, timeout: float, on_line: Callable[[str], object]) -> Answer:
+        deadline = time.monotonic() + timeout
+        stream = self._connection.open_stream(framing.BOOTSTRAP, timeout=timeout)
+        with self._lock:
+            self._stream = stream
+            closed = self._closed
+        try:
+            if closed:
+                raise ConnectError("the sweep was stopped", "closed")
             stream.settimeout(max(deadline - time.monotonic(), 0.1))
-            data = stream.recv(1 << 16)
-            if not data:
-                raise RemoteError(_nothing(reader))
-            answer = reader.feed(data)
-            lines = reader.lines if answer is None else answer.lines
-            for line in lines[seen:]:
-                on_line(line)
-            seen = len(lines)
-            if answer is not None:
-                if answer.status:
-                    raise RemoteError(f"the script for mosh-servers failed with status {answer.status}")
-                return answer
-    except TimeoutError:
-        raise ConnectError("no answer in time", "timeout") from None
-    except OSError as error:
-        raise ConnectError(f"the connection was lost ({error.strerror or error})", "closed") from None
-    finally:
-        stream.close()
+            stream.sendall(script.stdin)
+            return _converse(stream, framing.Reader(script.marker), deadline, on_line)
+        except TimeoutError:
+            raise ConnectError("no answer in time", "timeout") from None
+        except OSError as error:
+            raise ConnectError(f"the connection was lost ({error.strerror or error})", "closed") from None
+        finally:
+            self._stream = None
+            stream.close()
 
 
-def _nothing(reader: framing.Reader) -> str:
-    noise = reader.noise.decode("utf-8", "replace").strip().splitlines()
-    return f"its shell did not run our script ({noise[-1][:200] if noise else 'no output'})"
+def _converse(stream: ByteStream, reader: framing.Reader, deadline: float, on_line: Callable[[str], object]) -> Answer:
+    seen = 0
+    while True:
+        stream.settimeout(max(deadline - time.monotonic(), 0.1))
+        data = stream.recv(1 << 16)
+        if not data:
+            noise = reader.noise.decode("utf-8", "replace").strip().splitlines()
+            raise RemoteError(f"its shell did not run our script ({noise[-1][:200] if noise else 'no output'})")
+        answer = reader.feed(data)
+        lines = reader.lines if answer is None else answer.lines
+        for line in lines[seen:]:
+            on_line(line)
+        seen = len(lines)
+        if answer is not None:
+            if answer.status:
+                raise RemoteError(f"the script for its mosh-servers failed with status {answer.status}")
+            return answer

@@ -25,8 +25,14 @@ PACKAGES = {
     "fish": "fish",
     "zsh": "zsh",
     "tcsh": "tcsh",
+    "dash": "dash",
+    "busybox": "busybox",
+    "tmux": "tmux",
+    "who": "coreutils",
+    "ps": "procps",
     "ip": "iproute2",
     "chromium": "chromium",
+    "notify-send": "libnotify-bin",
 }
 # An ordinary user's PATH on Debian lacks the directory of sshd.
 _SYSTEM_DIRS = ("/usr/local/sbin", "/usr/sbin", "/sbin")

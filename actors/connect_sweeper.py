@@ -1,0 +1,84 @@
+"""`[sweep] on_connect`: once a session is up, ends the mosh-servers on its host that were forgotten long ago."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors._base import BaseActor
+from actors.directory import AskError
+from actors.messages import Lend, Log, SweepNews, Tick
+from nssh.errors import ConnectError, RemoteError
+from nssh.printable import LONGEST, printable
+from nssh.sweep import choice, mine
+from nssh.sweep.options import Wish
+from nssh.sweep.pipe import Failed, Judged
+from nssh.sweep.remote import Remote
+
+if TYPE_CHECKING:
+    from actors.incarnation import Context
+    from nssh.session import Session
+    from nssh.ssh.connection import Connection
+    from nssh.sweep.ending import Verdict
+
+# Seconds: first the session, then the sweep; and as long again while there is no connection.
+_PAUSE = 5.0
+_LEND = 2.0
+_TIMEOUT = 20.0
+
+
+class ConnectSweeper(BaseActor):
+    """Sweeps once, quietly, over the session's own connection; what it does and what fails is only logged."""
+
+    def __init__(self, context: Context, session: Session, age: float) -> None:
+        """Take a session.
+
+        Args:
+            context: See `BaseActor`.
+            session: The session.
+            age: Seconds that a server must have been forgotten for.
+        """
+        super().__init__(context)
+        self._session = session
+        self._age = age
+
+    def started(self) -> None:
+        """Wait a moment; neither a later life nor a restarted bridge begins again."""
+        if self.context.generation == 1 and not self._session.restarts:
+            self.after(_PAUSE, Tick())
+
+    def handle(self, message: object) -> None:
+        """Begin when there is a connection; log what comes of it."""
+        match message:
+            case Tick():
+                try:
+                    connection: Connection = self.ask("remote_host", Lend(), _LEND)
+                except (ConnectError, AskError):
+                    self.after(_PAUSE, Tick())
+                    return
+                remote = Remote(connection)
+                self.spawn_reader(lambda: self._sweep(remote), "sweep", close=remote.close)
+            case SweepNews(Judged(_, verdict)):
+                self.send("log_writer", Log("sweep-fate", {"server": verdict.pid, "fate": verdict.fate.value}))
+            case SweepNews(Failed(_, reason)):
+                self.send("log_writer", Log("sweep-failed", {"err": reason}))
+
+    # On a thread of its own.
+
+    def _sweep(self, remote: Remote) -> None:
+        wish = Wish(hosts=())
+        try:
+            listing = remote.servers(_TIMEOUT)
+            ours = mine.look()
+            chosen = [
+                (server, choice.how(server, unused=True))
+                for server in listing.servers
+                if choice.forgotten(server, self._age)
+                and not choice.spared(server, listing, self._session.key, ours, wish)
+            ]
+            if chosen:
+                remote.end(chosen, _TIMEOUT, self._judged)
+        except (ConnectError, RemoteError) as error:
+            self.post(SweepNews(Failed(0, printable(str(error), LONGEST))))
+
+    def _judged(self, verdict: Verdict) -> None:
+        self.post(SweepNews(Judged(0, verdict)))

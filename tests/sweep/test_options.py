@@ -1,0 +1,80 @@
+"""The command line of `nssh sweep`."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nssh.errors import UsageError
+from nssh.sweep.options import Wish, parse
+
+
+@pytest.mark.parametrize(
+    ("words", "wish"),
+    [
+        ("devbox", Wish(("devbox",))),
+        ("a b me@c ssh://d", Wish(("a", "b", "me@c", "ssh://d"))),
+        ("--all a", Wish(("a",), every=True)),
+        ("a --all b --yes", Wish(("a", "b"), every=True, yes=True)),
+        ("--detached --older=90m a", Wish(("a",), detached=True, older=5400.0)),
+        ("--older 1h30m a", Wish(("a",), older=5400.0)),
+        ("--older 168h a", Wish(("a",), older=604800.0)),
+        ("--older 7d a", Wish(("a",), older=604800.0)),
+        ("--older 1w a", Wish(("a",), older=604800.0)),
+        ("--min-age 0 --timeout 5s a", Wish(("a",), min_age=0.0, timeout=5.0)),
+        ("--include-mine --dry-run --json a", Wish(("a",), include_mine=True, dry_run=True, json=True)),
+        # ssh's own, before and behind the hosts, for all of them.
+        ("-F file -p 2222 a b", Wish(("a", "b"), ("-F", "file", "-p", "2222"))),
+        ("a b -Ffile -4p 2222", Wish(("a", "b"), ("-Ffile", "-4p", "2222"))),
+        ("-o User=--all --all a", Wish(("a",), ("-o", "User=--all"), every=True)),
+        ("--all -- a", Wish(("a",), every=True)),
+    ],
+)
+def test_what_is_understood(words: str, wish: Wish) -> None:
+    assert parse(words.split()) == wish
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("", "needs a host"),
+        ("--all", "needs a host"),
+        ("--all --older 1h a", "--all and --older contradict each other"),
+        ("--older 1h a --all", "--all and --older contradict each other"),
+        ("--all --detached a", "--all and --detached contradict each other"),
+        ("--older a", "needs a host|is not a duration"),
+        ("--older", "--older needs a duration"),
+        ("--older 5x a", "--older: '5x' is not a duration"),
+        ("--older -5h a", "is not a duration"),
+        ("--older= a", "is not a duration"),
+        ("--min-age 1h1h a", "--min-age: .* is not a duration"),
+        ("--timeout 0 a", "leaves no time"),
+        ("--timeout ten a", "--timeout: "),
+        ("--older 200w300000d a", "is not a duration|longer than"),
+        ("--bogus a", "unknown option --bogus"),
+        ("--all=yes a", "unknown option --all=yes"),
+        ("-p", "option -p needs an argument"),
+        ("-N a", "can't be given -N"),
+        ("-fO check a", "can't be given -O|can't be given -f"),
+        ("-- -x", "can't begin with '-'"),
+    ],
+)
+def test_what_is_refused(words: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        parse(words.split())
+
+
+def test_an_empty_host_is_a_scripts_mistake() -> None:
+    with pytest.raises(UsageError, match="empty word"):
+        parse(["--all", ""])
+
+
+@given(st.lists(st.sampled_from(["--all", "--older", "1h", "a", "-p", "-4", "--", "", "-", "--yes", "é", "--older=0"])))
+def test_whatever_is_typed_is_a_wish_or_wrong_usage(words: list[str]) -> None:
+    try:
+        wish = parse(words)
+    except UsageError:
+        return
+    assert wish.hosts
+    assert not (wish.every and wish.older is not None)
