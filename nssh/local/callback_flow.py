@@ -105,6 +105,12 @@ class Flow:
             return "success" if self._succeeded else "timeout"
         return ""
 
+    def retire(self) -> bool:
+        """End it now if it has succeeded; return whether it has."""
+        if self._succeeded:
+            self._expires = self._clock()
+        return self._succeeded
+
     def deadline(self) -> float:
         """Return when it will be over if nothing happens."""
         return min(self._expires, self._moved + QUIET) if self._succeeded else self._expires

@@ -104,7 +104,7 @@ class CallbackProxy:
                 return Refusal(port, "is not listened on: the session ends")
             flow = self._flows.get(port)
             if flow is None:
-                if len(self._flows) >= MOST_FLOWS:
+                if not self._make_room():
                     return Refusal(port, f"is not listened on: {MOST_FLOWS} logins are under way")
                 flow = Flow(port, self._reach, self._clock)
             fresh, problem = flow.listen(callback)
@@ -114,6 +114,11 @@ class CallbackProxy:
                 self._fresh += [(flow, listener) for listener in fresh]
         self.poke()
         return Refusal(port, problem) if problem else None
+
+    def _make_room(self) -> bool:
+        """Whether there may be one more flow; of those that have succeeded, the oldest gives way."""
+        under_way = [flow for flow in self._flows.values() if not flow.end()]
+        return len(under_way) < MOST_FLOWS or any(flow.retire() for flow in under_way)
 
     def ports(self) -> set[int]:
         """Return the ports that are listened on."""

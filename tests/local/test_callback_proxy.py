@@ -454,6 +454,20 @@ def test_only_so_many_flows(remote: Remote) -> None:
     assert "under way" in refusals[-1].reason
 
 
+def test_a_login_that_succeeded_makes_room(remote: Remote) -> None:
+    ports = [free_port() for _ in range(MOST_FLOWS)]
+    for number in ports:
+        remote.run(number)
+        assert remote.proxy.expect(Callback("localhost", number, "/callback")) is None
+    for number in (ports[3], ports[7]):
+        assert ask(number) == ANSWER
+    assert remote.proxy.expect(Callback("localhost", free_port(), "/")) is None
+    assert remote.wait_ended("success").port == ports[3]
+    assert remote.proxy.expect(Callback("localhost", free_port(), "/")) is None
+    assert remote.proxy.expect(Callback("localhost", free_port(), "/")) is not None
+    wait_until(lambda: [end.port for end in remote.ended] == [ports[3], ports[7]], "the two that succeeded end")
+
+
 # --- The end of a flow ------------------------------------------------------------------------------------------------
 
 
