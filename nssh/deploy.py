@@ -50,7 +50,8 @@ class Sources:
         origin = module.__spec__.origin
         exec(compile(request["files"][origin], "<nssh>/" + origin, "exec"), module.__dict__)
 sys.meta_path.insert(0, Sources())
-from nssh.remote.install import run
+from importlib import import_module
+run = import_module(request["module"]).run
 def say(key, text):
     text = "".join(c if c.isprintable() else "?" for c in text)
     sys.stdout.buffer.write((key + " " + text + "\\n").encode("utf-8", "replace"))
@@ -155,9 +156,17 @@ def remove_self() -> Report:
 
 
 def _request(action: str, *, force: bool = False) -> framing.Script:
-    build = payload()
-    request: dict[str, Any] = {"action": action, "force": force, **build._asdict()}
-    data = json.dumps(request).encode()
+    return script("nssh.remote.install", {"action": action, "force": force, **payload()._asdict()})
+
+
+def script(module: str, request: dict[str, Any]) -> framing.Script:
+    """Return the script that runs a module of ours on a remote, from memory, with the python3 that it finds there.
+
+    Args:
+        module: Its `run(request, say)` returns the exit status; what follows on stdin is left for it to read.
+        request: Anything for JSON; `files` of the payload are what can be imported there.
+    """
+    data = json.dumps({"module": module, **request}).encode()
     if "'" in _LOADER:
         raise AssertionError("the loader stands between single quotes")
     return framing.pack(_SCRIPT % _LOADER, data=b"%d\n%s" % (len(data), data))

@@ -381,7 +381,7 @@ def test_each_shell_is_asked_for_its_path_and_gets_its_own_advice(
     monkeypatch.setenv("PATH", os.defpath)
     monkeypatch.delenv("ZDOTDIR", raising=False)
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    monkeypatch.setattr(path_check, "_shells", lambda: [shell])
+    monkeypatch.setattr(path_check, "shells", lambda: [shell])
     before = target.read_text()
     warnings = [text for text in path_check.warnings(str(home.bin), 30.0) if text.startswith("a login")]
     assert len(warnings) == 1, warnings
@@ -394,7 +394,7 @@ def test_each_shell_is_asked_for_its_path_and_gets_its_own_advice(
 
 def test_a_shell_that_hangs_is_given_up_and_said(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     shell = home.real_tool("hang", "exec sleep 600")
-    monkeypatch.setattr(path_check, "_shells", lambda: [str(shell)])
+    monkeypatch.setattr(path_check, "shells", lambda: [str(shell)])
     warnings = path_check.warnings(str(home.bin), 0.3)
     assert len(warnings) == 2
     assert "gave no answer" in warnings[0]
