@@ -24,7 +24,7 @@ from actors.messages import (
     Told,
     Update,
 )
-from nssh import hosts, prepare
+from nssh import hosts, prepare, topics
 from nssh.errors import ConnectError, RemoteError
 from nssh.ssh import control
 from nssh.ssh.connect import connect
@@ -194,7 +194,9 @@ class RemoteHost(BaseActor):
         return connection
 
     def _prepare(self, session: Session, connection: Connection) -> None:
-        script = prepare.script(session.session_file)
+        # What the remote sends is for the newest session with a topic of its own, whoever is prepared last.
+        superseded = topics.is_superseded(session.topic, session.ledger)
+        script = prepare.script("" if superseded else session.session_file)
         answer, _ = exchange(connection, script, _CONNECT)
         prepared = prepare.read(answer)
         destination = session.target.destination
@@ -202,9 +204,10 @@ class RemoteHost(BaseActor):
         if not problem and not prepared.version:
             problem = f"no nssh on {destination}: run nssh infect {destination}"
         problem = problem or hosts.difference(destination, prepared.version)
-        written = "" if prepared.problem else hosts.checksum(session.session_file)
+        known = hosts.read(session.key)
+        written = "" if prepared.problem else known.session if superseded else hosts.checksum(session.session_file)
         try:
-            hosts.write(session.key, hosts.read(session.key)._replace(version=prepared.version, session=written))
+            hosts.write(session.key, known._replace(version=prepared.version, session=written))
         except OSError as error:
             self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))
         self.post(Prepared(prepared.version, problem))

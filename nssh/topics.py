@@ -84,6 +84,13 @@ def current(key: str, server: str) -> str:
     return known[0] if known else ""
 
 
+def is_superseded(name: str, ledger: str) -> bool:
+    """Whether a session's topic is its target's no more: a later one took a new one, and has the remote send there."""
+    stem = ledger.removesuffix(".ledger").rpartition(".")[0]
+    known = _read(f"{stem}.json", "", rotate=False)
+    return known is not None and known[0] != name
+
+
 def _topic(path: str, name: str, serial: str) -> Topic:
     stem = f"{path.removesuffix('.json')}.{serial}"
     return Topic(name, f"{stem}.ledger", f"{stem}.lease", serial)

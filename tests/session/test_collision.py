@@ -176,6 +176,28 @@ def test_new_has_a_topic_of_its_own_and_leaves_the_other_running(laptop: Laptop)
             opens_once(laptop, fourth, "back")
 
 
+def test_a_bridge_that_comes_back_does_not_take_the_remote_from_a_newer_session(
+    relay_laptop: Laptop, remote: Sshd
+) -> None:
+    session = remote.state / "nssh/session"
+    with RemoteShell(relay_laptop) as first:
+        relay_laptop.wait_up()
+        with RemoteShell(relay_laptop, "--new") as second:
+            relay_laptop.wait_up(2)
+            two = record_of(relay_laptop, second)
+            wait_until(lambda: two.topic in session.read_text(), "the remote sends to the new one")
+            before = bridge_of(first).pid
+            os.kill(before, signal.SIGKILL)
+
+            def is_back() -> bool:
+                one = record_of(relay_laptop, first)
+                return one.bridge != before and one.bus == "up" and bool(one.version)
+
+            wait_until(is_back, "the first one's bridge is back")
+            assert two.topic in session.read_text()
+            opens_once(relay_laptop, first, "to-the-newer-one")
+
+
 def test_flags_without_another_session_just_start(relay_laptop: Laptop) -> None:
     topics = []
     for flag in ("--join", "--replace", "--new", "--join"):
