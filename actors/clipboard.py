@@ -9,11 +9,16 @@ from actors.messages import Flush, Log, Loss, Postponed, Problem, Publish, Retry
 from actors.worker import Worker
 from nssh.bus.backoff import Backoff
 from nssh.bus.losses import file_text
+from nssh.config import ClipboardConfig
 from nssh.errors import BusError, ToolError
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
+from nssh.local.content import Content, check_size, check_uris
 from nssh.wire import envelope as wire
+from nssh.wire import mimes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.incarnation import Context
     from actors.messages import Work
     from actors.outbox import Outbox
@@ -22,8 +27,10 @@ if TYPE_CHECKING:
     from nssh.bus.ledger import Ledger
     from nssh.local.clipboard import Clipboard as Backend
 
-# Seconds: a read and a write by the tools' own deadlines, a download of 20 MiB over a slow link.
+# Seconds: a read and a write by the tools' own deadlines, and as much of a download as may go without a sign of life.
 _BUSY = 330.0
+# Seconds between two words to who waits for an answer that takes long to get from the clipboard.
+_TELL = 1.0
 # Seconds after which the shim has stopped waiting for the answer to a read.
 _ANSWER_WITHIN = 15.0
 # Seconds for which what follows waits for a write whose file can't be had, and after which the write is given up.
@@ -36,7 +43,14 @@ class Clipboard(Worker):
     """Puts what the remote sends on the clipboard, and answers its reads, one after another."""
 
     def __init__(
-        self, context: Context, ledger: Ledger, client: BusClient, memory: MemoryClipboard, outbox: Outbox
+        self,
+        context: Context,
+        ledger: Ledger,
+        client: BusClient,
+        memory: MemoryClipboard,
+        outbox: Outbox,
+        *,
+        config: ClipboardConfig | None = None,
     ) -> None:
         """Keep the parts.
 
@@ -46,11 +60,13 @@ class Clipboard(Worker):
             client: For downloads alone.
             memory: The clipboard where the machine has none; it outlives this actor.
             outbox: For the answers.
+            config: The user's commands and limits.
         """
         super().__init__(context, ledger)
         self._client = client
         self._memory = memory
         self._outbox = outbox
+        self._config = config or ClipboardConfig()
         # A write whose attachment can't be had at the moment, since when, and whether it is out of the others' way.
         self._pending: Work | None = None
         self._since = 0.0
@@ -80,7 +96,7 @@ class Clipboard(Worker):
 
     def _backend(self) -> Backend:
         # Looked up each time: displays come and go, and it only looks at files.
-        backend = detect()
+        backend = detect(config=self._config)
         return self._memory if isinstance(backend, MemoryClipboard) else backend
 
     def _supersede(self) -> None:
@@ -101,14 +117,10 @@ class Clipboard(Worker):
         envelope = work.envelope
         fields: dict[str, object] = {"kind": envelope.kind, "mime": envelope.mime, "id": work.id}
         try:
-            data = envelope.body
-            if work.attachment is not None:
-                data = self._client.download(
-                    work.id, size=work.attachment.size, patience=self._client.patience(work.time)
-                )
+            data = self._payload(work)
             if self.context.abandoned:
                 return  # come back from a hang: a successor has written this, and may have written newer things
-            self._backend().write(envelope.mime or "text/plain", data)
+            self._put(envelope.mime, data)
         except BusError as error:
             if error.retryable and self._wait(work, error):
                 return
@@ -122,6 +134,31 @@ class Clipboard(Worker):
         else:
             self.send("session_registry", Problem("clipboard", ""))
         self._settle(work)
+
+    def _payload(self, work: Work) -> Content:
+        """Return what came with a write, however it came. Raises BusError, ToolError."""
+        if work.attachment is None:
+            check_size(len(work.envelope.body), self._config.copy_limit)
+            return Content(work.envelope.body)
+        size, data = work.attachment.size, Content()
+        check_size(size or 0, self._config.copy_limit)
+
+        def write(piece: bytes) -> None:
+            data.write(piece)
+            self.busy(_BUSY)
+
+        self._client.download_to(
+            work.id, write, self._config.copy_limit, size, patience=self._client.patience(work.time)
+        )
+        return data
+
+    def _put(self, mime: str, data: Content) -> None:
+        if not mime and not data.size:
+            self._backend().clear()
+            return
+        if mimes.canonical(mime) == mimes.URI_LIST:
+            check_uris(data)
+        self._backend().store(mime or mimes.TEXT, data)
 
     def _wait(self, work: Work, error: BusError) -> bool:
         """Try again later, if that may help: soon at first, and then in nobody's way."""
@@ -145,19 +182,39 @@ class Clipboard(Worker):
 
     def _read(self, work: Work) -> None:
         asked = work.envelope
-        mime = asked.mime or "text/plain"
+        mime = asked.mime or mimes.TEXT
+        reply = wire.Envelope(wire.KIND_CLIP_READ_RESPONSE, mime=mime, id=asked.id)
+        payload = None
         try:
             if mime == "TARGETS":
-                answer_mime, body = "text/plain", "\n".join(self._backend().targets()).encode()
+                reply.mime, data = mimes.TEXT, Content("\n".join(self._backend().targets()).encode())
             else:
-                # A Go shim asks for images as image/png and takes everything else as text (PROTOCOL.md).
-                answer_mime, body = mime, self._backend().read(mime)
-        except ClipboardEmpty:
-            answer_mime, body = mime, b""
+                reply.mime, data = self._backend().fetch(mime, self._config.paste_limit, self._teller(asked.id))
+            if data.size and wire.wants_attachment(reply.mime, data.size):
+                payload = data
+            else:
+                reply.body = data.read_all()
+        except ClipboardEmpty as error:
+            # What there is instead, or nothing: so that a shim can say which, as the real tools do.
+            reply.mime = error.others[0] if error.others else ""
         except ToolError as error:
-            answer_mime, body = "text/plain", f"ERROR: {error}".encode()
+            reply.mime, reply.body = mimes.TEXT, f"ERROR: {error}".encode()
             self.send("log_writer", Log("clip-read-error", {"id": asked.id, "mime": mime, "err": str(error)}))
-        reply = wire.Envelope(wire.KIND_CLIP_READ_RESPONSE, mime=answer_mime, body=body, id=asked.id)
-        self._outbox.put(Publish(reply, time.monotonic() + _ANSWER_WITHIN))
+        self._outbox.put(Publish(reply, time.monotonic() + _ANSWER_WITHIN, payload))
         self.send("publisher", Flush())
         self.finish(work)
+
+    def _teller(self, identity: str) -> Callable[[], None]:
+        """Return what tells the shim, as long as something comes from the clipboard, that it is worth waiting."""
+        last = time.monotonic()
+
+        def tell() -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= _TELL:
+                last = now
+                pending = wire.Envelope(wire.KIND_CLIP_READ_PENDING, id=identity)
+                self._outbox.put(Publish(pending, now + _ANSWER_WITHIN))
+                self.send("publisher", Flush())
+
+        return tell

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nssh.bus.losses import Lost
     from nssh.bus.messages import Attachment, Message
     from nssh.local.callback import Callback
+    from nssh.local.content import Content
     from nssh.session import Session
     from nssh.ssh.connection import Connection
     from nssh.sweep.ending import How
@@ -170,6 +171,8 @@ class Publish(NamedTuple):
 
     envelope: Envelope
     expires: float
+    payload: Content | None = None
+    """What goes beside it."""
 
 
 class Flush(NamedTuple):

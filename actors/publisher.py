@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from actors._base import BaseActor
 from actors.lines import ATTEMPTS
 from actors.messages import Flush, LinkUp, Log, Publish, Retry
 from nssh.bus.backoff import Backoff
+from nssh.bus.upload import Upload
 from nssh.errors import BusError
 from nssh.wire import envelope as wire
 
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from actors.timers import Timer
     from nssh.bus.client import BusClient
 
-# Seconds that one attempt may take: 20 MiB over a slow link; the client's own deadlines end each step of it.
+# Seconds that one attempt may take without any progress, and longer; the client's own deadlines end each step of it.
 _ATTEMPT = 330.0
+# Seconds between two words to who waits for an answer that is being sent: less than any shim's patience.
+_TELL = 1.0
 _EXPLAIN_WITHIN = 10.0
 
 
@@ -57,7 +61,7 @@ class Publisher(BaseActor):
             self._give_up(publish, "it crashed the publisher")
             return
         try:
-            self._client.publish_envelope(self._topic, envelope)
+            self._publish(publish)
         except BusError as error:
             if error.retryable:
                 self._outbox.failed()
@@ -67,7 +71,29 @@ class Publisher(BaseActor):
             return
         self._outbox.done(publish)
         self._backoff.reset()
-        self.send("log_writer", Log("msg-send", {**_fields(envelope), "size": len(envelope.body)}))
+        self.send("log_writer", Log("msg-send", {**_fields(envelope), "size": _size(publish)}))
+
+    def _publish(self, publish: Publish) -> None:
+        if publish.payload is None:
+            self._client.publish_envelope(self._topic, publish.envelope)
+            return
+        last = time.monotonic()
+
+        def moved() -> None:
+            """Tell who waits, by another connection, that it is coming; a link that stands still tells nothing."""
+            nonlocal last
+            now = time.monotonic()
+            if now - last < _TELL:
+                return
+            last = now
+            self.busy(_ATTEMPT)
+            pending = wire.Envelope(wire.KIND_CLIP_READ_PENDING, id=publish.envelope.id)
+            # What can't be told now is told with the next piece, or the upload itself finds out.
+            with contextlib.suppress(BusError):
+                self._client.publish_envelope(self._topic, pending)
+
+        upload = Upload(publish.payload.open(), publish.payload.size, moved)
+        self._client.publish_envelope(self._topic, publish.envelope, upload)
 
     def _give_up(self, publish: Publish, reason: str) -> None:
         """Log it; who waits for an answer gets the reason instead."""
@@ -77,6 +103,10 @@ class Publisher(BaseActor):
         if envelope.kind == wire.KIND_CLIP_READ_RESPONSE and not envelope.body.startswith(b"ERROR: "):
             answer = wire.Envelope(envelope.kind, mime="text/plain", body=f"ERROR: {reason}".encode(), id=envelope.id)
             self._outbox.put(Publish(answer, time.monotonic() + _EXPLAIN_WITHIN))
+
+
+def _size(publish: Publish) -> int:
+    return len(publish.envelope.body) if publish.payload is None else publish.payload.size
 
 
 def _fields(envelope: wire.Envelope) -> dict[str, object]:

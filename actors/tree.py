@@ -101,7 +101,10 @@ class Tree:
                 ),
             ),
             ChildSpec(
-                "clipboard", lambda context: Clipboard.start(context, self._ledger, self._client(), memory, outbox)
+                "clipboard",
+                lambda context: Clipboard.start(
+                    context, self._ledger, self._client(), memory, outbox, config=config.clipboard
+                ),
             ),
             ChildSpec(
                 "oauth_proxy",

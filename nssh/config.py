@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _SIZE_LIMIT = 64 << 10
+LARGEST = 64 << 20
+"""Bytes that the clipboard bridge carries at most, either way."""
+_UNITS = {"": 1, "b": 1, "kb": 1000, "kib": 1 << 10, "mb": 1000_000, "mib": 1 << 20}
 _TOPIC_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
@@ -46,6 +49,17 @@ class BrowserConfig(NamedTuple):
     command: tuple[str, ...] = ()
 
 
+class ClipboardConfig(NamedTuple):
+    """`[clipboard]`: commands in place of this machine's clipboard, empty unless set, and limits in bytes."""
+
+    copy: tuple[str, ...] = ()
+    """Puts its stdin, which comes from the remote, on the clipboard."""
+    paste: tuple[str, ...] = ()
+    """Prints the clipboard for the remote."""
+    copy_limit: int = LARGEST
+    paste_limit: int = LARGEST
+
+
 class LogConfig(NamedTuple):
     """`[log]`: how long event logs are kept, seconds."""
 
@@ -70,6 +84,7 @@ class Config(NamedTuple):
     ssh: SshConfig = SshConfig()
     mosh: MoshConfig = MoshConfig()
     browser: BrowserConfig = BrowserConfig()
+    clipboard: ClipboardConfig = ClipboardConfig()
     log: LogConfig = LogConfig()
     sweep: SweepConfig = SweepConfig()
 
@@ -198,6 +213,17 @@ def _token(value: str) -> str:
     return value
 
 
+def _bytes(value: str) -> int:
+    """Read a size: a number, and KiB, MiB, KB or MB."""
+    number = value.rstrip("abiklmABIKLM ")
+    factor = _UNITS.get(value[len(number) :].strip().lower())
+    if factor is None or not (number.isascii() and number.isdigit()) or len(number) > 9:
+        raise ValueError('must be a size, like "512 KiB" or "20 MB"')
+    if int(number) * factor > LARGEST:
+        raise ValueError(f'must be at most "{LARGEST >> 20} MiB", which is the most that can be sent')
+    return int(number) * factor
+
+
 def _user(value: str) -> str:
     if ":" in _secret(value):
         raise ValueError("must not hold a colon")
@@ -210,6 +236,7 @@ _TABLES = {
     "ssh": ("command",),
     "mosh": ("command", "network_timeout", "signal_timeout"),
     "browser": ("command",),
+    "clipboard": ("copy", "paste", "copy_limit", "paste_limit"),
     "log": ("keep",),
     "sweep": ("on_connect",),
 }
@@ -249,13 +276,19 @@ class _Document:
             token=self._get("token", _token),
             user=self._get("user", _user),
             password=self._get("password", _secret),
-            ssh=SshConfig(self._command("ssh") or ("ssh",)),
+            ssh=SshConfig(self._command("ssh.command") or ("ssh",)),
             mosh=MoshConfig(
-                self._command("mosh"),
+                self._command("mosh.command"),
                 self._duration("mosh.network_timeout", MoshConfig().network_timeout),
                 self._duration("mosh.signal_timeout", MoshConfig().signal_timeout),
             ),
-            browser=BrowserConfig(self._command("browser")),
+            browser=BrowserConfig(self._command("browser.command")),
+            clipboard=ClipboardConfig(
+                self._command("clipboard.copy"),
+                self._command("clipboard.paste"),
+                self._size("clipboard.copy_limit"),
+                self._size("clipboard.paste_limit"),
+            ),
             log=LogConfig(self._duration("log.keep", LogConfig().keep)),
             sweep=SweepConfig(self._get("sweep.on_connect", parse_duration)),
         )
@@ -308,8 +341,11 @@ class _Document:
         value = self._get(name, parse_duration)
         return default if value is None else value
 
-    def _command(self, table: str) -> tuple[str, ...]:
-        name = f"{table}.command"
+    def _size(self, name: str) -> int:
+        value = self._get(name, _bytes)
+        return LARGEST if value is None else value
+
+    def _command(self, name: str) -> tuple[str, ...]:
         value = self._value(name)
         if value is None:
             return ()

@@ -31,19 +31,21 @@ if TYPE_CHECKING:
 
     import requests
 
+    from nssh.bus.upload import Upload
     from nssh.ssh.connection import ByteStream
 
 INLINE_MAX: Final = 4095
 """Bytes of text that ntfy keeps as a message; from 4096 on it makes an attachment of it (NTFY.md, trap 5)."""
 POLL_MAX: Final = 64 << 20
 """Bytes of one poll; what goes beyond is left for the next one."""
-DOWNLOAD_MAX: Final = 20 << 20
+DOWNLOAD_MAX: Final = 64 << 20
 PATIENCE: Final = 2.0
 """Seconds to ask again for the file of a message that was just sent."""
 _SETTLED: Final = 60.0  # seconds after which a file that is not there will not come any more
 _POLL_LIMIT: Final = POLL_MAX + (8 << 20)  # more than POLL_MAX without one message in it is an attack
 _POLL_SECONDS: Final = 60.0
-_DOWNLOAD_SECONDS: Final = 300.0
+_DOWNLOAD_SECONDS: Final = 60.0
+_SLOWEST: Final = 64 << 10  # bytes a second: what comes slower is a trickle, and no link of today
 _ANSWER_MAX: Final = 2 << 20  # a publish is answered with the message itself, JSON-escaped
 _FILE_TEXT = "You received a file: "
 
@@ -107,7 +109,7 @@ class BusClient:
         """
         return self._publish("POST", topic, text.encode(), {"Content-Type": "text/plain"})
 
-    def publish_file(self, topic: str, data: bytes, filename: str, text: str) -> Published:
+    def publish_file(self, topic: str, data: bytes | Upload, filename: str, text: str) -> Published:
         r"""Publish a file with a text beside it.
 
         The text travels in a header: ASCII, no line breaks, and ntfy makes a line break of the two characters `\n`.
@@ -122,11 +124,17 @@ class BusClient:
         headers = {"Content-Type": "application/octet-stream", "Filename": filename, "X-Message": text}
         return self._publish("PUT", topic, data, headers)
 
-    def publish_envelope(self, topic: str, envelope: wire.Envelope) -> Published:
+    def publish_envelope(self, topic: str, envelope: wire.Envelope, payload: Upload | None = None) -> Published:
         """Publish an envelope, its payload inside or as an attachment as PROTOCOL.md says.
+
+        With `payload` that is the attachment, and the envelope has no body.
 
         A payload goes as an attachment, too, where the encoded envelope would be longer than a message of ntfy may be.
         """
+        if payload is not None:
+            return self.publish_file(
+                topic, payload, wire.attachment_name(envelope.mime), _for_header(wire.encode(envelope))
+            )
         text = wire.encode(envelope)
         size = len(envelope.body)
         # Without a payload there is nothing to attach, and ntfy never gives an empty file back (429).
@@ -168,6 +176,20 @@ class BusClient:
             BusError: Also when the file is larger than `limit` (kind `size`), not there (`gone`), or cut short
                 (`unreachable`).
         """
+        data = bytearray()
+        self.download_to(message_id, data.extend, limit, size, patience=patience)
+        return bytes(data)
+
+    def download_to(
+        self,
+        message_id: str,
+        write: Callable[[bytes], object],
+        limit: int = DOWNLOAD_MAX,
+        size: int | None = None,
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
+        """Do what `download` does, a piece at a time; what was written before an error is of no use."""
         if not valid_id(message_id):
             raise ValueError("not a message id")
         give_up, pause = time.monotonic() + patience, 0.01
@@ -176,10 +198,12 @@ class BusClient:
                 raise BusError(f"{self.where} does not have this file (any more)", "gone")
             time.sleep(pause)
             pause *= 2
-        data = b"".join(self._transport.chunks(response, limit, _DOWNLOAD_SECONDS))
-        if size is not None and size != len(data):
-            raise BusError(f"{self.where} sent {len(data)} of the {size} bytes of a file", "unreachable")
-        return data
+        got = 0
+        for piece in self._transport.chunks(response, limit, _DOWNLOAD_SECONDS + limit / _SLOWEST):
+            got += len(piece)
+            write(piece)
+        if size is not None and size != got:
+            raise BusError(f"{self.where} sent {got} of the {size} bytes of a file", "unreachable")
 
     def patience(self, sent: int) -> float:
         """Return how long to ask for the file of a message sent then (seconds since the epoch, the server's clock)."""
@@ -236,9 +260,11 @@ class BusClient:
             raise BusError("the topic is not one that ntfy takes: 1 to 64 letters, digits, - and _", "request")
         return f"/{topic}{rest}"
 
-    def _publish(self, method: str, topic: str, data: bytes, headers: dict[str, str]) -> Published:
+    def _publish(self, method: str, topic: str, data: bytes | Upload, headers: dict[str, str]) -> Published:
         # A file object is sent piece by piece, each with a timeout of its own; bytes would have to go in one timeout.
-        body: bytes | io.BytesIO = data if len(data) <= INLINE_MAX else io.BytesIO(data)
+        body: bytes | io.BytesIO | Upload = data
+        if isinstance(data, bytes) and len(data) > INLINE_MAX:
+            body = io.BytesIO(data)
         response = self._transport.send(self._session, method, self._path(topic), headers=headers, data=body)
         answer = b"".join(self._transport.chunks(response, _ANSWER_MAX, self._transport.timeout))
         failure = None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Generator, Mapping
 
+    from nssh.bus.upload import Upload
     from nssh.ssh.connection import ByteStream
 
 CHUNK: Final = 65536
@@ -133,7 +134,7 @@ class Transport:
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        data: bytes | io.BytesIO | None = None,
+        data: bytes | io.BytesIO | Upload | None = None,
     ) -> requests.Response:
         """Send a request and return its answer, 200 and not compressed, with the body still to be read.
 

@@ -1,49 +1,32 @@
-"""The laptop's clipboard: what every backend can do, the one in memory, and which of them a machine gets."""
+"""The laptop's clipboard: the one in memory, and which of all of them a machine gets."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from nssh.local import content
-from nssh.local.content import ClipboardEmpty
+from nssh.local.backend import Clipboard
+from nssh.local.commands import CommandClipboard
+from nssh.local.content import ClipboardEmpty, Content
 from nssh.local.macos import MacClipboard
 from nssh.local.tools import find_tool
 from nssh.local.wayland import WaylandClipboard
+from nssh.local.wsl import WslClipboard
 from nssh.local.x11 import XclipClipboard, XselClipboard
+from nssh.wire import mimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from nssh.config import ClipboardConfig
+
 __all__ = ["Clipboard", "ClipboardEmpty", "MemoryClipboard", "detect"]
 
 
-class Clipboard(Protocol):
-    """A clipboard; methods block for some seconds at most (`content.READ_TIMEOUT`) and are for any thread.
-
-    Every method raises `nssh.errors.ToolError` when the tool behind it fails or hangs. That may mean that the display
-    is gone: `detect` again finds the one that took its place.
-    """
-
-    name: str
-    """What it is, for `nssh status`: `xclip`, `xsel`, `wl-clipboard`, `macos` or `memory`."""
-
-    def targets(self) -> list[str]:
-        """Return the MIME types that `read` takes now: `text/plain` first, then images, then other text."""
-        ...
-
-    def read(self, mime: str) -> bytes:
-        """Return the content as `mime`, byte for byte, text as UTF-8; raises `ClipboardEmpty` if there is none."""
-        ...
-
-    def write(self, mime: str, data: bytes) -> None:
-        """Replace the content."""
-        ...
-
-
-class MemoryClipboard:
+class MemoryClipboard(Clipboard):
     """A clipboard for a machine without one: it lasts as long as the process, and every session of it shares it."""
 
     name = "memory"
@@ -52,58 +35,88 @@ class MemoryClipboard:
         self.reason = reason
         """Why there is no better one, and what to do about it; one line."""
         self._lock = threading.Lock()
-        self._content: tuple[str, bytes] | None = None
+        self._content: tuple[str, Content] | None = None
 
     def targets(self) -> list[str]:
         """Return the type of the last write."""
         with self._lock:
             return [] if self._content is None else [self._content[0]]
 
-    def read(self, mime: str) -> bytes:
-        """Return the last write if it was of that type, else raise `ClipboardEmpty`."""
-        mime = content.canonical(mime)
+    def fetch(
+        self, mime: str, limit: int = content.SIZE_LIMIT, progress: Callable[[], None] | None = None
+    ) -> tuple[str, Content]:
+        """Return a copy of the last write if it was of that type, else raise `ClipboardEmpty`."""
+        del progress  # it is there at once
+        wild = mime in (mimes.ANYTHING, mimes.ANY_IMAGE)
+        mime = mime if wild else content.canonical(mime)
         with self._lock:
-            if self._content is None or self._content[0] != mime:
+            if self._content is None:
                 raise ClipboardEmpty(mime)
-            return self._content[1]
+            got, kept = self._content
+            if not (mime in (got, mimes.ANYTHING) or (mime == mimes.ANY_IMAGE and got.startswith("image/"))):
+                raise ClipboardEmpty(mime, [got])
+            content.check_size(kept.size, limit)
+            data = Content()
+            for piece in kept.chunks():
+                data.write(piece)
+            return got, data
 
-    def write(self, mime: str, data: bytes) -> None:
+    def store(self, mime: str, data: Content) -> None:
         """Keep `data` instead of what there was."""
         mime = content.canonical(mime)
-        content.check_size(data)
+        content.check_size(data.size)
         with self._lock:
             self._content = (mime, data)
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._content = None
 
 
 def detect(
     environ: Mapping[str, str] = os.environ,
     which: Callable[[str, Mapping[str, str]], str | None] = find_tool,
     platform: str = sys.platform,
+    config: ClipboardConfig | None = None,
 ) -> Clipboard:
     """Return the best clipboard that this machine has; looks at files only, starts nothing, never fails.
 
     Args:
-        environ: Where WAYLAND_DISPLAY, DISPLAY and PATH are looked up; the tools are run with it.
+        environ: Where WSL_DISTRO_NAME, WAYLAND_DISPLAY, DISPLAY and PATH are looked up; the tools are run with it.
         which: Finds a tool that is not one of nssh's own shims.
         platform: As `sys.platform`.
+        config: The user's commands, which precede whatever there is.
     """
+    found = _detect(environ, which, platform)
+    if config is None or not (config.copy or config.paste):
+        return found
+    return CommandClipboard(config.copy, config.paste, found, environ)
+
+
+def _detect(
+    environ: Mapping[str, str], which: Callable[[str, Mapping[str, str]], str | None], platform: str
+) -> Clipboard:
+    lacking = []
     if platform == "darwin":
         pbcopy, pbpaste = which("pbcopy", environ), which("pbpaste", environ)
         if pbcopy and pbpaste:
             return MacClipboard(pbcopy, pbpaste, which("osascript", environ), environ)
         return MemoryClipboard("pbcopy or pbpaste is not on the PATH")
-    lacking = []
+    if environ.get("WSL_DISTRO_NAME"):
+        # Before WSLg's displays: those pass text and bitmaps on, and only while they run.
+        clip, powershell = which("clip.exe", environ), which("powershell.exe", environ)
+        if clip and powershell:
+            return WslClipboard(clip, powershell, environ)
+        lacking.append("this is WSL, but clip.exe and powershell.exe are not on the PATH")
     if environ.get("WAYLAND_DISPLAY"):
         wl_copy, wl_paste = which("wl-copy", environ), which("wl-paste", environ)
         if wl_copy and wl_paste:
             return WaylandClipboard(wl_copy, wl_paste, environ)
         lacking.append("WAYLAND_DISPLAY is set, but wl-clipboard is not installed")
     if environ.get("DISPLAY"):
-        xclip = which("xclip", environ)
-        if xclip:
-            return XclipClipboard(xclip, environ)
-        xsel = which("xsel", environ)
-        if xsel:
-            return XselClipboard(xsel, environ)
+        xclip, xsel = which("xclip", environ), which("xsel", environ)
+        if xclip or xsel:
+            return XclipClipboard(xclip, environ) if xclip else XselClipboard(xsel or "", environ)
         lacking.append("DISPLAY is set, but neither xclip nor xsel is installed")
     return MemoryClipboard("; ".join(lacking) or "neither WAYLAND_DISPLAY nor DISPLAY is set")

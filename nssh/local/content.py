@@ -1,94 +1,173 @@
-"""What may go through the clipboard: types, sizes, and how long a tool may take for it."""
+"""What may go through the clipboard: types, sizes, how long a tool may take for it, and content of any size."""
 
 from __future__ import annotations
 
+import tempfile
+from typing import IO, TYPE_CHECKING, cast
+
 from nssh.errors import ToolError
+from nssh.wire import mimes
+from nssh.wire.mimes import PNG, TEXT
 
-TEXT = "text/plain"
-PNG = "image/png"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-SIZE_LIMIT = 20 << 20
-"""Bytes, both ways."""
+__all__ = ["PNG", "TEXT", "ClipboardEmpty", "Content", "SensitiveError", "canonical", "check_size", "text_of"]
+
+SIZE_LIMIT = 64 << 20
+"""Bytes, both ways; the relay and the shims take no more."""
 
 READ_TIMEOUT = 4.0
 WRITE_TIMEOUT = 10.0
-"""Seconds for a whole read or write, however many programs it takes."""
+"""Seconds without progress in a whole read or write, however many programs it takes."""
 
 # What X11 and Wayland programs call text; all of it is UTF-8 but STRING, which is Latin-1 (ICCCM section 2.7.1).
 TEXT_NAMES = ("UTF8_STRING", "text/plain;charset=utf-8", "text/plain;charset=UTF-8", TEXT, "STRING", "TEXT")
 
-_MORE_TEXT = frozenset({"text/html", "text/rtf"})
-_SUBTYPE_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.+-")
+_IN_MEMORY = 1 << 20
+_CHUNK = 256 << 10
 
 
 class ClipboardEmpty(ToolError):  # noqa: N818  a state that callers ask for, hardly an error
-    """There is nothing on the clipboard, or nothing of the type asked for."""
+    """There is nothing of the type asked for.
 
-    def __init__(self, mime: str) -> None:
+    Attributes:
+        others: The types that there are.
+    """
+
+    def __init__(self, mime: str, others: list[str] | None = None) -> None:
         super().__init__(f"nothing of type {mime} is on the clipboard")
+        self.others = others or []
+
+
+class SensitiveError(ToolError):
+    """A password manager has marked what is on the clipboard; it leaves the machine in nobody's hands."""
+
+    def __init__(self) -> None:
+        super().__init__("the clipboard holds what a password manager marked as secret; it is not sent")
+
+
+class Content:
+    """Bytes of any size: in memory up to 1 MiB, beyond that in a 0600 file without a name. For one thread at a time."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        # Closed with its last reference: no name, so nothing can be left behind.
+        self._file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115
+        self.size = 0
+        if data:
+            self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Append.
+
+        Raises:
+            ToolError: The disk is full.
+        """
+        try:
+            self._file.seek(0, 2)
+            self._file.write(data)
+        except OSError as error:
+            raise ToolError(
+                f"no room for the clipboard's content in {tempfile.gettempdir()}: {error.strerror}"
+            ) from None
+        self.size += len(data)
+
+    def truncate(self) -> None:
+        """Start again from nothing."""
+        self._file.seek(0)
+        self._file.truncate()
+        self.size = 0
+
+    def open(self) -> IO[bytes]:
+        """Return the content as a file, at its beginning; there is one position for all."""
+        self._file.seek(0)
+        return self._file
+
+    def head(self, count: int) -> bytes:
+        """Return the first bytes."""
+        return self.open().read(count)
+
+    def read_all(self) -> bytes:
+        """Return all of it."""
+        return self.open().read()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield all of it, piece by piece."""
+        file = self.open()
+        while piece := file.read(_CHUNK):
+            yield piece
 
 
 def canonical(mime: str) -> str:
-    """Return the one name for a type: lower case, no parameters, `text/plain` for any plain text or no type at all.
-
-    Only text/plain, text/html, text/rtf and images pass. Others are for a reason not bridged: `text/uri-list` tells the
-    remote the laptop's paths, and a pasted `x-special/gnome-copied-files` from a hostile remote moves local files.
+    """Return the one name for a type (see `nssh.wire.mimes`).
 
     Raises:
-        ToolError: It is none of them.
+        ToolError: It is not bridged.
     """
-    name = mime.partition(";")[0].strip().lower()
-    if name in {"", "text", "string", "utf8_string", TEXT}:
-        return TEXT
-    kind, _, subtype = name.partition("/")
-    if name in _MORE_TEXT or (kind == "image" and 0 < len(subtype) <= 64 and _SUBTYPE_CHARS.issuperset(subtype)):
-        return name
-    raise ToolError(f"the clipboard bridge takes text and images, not {mime[:80]!r}")
+    name = mimes.canonical(mime)
+    if not name:
+        raise ToolError(f"the clipboard bridge takes text and images, not {mime[:80]!r}")
+    return name
 
 
 def canonical_targets(offered: list[str]) -> list[str]:
     """Return the types that can be asked for, of all that the owner of a clipboard offers; plain text comes first."""
-    found: dict[str, None] = {}
-    for name in offered:
-        if "/" in name or name in TEXT_NAMES:
-            try:
-                found[canonical(name)] = None
-            except ToolError:
-                continue  # a type that is not bridged: what is on the clipboard is no error
+    names = (name for name in offered if "/" in name or name in TEXT_NAMES)
+    found = dict.fromkeys(filter(None, map(mimes.canonical, names)))
     return sorted(found, key=lambda name: (name != TEXT, name != PNG))
 
 
 def offered_name(mime: str, offered: list[str]) -> str:
-    """Return the name under which the owner offers a canonical type.
-
-    Raises:
-        ClipboardEmpty: It does not.
-    """
+    """Return the name under which the owner offers a canonical type, or an empty string."""
     if mime == TEXT:
         names = [name for name in TEXT_NAMES if name in offered]
     else:
-        names = [name for name in offered if name.partition(";")[0].strip().lower() == mime]
-    if not names:
-        raise ClipboardEmpty(mime)
-    return names[0]
+        names = [name for name in offered if mimes.base(name) == mime]
+    return names[0] if names else ""
 
 
-def check_size(data: bytes) -> None:
-    """Refuse to write more than `SIZE_LIMIT`.
+def check_size(size: int, limit: int = SIZE_LIMIT) -> None:
+    """Refuse to write more than the limit.
 
     Raises:
         ToolError: It is more.
     """
-    if len(data) > SIZE_LIMIT:
-        raise ToolError(f"{len(data)} bytes are too much for the clipboard; the limit is {SIZE_LIMIT >> 20} MiB")
+    if size > limit:
+        raise ToolError(f"{size} bytes are too much for the clipboard; the limit is {describe(limit)}")
 
 
-def text_of(data: bytes, name: str) -> bytes:
-    """Return text as UTF-8: only what came as STRING and is no UTF-8 needs a change."""
+def describe(size: int) -> str:
+    """Say a limit as people do."""
+    return f"{size >> 20} MiB" if size >= 1 << 20 and not size % (1 << 20) else f"{size} bytes"
+
+
+def text_of(content: Content, name: str) -> Content:
+    """Return text as UTF-8: what came as STRING and is no UTF-8, and UTF-16 with its mark, need a change."""
+    if content.head(2) in (b"\xff\xfe", b"\xfe\xff") and content.size % 2 == 0:
+        return Content(content.read_all().decode("utf-16", "replace").encode())
     if name != "STRING":
-        return data
+        return content
+    data = content.read_all()
     try:
         data.decode()
     except UnicodeDecodeError:
-        return data.decode("latin-1").encode()
-    return data
+        return Content(data.decode("latin-1").encode())
+    return content
+
+
+def check_uris(content: Content) -> None:
+    """Refuse a list of URIs that names files.
+
+    To paste it would copy what the sender chose, and to read an image back would send it.
+
+    Raises:
+        ToolError: It names one, or is no text of reasonable size.
+    """
+    if content.size > _IN_MEMORY:
+        raise ToolError("a list of URIs of more than 1 MiB is not put on the clipboard")
+    lines = content.read_all().replace(b"\r", b"\n").split(b"\n")
+    schemes = {line.strip().partition(b":")[0].lower() for line in lines if line.strip() and not line.startswith(b"#")}
+    if schemes - {b"http", b"https", b"mailto", b"ftp"}:
+        raise ToolError(
+            "a list of files of the remote is not put on the clipboard: it would mean files of this machine"
+        )

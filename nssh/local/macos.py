@@ -1,4 +1,4 @@
-"""The clipboard of macOS: text through pbcopy and pbpaste, PNG through AppleScript and a private temporary file."""
+"""The clipboard of macOS: text through pbcopy and pbpaste, the rest through osascript and a private temporary file."""
 
 from __future__ import annotations
 
@@ -9,34 +9,58 @@ from typing import TYPE_CHECKING
 
 from nssh.errors import ToolError
 from nssh.local import content, tools
+from nssh.local.backend import MARKED_SECRET, OfferingClipboard
+from nssh.local.content import ClipboardEmpty, Content
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-# Fixed texts; the one thing that varies, the file's path, is an argument. «class PNGf» is AppleScript for PNG data.
-_READ_PNG = """\
-on run argv
-    set theFile to open for access (POSIX file (item 1 of argv)) with write permission
-    try
-        set eof theFile to 0
-        write (the clipboard as «class PNGf») to theFile
-    on error message number code
-        close access theFile
-        error message number code
-    end try
-    close access theFile
-end run
+# Fixed texts; what varies, a type and the file's path, are arguments. JavaScript, because AppleScript knows neither the
+# markers of password managers nor most types.
+_TYPES = """\
+ObjC.import("AppKit")
+function run() { return ObjC.deepUnwrap($.NSPasteboard.generalPasteboard.types).join("\\n") }
 """
-_WRITE_PNG = """\
-on run argv
-    set the clipboard to (read (POSIX file (item 1 of argv)) as «class PNGf»)
-end run
+_READ = """\
+ObjC.import("AppKit")
+function run(argv) {
+    const data = $.NSPasteboard.generalPasteboard.dataForType(argv[0])
+    if (data.isNil()) return "nothing"
+    const file = $.NSFileHandle.fileHandleForWritingAtPath(argv[1])
+    file.truncateFileAtOffset(0)
+    file.writeData(data)
+    file.closeFile
+    return "done"
+}
 """
-_NO_SUCH_TYPE = "-1700"  # errAECoercionFail: the clipboard can't be had as that class
+_WRITE = """\
+ObjC.import("AppKit")
+function run(argv) {
+    const board = $.NSPasteboard.generalPasteboard
+    board.clearContents
+    return board.setDataForType($.NSData.dataWithContentsOfFile(argv[1]), argv[0]) ? "done" : "refused"
+}
+"""
+
+# What nspasteboard.org has password managers mark their entries with.
+_SECRET = ("org.nspasteboard.ConcealedType", "com.agilebits.onepassword")
+_NAMES = {
+    "public.utf8-plain-text": "text/plain",
+    "public.png": "image/png",
+    "public.jpeg": "image/jpeg",
+    "public.tiff": "image/tiff",
+    "com.compuserve.gif": "image/gif",
+    "com.microsoft.bmp": "image/bmp",
+    "org.webmproject.webp": "image/webp",
+    "public.html": "text/html",
+    "public.rtf": "text/rtf",
+    "public.file-url": "text/uri-list",
+    "public.url": "text/uri-list",
+}
 
 
-class MacClipboard:
-    """Text and PNG. Methods block for the timeouts at most; for any thread."""
+class MacClipboard(OfferingClipboard):
+    """Text, images and HTML. Methods block for the timeouts at most; for any thread."""
 
     name = "macos"
 
@@ -55,83 +79,77 @@ class MacClipboard:
         self._osascript = osascript
         # pbcopy and pbpaste take the encoding of the locale; what launchd starts has none.
         self._environ = {**environ, "LC_ALL": "en_US.UTF-8"}
-        self._read_timeout = read_timeout
+        self.read_timeout = read_timeout
         self._write_timeout = write_timeout
 
-    def targets(self) -> list[str]:
-        """Return which of text and PNG there are.
-
-        Raises:
-            ToolError: The tool failed or hung.
-        """
-        deadline = time.monotonic() + self._read_timeout
-        if self._osascript is None:
-            return [content.TEXT] if self._text(deadline) else []
-        info = self._script(["-e", "clipboard info"], deadline).decode("utf-8", "replace")
-        text = any(name in info for name in ("«class utf8»", "Unicode text", "string"))
-        return ([content.TEXT] if text else []) + ([content.PNG] if "«class PNGf»" in info else [])
-
-    def read(self, mime: str) -> bytes:
-        """Return the clipboard as `mime`; pbpaste can't tell empty text from none, and both count as none.
-
-        Raises:
-            ClipboardEmpty: There is nothing of that type.
-            ToolError: The tool failed or hung, there is more than `content.SIZE_LIMIT`, or `mime` is neither.
-        """
-        mime = content.canonical(mime)
-        deadline = time.monotonic() + self._read_timeout
-        data = self._text(deadline) if mime == content.TEXT else self._png(mime, deadline)
-        if not data:
-            raise content.ClipboardEmpty(mime)
-        return data
-
-    def write(self, mime: str, data: bytes) -> None:
+    def store(self, mime: str, data: Content) -> None:
         """Replace the clipboard's content.
 
         Raises:
             ToolError: The tool failed or hung, or the data or type is refused.
         """
         mime = content.canonical(mime)
-        content.check_size(data)
+        content.check_size(data.size)
         if mime == content.TEXT:
             tools.run_writer([self._pbcopy], stdin=data, timeout=self._write_timeout, environ=self._environ)
             return
-        self._refuse_all_but_png(mime)
         with _private_file() as file:
-            file.write(data)
+            for piece in data.chunks():
+                file.write(piece)
             file.flush()
-            self._script(["-", file.name], time.monotonic() + self._write_timeout, _WRITE_PNG)
+            said = self._script(_WRITE, [_type_of(mime), file.name], self._write_timeout)
+        if said != "done":
+            raise ToolError(f"macOS takes no {mime} on its clipboard")
 
-    def _text(self, deadline: float) -> bytes:
-        timeout = max(0.0, deadline - time.monotonic())
-        argv = [self._pbpaste, "-Prefer", "txt"]
-        return tools.run(argv, timeout=timeout, limit=content.SIZE_LIMIT, environ=self._environ)
+    def _offered(self, deadline: float) -> list[str]:
+        if self._osascript is None:
+            return [content.TEXT] if self._text(deadline, content.SIZE_LIMIT, None).size else []
+        types = self._script(_TYPES, [], _left(deadline)).split("\n")
+        names = [_NAMES[name] for name in types if name in _NAMES]
+        return [MARKED_SECRET, *names] if any(name in _SECRET for name in types) else names
 
-    def _png(self, mime: str, deadline: float) -> bytes:
-        self._refuse_all_but_png(mime)
+    def _get(self, name: str, deadline: float, limit: int, progress: Callable[[], None] | None) -> Content:
+        if name == content.TEXT:
+            return self._text(deadline, limit, progress)
+        data = Content()
         with _private_file() as file:
-            try:
-                self._script(["-", file.name], deadline, _READ_PNG)
-            except tools.ToolFailedError as error:
-                if _NO_SUCH_TYPE in error.stderr:
-                    raise content.ClipboardEmpty(mime) from None
-                raise
-            if os.fstat(file.fileno()).st_size > content.SIZE_LIMIT:
-                raise ToolError(f"the image on the clipboard is larger than {content.SIZE_LIMIT >> 20} MiB, the limit")
-            return file.read()
+            for kind in (kind for kind, mime in _NAMES.items() if mime == name):
+                if self._script(_READ, [kind, file.name], _left(deadline)) != "done":
+                    continue
+                if os.fstat(file.fileno()).st_size > limit:
+                    raise ToolError(f"what is on the clipboard is larger than {content.describe(limit)}, the limit")
+                while piece := file.read(256 << 10):
+                    data.write(piece)
+                return data
+        raise ClipboardEmpty(name)
 
-    def _script(self, arguments: list[str], deadline: float, script: str = "") -> bytes:
+    def _text(self, deadline: float, limit: int, progress: Callable[[], None] | None) -> Content:
+        data = Content()
+        tools.run(
+            [self._pbpaste, "-Prefer", "txt"],
+            timeout=_left(deadline), limit=limit, environ=self._environ, output=data, progress=progress,
+        )  # fmt: skip
+        return data
+
+    def _script(self, script: str, arguments: list[str], timeout: float) -> str:
         if self._osascript is None:
             raise ToolError("images on the clipboard need osascript, which is not on the PATH")
-        timeout = max(0.0, deadline - time.monotonic())
-        argv = [self._osascript, *arguments]
-        return tools.run(argv, stdin=script.encode(), timeout=timeout, limit=1 << 20, environ=self._environ)
+        argv = [self._osascript, "-l", "JavaScript", "-", *arguments]
+        said = tools.run(argv, stdin=script.encode(), timeout=timeout, limit=1 << 20, environ=self._environ)
+        return said.decode("utf-8", "replace").strip()
 
-    def _refuse_all_but_png(self, mime: str) -> None:
-        if mime != content.PNG:
-            raise ToolError(f"the clipboard of macOS is bridged for text and PNG, not {mime}")
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
+
+
+def _type_of(mime: str) -> str:
+    found = [kind for kind, name in _NAMES.items() if name == mime and kind != "public.file-url"]
+    if not found:
+        raise ToolError(f"the clipboard of macOS is not bridged for {mime}")
+    return found[0]
 
 
 def _private_file() -> tempfile._TemporaryFileWrapper[bytes]:
     """Make a 0600 file (tempfile's mode) that is gone when closed."""
-    return tempfile.NamedTemporaryFile(prefix="nssh-", suffix=".png")
+    return tempfile.NamedTemporaryFile(prefix="nssh-")

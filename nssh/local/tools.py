@@ -9,15 +9,26 @@ import signal
 import subprocess
 import tempfile
 import time
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from nssh.errors import ToolError
 from nssh.remote import stub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from nssh.local.content import Content
+
+    class Sink(Protocol):
+        """Takes output."""
+
+        def write(self, data: bytes) -> None:
+            """Take a piece."""
+            ...
+
 
 _CHUNK = 256 << 10
+_PROGRESS = 64 << 10
 _STDERR_LIMIT = 8 << 10
 # Grace for a group that was sent SIGKILL: only a process in an uninterruptible system call needs any.
 _REAP_DEADLINE = 5.0
@@ -61,61 +72,72 @@ def _usable(path: str) -> bool:
 def run(
     argv: Sequence[str],
     *,
-    stdin: bytes = b"",
+    stdin: bytes | Content = b"",
     timeout: float,
     limit: int = 1 << 20,
     environ: Mapping[str, str] | None = None,
+    output: Sink | None = None,
+    progress: Callable[[], None] | None = None,
 ) -> bytes:
     """Run a program to the end of its output and return that; blocks, for any thread.
 
     Args:
         argv: The program, by absolute path, and its arguments.
         stdin: What it reads; closed afterwards.
-        timeout: Seconds for all of it.
+        timeout: Seconds for all of it; while a lot goes in or comes out, as many again after each 64 KiB.
         limit: The largest output in bytes.
         environ: Its environment; ours by default.
+        output: Takes the output instead; nothing is returned then.
+        progress: Called for each piece of output.
 
     Raises:
         ToolFailedError: It ended with another status than 0.
         ToolHungError: The deadline passed; the program and its process group were killed.
         ToolError: It can't be started, or gave more than `limit` bytes (and was killed).
     """
-    return _run(argv, stdin, timeout, limit, environ)
+    taken = bytearray()
+
+    def take(data: bytes) -> None:
+        (taken.extend if output is None else output.write)(data)
+        if progress is not None:
+            progress()
+
+    _run(argv, _Exchange(stdin, timeout, limit, take), environ)
+    return bytes(taken)
 
 
 def run_writer(
-    argv: Sequence[str], *, stdin: bytes = b"", timeout: float, environ: Mapping[str, str] | None = None
+    argv: Sequence[str], *, stdin: bytes | Content = b"", timeout: float, environ: Mapping[str, str] | None = None
 ) -> None:
     """Run a program that takes input and may leave a child behind, as `xclip -i` and `wl-copy` do to serve a clipboard.
 
     Such a child keeps the standard streams open, so nobody may wait for their end: what it prints goes to /dev/null.
     The child is left running unless the deadline passes. Blocks, for any thread; raises what `run` raises.
     """
-    _run(argv, stdin, timeout, None, environ)
+    _run(argv, _Exchange(stdin, timeout, 0, None), environ)
 
 
-def _run(
-    argv: Sequence[str], stdin: bytes, timeout: float, limit: int | None, environ: Mapping[str, str] | None
-) -> bytes:
+def _run(argv: Sequence[str], exchange: _Exchange, environ: Mapping[str, str] | None) -> None:
     name = argv[0].rpartition("/")[2]
-    deadline = time.monotonic() + timeout
     with contextlib.ExitStack() as stack:
         try:
             # A file, since a child that is left behind would keep a pipe open, or die of one that nobody reads.
             errors = stack.enter_context(tempfile.TemporaryFile())
-            process = stack.enter_context(_started(argv, errors, environ, capture=limit is not None))
-            output = _exchange(process, stdin, deadline, limit)
-            status = process.wait(max(0.0, deadline - time.monotonic()))
+            process = stack.enter_context(_started(argv, errors, environ, capture=exchange.take is not None))
+            exchange.run(process)
+            status = process.wait(exchange.left)
         except (TimeoutError, subprocess.TimeoutExpired):
-            raise ToolHungError(f"{name} did not end within {timeout:g} s and was killed") from None
+            raise ToolHungError(f"{name} did not end within {exchange.timeout:g} s and was killed") from None
         except _TooMuchError:
-            raise ToolError(f"{name} gave more than {limit} bytes, which is the limit, and was killed") from None
+            raise ToolError(
+                f"{name} gave more than {exchange.limit} bytes, which is the limit, and was killed"
+            ) from None
         except (OSError, ValueError) as error:
             # ValueError: an argument with a NUL
             reason = error.strerror if isinstance(error, OSError) else "bad argument"
             raise ToolError(f"{name} can't be run: {reason}") from None
         if status == 0:
-            return output
+            return
         errors.seek(0)
         said = errors.read(_STDERR_LIMIT).decode("utf-8", "replace")
     lines = [line.strip() for line in said.splitlines() if line.strip()]
@@ -159,44 +181,76 @@ def _started(
                 process.wait(_REAP_DEADLINE)
 
 
-def _exchange(process: subprocess.Popen[bytes], stdin: bytes, deadline: float, limit: int | None) -> bytes:
-    """Feed the input and gather the output until both streams are done with; does not reap.
+class _Exchange:
+    """Feeds a program its input and gathers its output until both streams are done with; does not reap."""
 
-    Raises:
-        TimeoutError: The deadline passed.
-        _TooMuchError: There is more than `limit` bytes of output.
-    """
-    output = bytearray()
-    rest = memoryview(stdin)
-    with selectors.DefaultSelector() as selector:
-        if process.stdin is not None:
-            os.set_blocking(process.stdin.fileno(), False)
-            selector.register(process.stdin, selectors.EVENT_WRITE)
-        if process.stdout is not None:
-            selector.register(process.stdout, selectors.EVENT_READ)
-        while selector.get_map():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            for key, events in selector.select(left):
-                if events & selectors.EVENT_READ:
-                    data = os.read(key.fd, _CHUNK)
-                    output += data
-                    ended = not data
-                    if limit is not None and len(output) > limit:
-                        raise _TooMuchError
-                else:
-                    rest = _feed(key.fd, rest)
-                    ended = not rest
-                if ended:
-                    selector.unregister(key.fileobj)
-                    cast("IO[bytes]", key.fileobj).close()
-    return bytes(output)
+    def __init__(
+        self, stdin: bytes | Content, timeout: float, limit: int, take: Callable[[bytes], None] | None
+    ) -> None:
+        self.timeout = timeout
+        self.limit = limit
+        self.take = take
+        self._pieces = iter((stdin,)) if isinstance(stdin, bytes) else stdin.chunks()
+        self._rest = memoryview(b"")
+        self._deadline = time.monotonic() + timeout
+        self._moved = 0
+        self._size = 0
 
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return max(0.0, self._deadline - time.monotonic())
 
-def _feed(fd: int, rest: memoryview) -> memoryview:
-    """Write a part of the input and return what is left of it."""
-    try:
-        return rest[os.write(fd, rest[:_CHUNK]) :]
-    except BrokenPipeError:
-        return memoryview(b"")  # it wants no more; its status tells whether that is a failure
+    def run(self, process: subprocess.Popen[bytes]) -> None:
+        """Do it.
+
+        Raises:
+            TimeoutError: The deadline passed.
+            _TooMuchError: There is more than `limit` bytes of output.
+        """
+        with selectors.DefaultSelector() as selector:
+            if process.stdin is not None:
+                os.set_blocking(process.stdin.fileno(), False)
+                selector.register(process.stdin, selectors.EVENT_WRITE)
+            if process.stdout is not None:
+                selector.register(process.stdout, selectors.EVENT_READ)
+            while selector.get_map():
+                if self.left <= 0:
+                    raise TimeoutError
+                for key, events in selector.select(self.left):
+                    ended = self._receive(key.fd) if events & selectors.EVENT_READ else self._feed(key.fd)
+                    if ended:
+                        selector.unregister(key.fileobj)
+                        cast("IO[bytes]", key.fileobj).close()
+
+    def _receive(self, fd: int) -> bool:
+        data = os.read(fd, _CHUNK)
+        self._size += len(data)
+        if self._size > self.limit:
+            raise _TooMuchError
+        if data and self.take is not None:
+            self.take(data)
+        self._move(len(data))
+        return not data
+
+    def _feed(self, fd: int) -> bool:
+        """Write a part of the input; return whether that was all."""
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return True
+            self._rest = memoryview(piece)
+        try:
+            count = os.write(fd, self._rest[:_CHUNK])
+        except BrokenPipeError:
+            return True  # it wants no more; its status tells whether that is a failure
+        self._rest = self._rest[count:]
+        self._move(count)
+        return False
+
+    def _move(self, count: int) -> None:
+        """Start the time anew when a good deal has moved: a trickle must not last for ever."""
+        self._moved += count
+        if self._moved >= _PROGRESS:
+            self._moved = 0
+            self._deadline = max(self._deadline, time.monotonic() + self.timeout)

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 
 from nssh.errors import ToolError
 from nssh.local import content, tools
+from nssh.local.backend import Clipboard, OfferingClipboard
+from nssh.local.content import ClipboardEmpty, Content
+from nssh.wire import mimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import IO
 
 _SETTLE = 4.0
 _SETTLE_READ = 2.0
 
 
-class XclipClipboard:
+class XclipClipboard(OfferingClipboard):
     """Text and images through xclip. Methods block for the timeouts at most; for any thread.
 
     An xclip that owns the clipboard answers any request with what it has, text asked as image/png included: so the
@@ -34,68 +38,65 @@ class XclipClipboard:
     ) -> None:
         self._xclip = xclip
         self._environ = environ
-        self._read_timeout = read_timeout
+        self.read_timeout = read_timeout
         self._write_timeout = write_timeout
 
-    def targets(self) -> list[str]:
-        """Return the types there are; none for an empty clipboard.
-
-        Raises:
-            ToolError: The tool failed or hung: the display is gone, or the owner of the clipboard does not answer.
-        """
-        return content.canonical_targets(self._offered(time.monotonic() + self._read_timeout))
-
-    def read(self, mime: str) -> bytes:
-        """Return the clipboard as `mime`.
-
-        Raises:
-            ClipboardEmpty: There is nothing of that type.
-            ToolError: The tool failed or hung, or there is more than `content.SIZE_LIMIT`.
-        """
-        mime = content.canonical(mime)
-        deadline = time.monotonic() + self._read_timeout
-        name = content.offered_name(mime, self._offered(deadline))
-        try:
-            return content.text_of(self._ask(name, deadline, content.SIZE_LIMIT), name)
-        except _NotAvailableError:
-            raise content.ClipboardEmpty(mime) from None  # another program took the clipboard in between
-
-    def write(self, mime: str, data: bytes) -> None:
+    def store(self, mime: str, data: Content) -> None:
         """Replace the clipboard's content; an xclip stays behind to serve it until somebody else replaces it.
 
         Raises:
             ToolError: The tool failed or hung, or the data or type is refused.
         """
         mime = content.canonical(mime)
-        content.check_size(data)
+        content.check_size(data.size)
         target = "UTF8_STRING" if mime == content.TEXT else mime
         argv = [self._xclip, "-selection", "clipboard", "-t", target, "-i"]
-        deadline = time.monotonic() + self._write_timeout
         tools.run_writer(argv, stdin=data, timeout=self._write_timeout, environ=self._environ)
-        _settle(data, deadline, lambda end: self._ask(target, end, content.SIZE_LIMIT))
+        _settle(data, lambda sink: self._ask(target, _SETTLE_READ, data.size, sink))
 
     def _offered(self, deadline: float) -> list[str]:
+        names = Content()
         try:
-            return self._ask("TARGETS", deadline, 1 << 20).decode("utf-8", "replace").splitlines()
-        except _NotAvailableError:
+            self._ask("TARGETS", max(0.0, deadline - time.monotonic()), 1 << 20, names)
+        except ClipboardEmpty:
             return []
+        return names.read_all().decode("utf-8", "replace").splitlines()
 
-    def _ask(self, target: str, deadline: float, limit: int) -> bytes:
+    def _get(self, name: str, deadline: float, limit: int, progress: Callable[[], None] | None) -> Content:
+        data = Content()
+        self._ask(name, max(0.0, deadline - time.monotonic()), limit, data, progress)
+        return data
+
+    def _ask(
+        self, target: str, timeout: float, limit: int, output: tools.Sink, progress: Callable[[], None] | None = None
+    ) -> None:
         argv = [self._xclip, "-selection", "clipboard", "-t", target, "-o"]
-        timeout = max(0.0, deadline - time.monotonic())
         try:
-            return tools.run(argv, timeout=timeout, limit=limit, environ=self._environ)
+            tools.run(argv, timeout=timeout, limit=limit, environ=self._environ, output=output, progress=progress)
         except tools.ToolFailedError as error:
+            # Nobody owns the clipboard, or another program took it since its types were asked for.
             if "not available" in error.stderr:
-                raise _NotAvailableError(error.stderr) from None
+                raise ClipboardEmpty(target) from None
             raise
 
 
-class _NotAvailableError(ToolError):
-    """Nobody owns the clipboard, or its owner does not have what was asked."""
+class _Same:
+    """Compares what it is given with what is expected, piece by piece."""
+
+    def __init__(self, expected: Content) -> None:
+        self._file: IO[bytes] = expected.open()
+        self._left = expected.size
+        self._same = True
+
+    def write(self, data: bytes) -> None:
+        self._left -= len(data)
+        self._same = self._same and self._file.read(len(data)) == data
+
+    def __bool__(self) -> bool:
+        return self._same and not self._left
 
 
-def _settle(data: bytes, deadline: float, read: Callable[[float], bytes]) -> None:
+def _settle(data: Content, read: Callable[[tools.Sink], None]) -> None:
     """Wait until the clipboard has what was written.
 
     xclip and xsel return before the child that they leave behind owns the clipboard, and the child of xclip claims it
@@ -107,16 +108,19 @@ def _settle(data: bytes, deadline: float, read: Callable[[float], bytes]) -> Non
     Raises:
         ToolFailedError: Nothing can be read any more: the display is gone.
     """
-    pause, end = 0.002, min(deadline, time.monotonic() + _SETTLE)
+    pause, end = 0.002, time.monotonic() + _SETTLE
     while True:
         failure = None
+        same = _Same(data)
         try:
-            if read(min(end, time.monotonic() + _SETTLE_READ)) == data:
-                return
+            read(same)
         except tools.ToolFailedError as error:
             failure = error
         except ToolError:
             pass  # not there yet, larger (so another one's), or an xsel that lost its way between two owners
+        else:
+            if same:
+                return
         if time.monotonic() + pause >= end:
             break
         time.sleep(pause)
@@ -125,7 +129,7 @@ def _settle(data: bytes, deadline: float, read: Callable[[float], bytes]) -> Non
         raise failure
 
 
-class XselClipboard:
+class XselClipboard(Clipboard):
     """Text through xsel, which can do nothing else. Methods block for the timeouts at most; for any thread."""
 
     name = "xsel"
@@ -145,40 +149,48 @@ class XselClipboard:
 
     def targets(self) -> list[str]:
         """Return `text/plain` if there is any; raises what `XclipClipboard.targets` raises."""
-        return [content.TEXT] if self._text(time.monotonic() + self._read_timeout) else []
+        return [content.TEXT] if self._text(content.SIZE_LIMIT, None).size else []
 
-    def read(self, mime: str) -> bytes:
+    def fetch(
+        self, mime: str, limit: int = content.SIZE_LIMIT, progress: Callable[[], None] | None = None
+    ) -> tuple[str, Content]:
         """Return the clipboard's text; xsel can't tell empty text from none, and both count as none.
 
-        Raises what `XclipClipboard.read` raises, and ToolError for anything but text.
+        Raises what `Clipboard.fetch` raises, and ToolError for anything but text.
         """
-        self._refuse_all_but_text(mime)
-        deadline = time.monotonic() + self._read_timeout
+        if mime == mimes.ANY_IMAGE:
+            raise ClipboardEmpty(mime, self.targets())
+        if mime != mimes.ANYTHING:
+            self._refuse_all_but_text(mime)
         # On a busy machine xsel was once seen to print nothing of the 8 MB that it had printed a moment before.
-        data = self._text(deadline) or self._text(deadline)
-        if not data:
-            raise content.ClipboardEmpty(content.TEXT)
-        return data
+        data = self._text(limit, progress)
+        data = data if data.size else self._text(limit, progress)
+        if not data.size:
+            raise ClipboardEmpty(content.TEXT)
+        return content.TEXT, data
 
-    def write(self, mime: str, data: bytes) -> None:
+    def store(self, mime: str, data: Content) -> None:
         """Replace the clipboard's content.
 
-        Raises what `XclipClipboard.write` raises, and ToolError for anything but text.
+        Raises what `XclipClipboard.store` raises, and ToolError for anything but text.
         """
         self._refuse_all_but_text(mime)
-        content.check_size(data)
-        if b"\0" in data:
+        content.check_size(data.size)
+        if any(b"\0" in piece for piece in data.chunks()):
             raise ToolError("xsel would cut this text at its NUL character; install xclip")
         # Without --logfile an xsel that stays behind writes to a file in the home directory.
         argv = [self._xsel, "--clipboard", "--input", "--logfile", "/dev/null"]
-        deadline = time.monotonic() + self._write_timeout
         tools.run_writer(argv, stdin=data, timeout=self._write_timeout, environ=self._environ)
-        _settle(data, deadline, self._text)
+        _settle(data, lambda sink: self._ask(data.size, sink, None, _SETTLE_READ))
 
-    def _text(self, deadline: float) -> bytes:
+    def _text(self, limit: int, progress: Callable[[], None] | None) -> Content:
+        data = Content()
+        self._ask(limit, data, progress, self._read_timeout)
+        return data
+
+    def _ask(self, limit: int, output: tools.Sink, progress: Callable[[], None] | None, timeout: float) -> None:
         argv = [self._xsel, "--clipboard", "--output", "--logfile", "/dev/null"]
-        timeout = max(0.0, deadline - time.monotonic())
-        return tools.run(argv, timeout=timeout, limit=content.SIZE_LIMIT, environ=self._environ)
+        tools.run(argv, timeout=timeout, limit=limit, environ=self._environ, output=output, progress=progress)
 
     def _refuse_all_but_text(self, mime: str) -> None:
         if content.canonical(mime) != content.TEXT:

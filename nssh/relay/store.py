@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nssh.relay.message import Since
 
 RETENTION = 12 * 3600.0
-MAX_FILE = 20 << 20
+MAX_FILE = 64 << 20
 MAX_FILES = 500 << 20
 MAX_TOPIC_MESSAGES = 20_000
 MAX_MESSAGES = 100_000

@@ -266,7 +266,7 @@ def test_a_reserved_topic_is_refused_by_the_server(door: Door) -> None:
 def test_a_file_that_is_too_large_says_so(door: Door, topic: str) -> None:
     client = door.client()
     with pytest.raises(BusError) as caught:
-        client.publish_file(topic, b"\0" * (33 << 20), "clip.dat", "{}")
+        client.publish_file(topic, b"\0" * (66 << 20), "clip.dat", "{}")
     assert caught.value.kind == "size"
     assert not caught.value.retryable
     client.publish(topic, "the next one works")

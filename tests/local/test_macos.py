@@ -10,34 +10,40 @@ import pytest
 
 from nssh.errors import ToolError
 from nssh.local.clipboard import ClipboardEmpty, detect
-from nssh.local.content import SIZE_LIMIT
+from nssh.local.content import SensitiveError
 from nssh.local.macos import MacClipboard
 from tests.local.scripts import ScriptDir
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Keeps one clipboard in $STORE; `clipboard info` and the two scripts are told apart by what only they contain.
+# A small fake of osascript: keeps one pasteboard in $STORE, a file a type. The three scripts are told apart by what
+# only they contain; what JavaScript for Automation makes of them is not tested.
 FAKE_OSASCRIPT = """\
 import json, os, stat, sys
 store = os.environ["STORE"]
 open(store + "/argv", "a").write(json.dumps(sys.argv[1:]) + "\\n")
-png = store + "/png"
-if sys.argv[1:] == ["-e", "clipboard info"]:
-    kinds = ["«class PNGf», 3"] * os.path.exists(png)
-    kinds += ["«class utf8», 4", "string, 4"] * os.path.exists(store + "/text")
-    print(", ".join(kinds))
-    sys.exit()
-dash, path = sys.argv[1:]
+language, javascript, dash, *rest = sys.argv[1:]
+assert [language, javascript, dash] == ["-l", "JavaScript", "-"]
 script = sys.stdin.buffer.read().decode()
-assert dash == "-" and stat.S_IMODE(os.stat(path).st_mode) == 0o600
-if "to theFile" in script:
-    if not os.path.exists(png):
-        sys.exit("0:1: execution error: Can't make some data into the expected type. (-1700)")
-    open(path, "wb").write(open(png, "rb").read())
+if ".types" in script:
+    print("\\n".join(name for name in os.listdir(store) if "." in name))
+    sys.exit()
+kind, path = rest
+assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+if "dataForType" in script:
+    if os.path.exists(store + "/" + kind):
+        open(path, "wb").write(open(store + "/" + kind, "rb").read())
+        print("done")
+    else:
+        print("nothing")
 else:
-    assert "set the clipboard to (read" in script
-    open(png, "wb").write(open(path, "rb").read())
+    assert "setDataForType" in script
+    for name in os.listdir(store):
+        if "." in name:
+            os.unlink(store + "/" + name)
+    open(store + "/" + kind, "wb").write(open(path, "rb").read())
+    print("done")
 """
 
 
@@ -48,8 +54,12 @@ class Mac:
         self.temporary = path / "tmp"
         self.temporary.mkdir()
         self.scripts = ScriptDir(path / "bin")
-        self.scripts.add("pbcopy", 'test "$LC_ALL" = en_US.UTF-8 || exit 9\ncat >$STORE/text')
-        self.scripts.add("pbpaste", 'test "$LC_ALL" = en_US.UTF-8 || exit 9\ncat $STORE/text 2>/dev/null || true')
+        self.scripts.add(
+            "pbcopy", 'test "$LC_ALL" = en_US.UTF-8 || exit 9\nrm -f $STORE/*.*; cat >$STORE/public.utf8-plain-text'
+        )
+        self.scripts.add(
+            "pbpaste", 'test "$LC_ALL" = en_US.UTF-8 || exit 9\ncat $STORE/public.utf8-plain-text 2>/dev/null || true'
+        )
         self.scripts.python("osascript", FAKE_OSASCRIPT)
         self.environ = {"PATH": f"{self.scripts.path}:/usr/bin:/bin", "STORE": str(self.store), "LC_ALL": "C"}
 
@@ -76,10 +86,13 @@ def test_nothing_is_there_at_first(mac: Mac) -> None:
 def test_text_and_png_come_back_byte_for_byte(mac: Mac) -> None:
     text, image = "žluť 🦊\r\n".encode(), os.urandom(8 << 20)
     mac.clipboard.write("text/plain", text)
-    mac.clipboard.write("image/png", image)
-    assert mac.clipboard.targets() == ["text/plain", "image/png"]
+    assert mac.clipboard.targets() == ["text/plain"]
     assert mac.clipboard.read("text/plain") == text
+    mac.clipboard.write("image/png", image)
+    assert mac.clipboard.targets() == ["image/png"]
     assert mac.clipboard.read("image/png") == image
+    mac.clipboard.write("text/html", b"<b>x</b>")
+    assert mac.clipboard.read("text/html") == b"<b>x</b>"
 
 
 def test_no_data_is_in_an_argument_and_no_file_stays(mac: Mac) -> None:
@@ -90,14 +103,14 @@ def test_no_data_is_in_an_argument_and_no_file_stays(mac: Mac) -> None:
 
 
 def test_an_image_over_the_limit_is_refused(mac: Mac) -> None:
-    (mac.store / "png").write_bytes(b"x" * (SIZE_LIMIT + 1))
-    with pytest.raises(ToolError, match="20 MiB"):
-        mac.clipboard.read("image/png")
+    (mac.store / "public.png").write_bytes(b"x" * 1025)
+    with pytest.raises(ToolError, match="larger than 1024 bytes"):
+        mac.clipboard.fetch("image/png", 1024)
 
 
 def test_other_types_and_a_missing_osascript_are_one_line(mac: Mac) -> None:
-    with pytest.raises(ToolError, match="text and PNG, not image/jpeg"):
-        mac.clipboard.read("image/jpeg")
+    with pytest.raises(ToolError, match="not bridged for image/svg"):
+        mac.clipboard.write("image/svg+xml", b"<svg/>")
     (mac.scripts.path / "osascript").unlink()
     clipboard = detect(mac.environ, platform="darwin")
     assert clipboard.name == "macos"
@@ -116,10 +129,27 @@ def test_a_failing_tool_is_one_line(mac: Mac) -> None:
 
 def test_the_private_file_is_private_from_its_creation(mac: Mac) -> None:
     seen = mac.store / "mode"
-    mac.scripts.add("osascript", f'stat -c %a "$2" >{seen}')
+    mac.scripts.add("osascript", f'stat -c %a "$5" >{seen}; echo done')
     old = os.umask(0)
     try:
         mac.clipboard.write("image/png", b"x")
     finally:
         os.umask(old)
     assert int(seen.read_text(), 8) == stat.S_IRUSR | stat.S_IWUSR
+
+
+def test_what_a_password_manager_copied_is_not_handed_out(mac: Mac) -> None:
+    mac.clipboard.write("text/plain", b"hunter2")
+    (mac.store / "org.nspasteboard.ConcealedType").write_bytes(b"")
+    for use in (mac.clipboard.targets, lambda: mac.clipboard.read("text/plain")):
+        with pytest.raises(SensitiveError, match="not sent"):
+            use()
+
+
+def test_a_file_copied_in_the_finder_is_had_as_an_image(mac: Mac, tmp_path: Path) -> None:
+    picture = tmp_path / "a picture.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\nrest")
+    (mac.store / "public.file-url").write_bytes(picture.as_uri().encode())
+    (mac.store / "public.utf8-plain-text").write_bytes(b"a picture.png")
+    assert mac.clipboard.targets() == ["text/plain", "image/png", "text/uri-list"]
+    assert mac.clipboard.read("image/png") == picture.read_bytes()

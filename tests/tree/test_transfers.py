@@ -65,15 +65,15 @@ class Downloads:
     def __init__(self, patch: pytest.MonkeyPatch, kind: str) -> None:
         self.tried = 0
         self.fails = True
-        original = BusClient.download
+        original = BusClient.download_to
 
-        def download(client: BusClient, *args: Any, **options: Any) -> bytes:
+        def download(client: BusClient, *args: Any, **options: Any) -> None:
             self.tried += 1
             if self.fails:
                 raise BusError("the files are elsewhere", kind)
             return original(client, *args, **options)
 
-        patch.setattr(BusClient, "download", download)
+        patch.setattr(BusClient, "download_to", download)
 
 
 def await_postponed(stage: Stage, downloads: Downloads) -> None:

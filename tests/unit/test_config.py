@@ -122,7 +122,7 @@ def test_a_bad_variable_is_named(home: Home, variable: str, value: str) -> None:
         ('command = "x"\n', 1, 'did you mean "ssh.command" or "mosh.command" or "browser.command"?'),
         ('[log]\nserver = "relay"\n', 2, '"server" must stand above the first [table]'),
         ('[browsr]\ncommand = "x"\n', 1, 'did you mean "browser"?'),
-        ("\n[zz]\n", 2, "known here: server, topic, token, user, password, ssh, mosh, browser, log, sweep"),
+        ("\n[zz]\n", 2, "known here: server, topic, token, user, password, ssh, mosh, browser, clipboard, log, sweep"),
         ('[ssh]\ncommand = """\nssh\n"""\nzz = 1\n', 5, "known here: command"),
         ('topic = """a\nzz = 1"""\nzz = 2\n', 3, '"zz" is unknown'),
         ('"ser\\nver" = 1\n', 1, '"ser?ver" is unknown; did you mean "server"?'),

@@ -1,0 +1,135 @@
+"""The clipboard of Windows, from its Linux subsystem: text by clip.exe, everything else by PowerShell."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import TYPE_CHECKING
+
+from nssh.errors import ToolError
+from nssh.local import content, tools
+from nssh.local.backend import MARKED_SECRET, OfferingClipboard
+from nssh.local.content import ClipboardEmpty, Content
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# Fixed texts. Windows' clipboard is for threads of a single-threaded apartment only: -STA.
+_HEAD = """\
+$ErrorActionPreference = 'Stop'
+Add-Type -AssemblyName System.Windows.Forms, System.Drawing
+$out = [Console]::OpenStandardOutput()
+function Send([byte[]]$bytes) { $out.Write($bytes, 0, $bytes.Length); $out.Flush() }
+"""
+_TYPES = """\
+$data = [Windows.Forms.Clipboard]::GetDataObject()
+$names = @()
+if ($data) {
+    $formats = $data.GetFormats()
+    if ($formats -contains 'ExcludeClipboardContentFromMonitorProcessing') { $names += 'secret' }
+    if ($formats -contains 'Clipboard Viewer Ignore') { $names += 'secret' }
+    if ([Windows.Forms.Clipboard]::ContainsText()) { $names += 'text/plain' }
+    if ($formats -contains 'PNG' -or [Windows.Forms.Clipboard]::ContainsImage()) { $names += 'image/png' }
+    if ($formats -contains 'HTML Format') { $names += 'text/html' }
+}
+Send([Text.Encoding]::UTF8.GetBytes($names -join "`n"))
+"""
+_READ = {
+    "text/plain": "Send([Text.Encoding]::UTF8.GetBytes([Windows.Forms.Clipboard]::GetText()))\n",
+    "image/png": """\
+$data = [Windows.Forms.Clipboard]::GetDataObject()
+if ($data.GetDataPresent('PNG')) { Send($data.GetData('PNG').ToArray()) }
+else {
+    $memory = New-Object IO.MemoryStream
+    [Windows.Forms.Clipboard]::GetImage().Save($memory, [Drawing.Imaging.ImageFormat]::Png)
+    Send($memory.ToArray())
+}
+""",
+    "text/html": """\
+$html = [Windows.Forms.Clipboard]::GetText([Windows.Forms.TextDataFormat]::Html)
+if ($html -match '(?s)<!--StartFragment-->(.*)<!--EndFragment-->') { $html = $Matches[1] }
+Send([Text.Encoding]::UTF8.GetBytes($html))
+""",
+}
+_WRITE_PNG = """\
+$memory = New-Object IO.MemoryStream
+[Console]::OpenStandardInput().CopyTo($memory)
+$data = New-Object Windows.Forms.DataObject
+$data.SetData('PNG', $false, $memory)
+$data.SetImage([Drawing.Image]::FromStream($memory))
+[Windows.Forms.Clipboard]::SetDataObject($data, $true)
+"""
+# PowerShell alone takes a second to start, and more on a machine that has just woken up.
+_READ_TIMEOUT = 15.0
+
+
+class WslClipboard(OfferingClipboard):
+    """Text, PNG and (to read) HTML. Methods block for the timeouts at most; for any thread."""
+
+    name = "wsl"
+
+    def __init__(
+        self,
+        clip: str,
+        powershell: str,
+        environ: Mapping[str, str],
+        *,
+        read_timeout: float = _READ_TIMEOUT,
+        write_timeout: float = _READ_TIMEOUT,
+    ) -> None:
+        self._clip = clip
+        self._powershell = powershell
+        self._environ = environ
+        self.read_timeout = read_timeout
+        self._write_timeout = write_timeout
+
+    def store(self, mime: str, data: Content) -> None:
+        """Replace the clipboard's content.
+
+        Raises:
+            ToolError: The tool failed or hung, or the data or type is refused.
+        """
+        mime = content.canonical(mime)
+        content.check_size(data.size)
+        if mime == content.TEXT:
+            # clip.exe takes UTF-16 as it is if it begins with its mark, and anything else for the old code page.
+            text = data.read_all().decode("utf-8", "replace").encode("utf-16-le")
+            tools.run([self._clip], stdin=b"\xff\xfe" + text, timeout=self._write_timeout, environ=self._environ)
+        elif mime == content.PNG:
+            self._run(_WRITE_PNG, Content(), self._write_timeout, stdin=data)
+        else:
+            raise ToolError(f"the clipboard of Windows is bridged for text and PNG, not {mime}")
+
+    def _offered(self, deadline: float) -> list[str]:
+        names = Content()
+        self._run(_TYPES, names, _left(deadline))
+        found = names.read_all().decode("utf-8", "replace").split()
+        return [MARKED_SECRET if name == "secret" else name for name in found]
+
+    def _get(self, name: str, deadline: float, limit: int, progress: Callable[[], None] | None) -> Content:
+        if name not in _READ:
+            raise ClipboardEmpty(name)
+        data = Content()
+        self._run(_READ[name], data, _left(deadline), limit=limit, progress=progress)
+        return data
+
+    def _run(
+        self,
+        script: str,
+        output: Content,
+        timeout: float,
+        *,
+        stdin: Content | bytes = b"",
+        limit: int = 1 << 20,
+        progress: Callable[[], None] | None = None,
+    ) -> None:
+        # Encoded as PowerShell wants it: no quoting of two systems comes into play, and stdin stays free.
+        encoded = base64.b64encode((_HEAD + script).encode("utf-16-le")).decode("ascii")
+        argv = [self._powershell, "-NoProfile", "-NonInteractive", "-STA", "-EncodedCommand", encoded]
+        tools.run(
+            argv, stdin=stdin, timeout=timeout, limit=limit, environ=self._environ, output=output, progress=progress
+        )
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
