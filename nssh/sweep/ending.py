@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 GRACE = 11
 """Seconds from SIGTERM to SIGKILL: mosh-server takes up to 10 to tell its client."""
-LONGEST = GRACE + 8.0
+LONGEST = GRACE + 10.0
 """Seconds that the script takes at most, on a machine that is not overloaded."""
 
 
@@ -132,7 +132,7 @@ watch() {
             if [ "$is" = "$start" ]; then set -- "$@" "$one"; else say fate "$pid $fate"; fi
         done
         # The clock may be set meanwhile.
-        if [ "$#" -eq 0 ] || [ "$(date +%s)" -ge "$by" ] || [ "$rounds" -ge 150 ]; then break; fi
+        if [ "$#" -eq 0 ] || [ "$(date +%s)" -gt "$by" ] || [ "$rounds" -ge 150 ]; then break; fi
         if [ "$rounds" -lt 5 ]; then sleep "$short"; else sleep "$long"; fi
         rounds=$((rounds + 1))
     done

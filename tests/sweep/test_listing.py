@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nssh import framing, process
 from nssh.errors import RemoteError
 from nssh.sweep import listing
-from nssh.sweep.servers import Server, State
+from nssh.sweep.servers import Listing, Server, State
 from tests.lab.system import require
 from tests.sweep import recorded
 from tests.sweep.shells import SHELLS, bootstrap
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from nssh.framing import Answer
 
 
-def about(seconds: float) -> float:
-    approximation: float = pytest.approx(seconds)
-    return approximation
+def about(seconds: float) -> Any:
+    return pytest.approx(seconds)
 
 
 def by_pid(answer: Answer) -> dict[int, Server]:
@@ -36,7 +35,7 @@ def by_pid(answer: Answer) -> dict[int, Server]:
 
 @pytest.mark.parametrize("answer", [recorded.DEBIAN, recorded.BUSYBOX], ids=["debian", "busybox"])
 def test_linux(answer: Answer) -> None:
-    assert listing.read(answer) == listing.Listing(
+    assert listing.read(answer) == Listing(
         (
             Server(12479, "312239", about(90.71), State.ATTACHED, None, "192.0.2.7", 91.0, "tmux: client",
                    (60001,), 0, "6214a721/312239"),
