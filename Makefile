@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTED := $(VENV)/.dev
 
-.PHONY: help install demo test lint type bench clean
+.PHONY: help install demo test soak lint type bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,11 @@ test: $(TESTED) ## run the tests, on real parts (installs the Debian packages th
 	@$(BIN)/python -m tests.lab.system
 	@$(BIN)/python -m tests.lab.ntfy
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+soak: $(TESTED) ## three sessions of one target while all breaks around them (SECONDS=600 SEED=n BUS=relay|ntfy)
+	@$(BIN)/python -m tests.lab.system
+	@$(BIN)/python -m tests.lab.ntfy
+	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED)) $(if $(BUS),--bus $(BUS))
 
 lint: $(TESTED) ## ruff: rules and formatting
 	$(BIN)/ruff check .
