@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from nssh.bus.ledger import Ledger
 from tests.soak import leftovers, plan
 from tests.soak.breaker import SLOTS, Breaker
 from tests.soak.traffic import Program, Shots
@@ -204,9 +206,17 @@ class Soak:
             held=held,
             changes=world.clipboard.changes(),
             events=world.laptop.events(),
+            claimed=self._ledger().seen,
             kills=self._breaker.kills,
             reigns=self._watch.reigns,
         )
+
+    def _ledger(self) -> Ledger:
+        """Return a copy of the topic's ledger: whoever loads one may rewrite it."""
+        (path,) = (self._world.laptop.state / "topics").glob("*.ledger")
+        copy = self._logs / "ledger"
+        shutil.copy(path, copy)
+        return Ledger(os.fspath(copy))
 
     def _account(self, seen: Seen) -> bool:
         findings = Findings(seen)

@@ -10,7 +10,7 @@ from nssh.wire import envelope as wire
 from tests.soak.journal import digest, held_between
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nssh.bus.messages import Message
     from tests.soak.breaker import Kill
@@ -44,6 +44,8 @@ class Seen(NamedTuple):
     """URLs that were held; those that the user opened at the end come last in `opened`."""
     changes: Sequence[Change]
     events: Sequence[dict[str, Any]]
+    claimed: Callable[[str], bool]
+    """Whether the topic's ledger has a key."""
     kills: Sequence[Kill]
     reigns: Sequence[Reign]
 
@@ -115,7 +117,10 @@ class Findings:
 
     def _killed_over(self, url: str) -> str:
         """Return the evidence that a bridge was killed between claiming a URL and opening it, `` if there is none."""
-        ids = {message.id for message, envelope in self._messages if envelope.url == url}
+        found = [(message, envelope) for message, envelope in self._messages if envelope.url == url]
+        if not any(self._seen.claimed(f"{envelope.kind}:{envelope.id}") for _, envelope in found):
+            return ""
+        ids = {message.id for message, _ in found}
         for event in self._seen.events:
             if event["event"] != "msg-recv" or event.get("id") not in ids:
                 continue
@@ -124,7 +129,8 @@ class Findings:
                 # A bridge that was told to end by one that replaced it has a second until it is killed.
                 until = kill.time + (2.5 if kill.why == "replaced" else 0.0)
                 if kill.pid == event["pid"] and received - 0.05 <= until and kill.time <= received + _VERY_MOMENT:
-                    return f"msg-recv by bridge {kill.pid} at {received:.3f}, killed at {kill.time:.3f} ({kill.why})"
+                    times = f"msg-recv at {received:.3f}, killed at {kill.time:.3f} ({kill.why})"
+                    return f"bridge {kill.pid} claimed it in the ledger; {times}"
         return ""
 
     def _story(self, url: str) -> str:

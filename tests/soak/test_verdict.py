@@ -1,0 +1,142 @@
+"""The soak's own judgement: it passes what is right, and names each thing that is not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from nssh.bus.messages import Message
+from nssh.wire import envelope as wire
+from tests.soak.breaker import Kill
+from tests.soak.journal import Change, Opened, digest
+from tests.soak.traffic import Deed
+from tests.soak.verdict import Findings, Seen
+
+URLS = [f"http://example.com/{number}" for number in range(3)]
+OLD, NEW = b"old", b"new"
+
+
+def event(name: str, at: float, pid: int, **fields: object) -> dict[str, Any]:
+    return {"ts": datetime.fromtimestamp(at, UTC).isoformat(), "event": name, "pid": pid, **fields}
+
+
+def message(number: int, kind: str, **fields: Any) -> Message:
+    return Message(f"m{number}", 100 + number, wire.encode(wire.Envelope(kind, id=f"e{number}", **fields)))
+
+
+def deed(kind: str, what: str, start: float, status: int | None = 0, said: str = "") -> Deed:
+    return Deed(kind, what, start, start + 0.5, start, status, said)
+
+
+def seen() -> Seen:
+    """Three URLs, two writes and a read after each, all as it should be."""
+    opens = [deed("open", url, 10.0 + number) for number, url in enumerate(URLS)]
+    writes = [deed("write", digest(OLD), 20.0), deed("write", digest(NEW), 30.0)]
+    reads = [deed("read", digest(OLD), 25.0), deed("read", digest(NEW), 35.0)]
+    return Seen(
+        deeds=[*opens, *writes, *reads],
+        calms=[(0.0, 100.0)],
+        backlog=[
+            *(message(number, wire.KIND_OPEN, url=url) for number, url in enumerate(URLS)),
+            message(3, wire.KIND_CLIP_WRITE, mime="text/plain", body=OLD),
+            message(4, wire.KIND_CLIP_WRITE, mime="text/plain", body=NEW),
+        ],
+        strict=True,
+        opened=[Opened(10.2 + number, url) for number, url in enumerate(URLS)],
+        held=[],
+        changes=[
+            Change(0, 0, "text/plain", digest(b"first")),
+            Change(20.2, 20.3, "text/plain", digest(OLD)),
+            Change(30.2, 30.3, "text/plain", digest(NEW)),
+        ],
+        events=[
+            event("leader", 1.0, 7),
+            *(event("msg-recv", 10.1 + number, 7, id=f"m{number}") for number in range(3)),
+        ],
+        claimed=lambda _: True,
+        kills=[],
+        reigns=[],
+    )
+
+
+def test_what_is_right_passes() -> None:
+    findings = Findings(seen())
+    assert findings.wrong == []
+    assert findings.excused == []
+    assert findings.counts["opened"] == 3
+    assert findings.counts["writes applied"] == 2
+    assert findings.counts["reads right"] == 2
+
+
+def without(opened: Seen, url: str) -> Seen:
+    return opened._replace(opened=[one for one in opened.opened if one.url != url])
+
+
+def swapped(strict: bool) -> Seen:  # noqa: FBT001 - a test's parameter
+    """The second URL before the first, whose shims ran at once or one after the other."""
+    right = seen()
+    first, second, third = right.opened
+    return right._replace(opened=[second._replace(time=10.1), first, third], strict=strict)
+
+
+def changed(index: int, **fields: object) -> Seen:
+    """One deed another."""
+    right = seen()
+    deeds = list(right.deeds)
+    deeds[index] = deeds[index]._replace(**fields)  # type: ignore[arg-type]  # fields of Deed
+    return right._replace(deeds=deeds)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (without(seen(), URLS[1]), "never opened"),
+        (seen()._replace(opened=[*seen().opened, Opened(99.0, URLS[0])]), "was opened 2 times"),
+        (swapped(strict=True), "before http://example.com/0"),
+        (swapped(strict=False), "before http://example.com/0"),
+        (seen()._replace(backlog=seen().backlog[1:], opened=seen().opened[1:]), "not on the bus"),
+        (seen()._replace(changes=seen().changes[:2]), "is the newest, and was never applied"),
+        (seen()._replace(changes=[*seen().changes, seen().changes[1]]), "after a newer one"),
+        (changed(6, what=digest(OLD)), "something else than what there was"),
+        (changed(5, what=digest(b"")), "something else than what there was"),
+        (changed(5, status=1, said="Error: target STRING not available"), "something else than what there was"),
+        (changed(5, status=1, said="no answer"), "while nothing was broken"),
+        (changed(5, status=1)._replace(calms=[]), "without a word"),
+        (seen()._replace(events=[*seen().events, event("actor-restart", 50.0, 7)]), "the log has"),
+        (seen()._replace(events=[*seen().events, event("leader", 11.0, 8)]), "does not lead"),
+    ],
+)  # fmt: skip
+def test_each_thing_that_is_not_right_is_named(wrong: Seen, named: str) -> None:
+    found = Findings(wrong).wrong
+    assert any(named in text for text in found), found
+
+
+def test_writes_at_once_on_ntfy_may_be_in_either_order() -> None:
+    right = swapped(strict=False)
+    deeds = [one._replace(start=10.0, end=14.0) for one in right.deeds[:3]] + list(right.deeds[3:])
+    findings = Findings(right._replace(deeds=deeds))
+    assert findings.wrong == []
+    assert findings.counts["opens at once, in another order"] == 1
+
+
+@pytest.mark.parametrize(
+    ("killed", "claimed", "excused"),
+    [(11.2, True, True), (11.2, False, False), (12.5, True, False), (10.9, True, False)],
+)
+def test_a_url_is_missing_rightly_only_if_its_bridge_died_over_it(
+    *, killed: float, claimed: bool, excused: bool
+) -> None:
+    missing = without(seen(), URLS[1])._replace(kills=[Kill(7, killed, "the bridge")], claimed=lambda _: claimed)
+    findings = Findings(missing)
+    assert bool(findings.excused) is excused
+    assert bool(findings.wrong) is not excused
+
+
+def test_a_write_that_a_newer_one_replaced_need_not_be_applied() -> None:
+    right = seen()
+    left_out = right._replace(changes=[right.changes[0], right.changes[2]], deeds=right.deeds[:5] + right.deeds[6:])  # type: ignore[operator]  # lists
+    findings = Findings(left_out._replace(events=[*right.events, event("clip-superseded", 30.1, 7, id="m3")]))
+    assert findings.wrong == []
+    assert findings.counts["writes superseded"] == 1
