@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nssh.bus.client import BusClient
 from nssh.bus.ledger import Ledger
@@ -54,12 +54,9 @@ def test_an_outage_that_was_too_long_is_told_in_the_record_and_the_log(
 def test_a_write_whose_file_is_gone_is_told_and_what_follows_is_served(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lose(*_: Any, **__: Any) -> bytes:
-        raise BusError("the relay does not have this file (any more)", "gone")
-
     with stage.playing():
         with monkeypatch.context() as patch:
-            patch.setattr(BusClient, "download", lose)
+            patch.setattr(BusClient, "_find_file", lambda *_: None)
             lost = stage.write("x" * 5000)
             eventually(lambda: stage.log("file-lost"), "it is noticed")
         eventually(lambda: "does not have its file any more" in stage.record().lost, "the user is told")
