@@ -168,6 +168,27 @@ def test_nothing_is_lost_or_repeated_when_the_server_dies_under_it(
     assert session.ups[1].reconnect
 
 
+def test_after_a_sleep_the_gap_is_told_with_the_place_and_what_was_missed(
+    door: Door, topic: str, ledger: Ledger, threads: Threads
+) -> None:
+    slept = [0.0]
+    client = door.client()
+    session = Session(client, topic, ledger, threads, clock=lambda: time.monotonic() + slept[0])
+    until(lambda: session.ups)
+    place = client.publish(topic, "awake").id
+    until(lambda: session.ids == [place])
+    session.feed.nudge()  # so that a poll moves the cursor there at once
+    until(lambda: len(session.ups) == 2)
+    slept[0] += 8 * 3600
+    session.feed.nudge()
+    until(lambda: len(session.ups) == 3)
+    session.end()
+    up = session.ups[-1]
+    assert (up.reconnect, up.since, up.replayed) == (True, place, 0)
+    assert 8 * 3600 <= up.gap < 8 * 3600 + 60
+    assert not session.downs, "to sleep is no outage of the bus"
+
+
 @pytest.mark.parametrize("door", ["relay-unix", "relay-tcp", "ntfy"], indirect=True)  # the others revive their server
 def test_an_outage_is_told_once(door: Door, topic: str, ledger: Ledger, threads: Threads) -> None:
     client = door.client()

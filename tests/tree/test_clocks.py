@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actors.messages import EventKind
+from nssh.bus.client import BusClient
+from tests.lab.proxy import DelayProxy
 from tests.lab.relay import CHECKOUT, RelayServer
 from tests.tree.stage import Stage, Theatre
 from tests.tree.support import eventually
@@ -115,4 +117,29 @@ def test_the_remote_s_clock_is_set(
         waiting = [stage.open_url() for _ in range(2)]
         with stage.playing():
             eventually(lambda urls=waiting: stage.opened()[-2:] == urls, "what waited is opened")  # type: ignore[misc]
+            well(stage)
+
+
+def test_a_laptop_that_wakes_makes_its_connections_anew_long_before_the_old_ones_are_found_dead(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch, directory: Path, shifted: ShiftedRelay
+) -> None:
+    """The old ones stay open and silent, as behind a router that has forgotten them: for 90 s nobody would notice."""
+    drift = [0.0]
+    with DelayProxy("127.0.0.1", shifted.port) as link:
+        stage = Stage(theatre._replace(relay=f"http://127.0.0.1:{link.port}"), monkeypatch, directory)
+        with stage.playing(drift=lambda: drift[0]):
+            well(stage)
+            link.freeze()
+            url = "http://example.com/while-it-slept"
+            BusClient(shifted.url).publish(stage.topic, json.dumps({"kind": "open", "url": url, "id": "slept"}))
+            stage.published.append(url)
+            before, begun = link.accepted, time.monotonic()
+            drift[0] += 8 * HOUR
+            stage.clock.skip(4)
+            eventually(lambda: link.accepted > before, "it connects anew, without waiting for the old connection")
+            link.thaw()
+            eventually(lambda: url in stage.opened(), "what was missed is made up for")
+            assert time.monotonic() - begun < 60
+            up = stage.log("subscribe-up")[-1]
+            assert (up["reconnect"], up["replayed"]) == (True, 1)
             well(stage)
