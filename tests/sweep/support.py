@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+import pytest
 
+from tests.lab.terminal import Terminal
 from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:
     from tests.lab.laptop import Laptop
     from tests.lab.sshd import Sshd
 
+ANY_PROMPT = re.compile(rb"[$#%>] ")
 _STARTED = re.compile(r"MOSH CONNECT ([0-9]+) (\S+)")
 
 
@@ -66,3 +72,39 @@ def listed(laptop: Laptop, *arguments: str, code: int = 0) -> list[dict[str, Any
 
 def wait_ended(*servers: Started) -> None:
     wait_until(lambda: not any(server.runs for server in servers), "the servers are gone")
+
+
+class Window:
+    """A mosh-client on a terminal, attached to a server that the test started."""
+
+    def __init__(self, laptop: Laptop, server: Started, shows: bytes | re.Pattern[bytes] = ANY_PROMPT) -> None:
+        environ = {**laptop.env, "MOSH_KEY": server.key}
+        self.terminal = Terminal(["mosh-client", "-#", "test", "127.0.0.1", str(server.port)], environ)
+        self.terminal.expect(shows)
+
+    def close(self) -> None:
+        """Lose the client, as a laptop that is thrown away does: its server is told nothing."""
+        self.terminal.close()
+
+
+def require_utmp() -> None:
+    """Make sure that mosh-server can tell who is attached; skip the test where it can't."""
+    path = Path("/run/utmp")
+    if not path.exists() and os.geteuid() == 0 and shutil.which("who"):
+        path.touch(mode=0o664)
+        try:
+            shutil.chown(path, "root", "utmp")
+        except LookupError:
+            path.unlink()
+    if not path.exists():
+        pytest.skip("this machine has no utmp")
+
+
+def wait_detached(*servers: Started) -> None:
+    """Wait until utmp says so: mosh-server takes half a minute without a word of its client."""
+
+    def detached() -> bool:
+        told = subprocess.run(["who"], capture_output=True, text=True, check=True).stdout
+        return all(f"(mosh [{server.pid}])" in told for server in servers)
+
+    wait_until(detached, "the servers count as detached", 90.0)
