@@ -19,6 +19,7 @@ from nssh.printable import LONGEST, printable
 from nssh.session import Session
 from nssh.startup import Start, Startup
 from nssh.terminal import Terminal
+from nssh.wire import files
 from nssh.wire import session as session_file
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ class Launcher:
         """Say once, whichever file it is, that the state directory is of no use."""
         if not self._told_unwritable:
             self._told_unwritable = True
-            say(f"can't write {error.filename}: {error.strerror}; {_WITHOUT}")
+            say(f"can't write {error.filename or files.state_dir()}: {error.strerror}; {_WITHOUT}")
 
     def _address(self, path: str) -> str:
         """The server's address as our own TCP connection has it: mosh's UDP goes the same way."""

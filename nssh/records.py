@@ -216,12 +216,12 @@ def _parse(data: bytes) -> Record | None:
 
 
 def remove(pid: int) -> None:
-    """Remove a session's record and control socket, if they are there."""
+    """Remove a session's record and control socket, if they are there and their directory lets us."""
     for path in (path_of(pid), socket_of(pid)):
         try:
             os.unlink(path)
-        except FileNotFoundError:
-            pass
+        except OSError:
+            pass  # what stays names a process that is gone: whoever reads it knows, and no session's end fails by it
 
 
 def live() -> list[Record]:
