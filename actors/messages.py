@@ -257,6 +257,10 @@ class ProbeExpired(NamedTuple):
     id: str
 
 
+class BeginSweep(NamedTuple):
+    """To a remote sweeper: all others are up, too."""
+
+
 class EndServers(NamedTuple):
     """To a remote sweeper: end these mosh-servers of its host, each in this way."""
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from actors._base import BaseActor
-from actors.messages import EndServers, Log, SweepNews, Tick
+from actors.messages import BeginSweep, EndServers, Log, SweepNews, Tick
 from nssh.errors import ConnectError, RemoteError
 from nssh.printable import LONGEST, printable
 from nssh.sweep import reach
@@ -68,7 +68,12 @@ class RemoteSweeper(BaseActor):
         self._used = 0.0
 
     def started(self) -> None:
-        """Begin, or go on where the life before this one ended."""
+        """Go on where the life before this one ended; a first one is told when to begin."""
+        # One that failed while others were still being started would take them all down with it.
+        if self.context.generation > 1:
+            self._begin()
+
+    def _begin(self) -> None:
         sweep = self._sweep
         if sweep.over:
             return
@@ -84,6 +89,9 @@ class RemoteSweeper(BaseActor):
         """Take an order, or what a thread of ours found out."""
         sweep = self._sweep
         match message:
+            case BeginSweep():
+                if self.context.generation == 1:
+                    self._begin()
             case EndServers(chosen):
                 if sweep.listed and sweep.chosen is None and not sweep.over:
                     sweep.chosen = chosen

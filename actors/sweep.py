@@ -19,7 +19,7 @@ import psutil
 import nssh.ssh.paramiko_connection  # noqa: F401
 from actors.debug import dump_stacks
 from actors.log_writer import LogWriter
-from actors.messages import EndServers, Event, EventKind, Log
+from actors.messages import BeginSweep, EndServers, Event, EventKind, Log
 from actors.remote_sweeper import RemoteSweeper, Sweep
 from actors.spec import ChildSpec, Restart
 from actors.supervisor import Outcome, StartError, Supervisor
@@ -44,9 +44,16 @@ class SweepTree:
         specs += [_spec(sweep) for sweep in sweeps]
         # Each host may crash its sweeper twice before that gives it up; the other hosts must not suffer.
         intensity = 5 + 2 * len(sweeps)
+        self._sweepers = [_name(sweep.number) for sweep in sweeps]
         self.supervisor = Supervisor(
             specs, intensity=intensity, period=10.0 * intensity, abandonments=len(specs), on_event=self._on_event
         )
+
+    def start(self) -> None:
+        """Start all, then let them begin; raises as `Supervisor.start`."""
+        self.supervisor.start()
+        for sweeper in self._sweepers:
+            self.supervisor.directory.send(sweeper, BeginSweep())
 
     def end(self, order: End) -> None:
         """Pass on whom to end."""
@@ -114,7 +121,7 @@ def main() -> int:
 
     threading.Thread(target=listen, name="orders", daemon=True).start()
     try:
-        supervisor.start()
+        tree.start()
     except StartError as error:
         print(f"nssh: the sweep did not start: {error}: {error.__cause__}", file=sys.stderr)
     outcome = supervisor.wait()

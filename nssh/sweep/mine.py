@@ -42,7 +42,10 @@ def look() -> Mine:
 
 
 def _clients() -> Iterator[Client]:
-    keys = {record.pid: record.key for record in records.live()}
+    try:
+        keys = {record.pid: record.key for record in records.live()}
+    except OSError:
+        keys = {}  # a state directory that can't be read: their servers are told by the address alone
     for one in psutil.process_iter(["name", "uids", "cmdline"]):
         words, uids = one.info["cmdline"] or [], one.info["uids"]
         if one.info["name"] != _CLIENT or uids is None or uids.real != os.getuid() or len(words) < 3:

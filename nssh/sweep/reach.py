@@ -42,7 +42,10 @@ def reach(target: Target, deadline: float) -> Connection:
 
 def _control_paths(target: Target) -> list[str]:
     """Return the sockets of connections that the user may have open: the user's own, and those of nssh's sessions."""
-    sessions = [record.pid for record in records.live() if record.key == target.key]
+    try:
+        sessions = [record.pid for record in records.live() if record.key == target.key]
+    except OSError:
+        sessions = []
     paths = [target.control_path, *(path for pid in sessions for path in control_path.candidates(pid))]
     return [path for path in paths if path and os.path.exists(path)]
 
