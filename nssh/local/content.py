@@ -142,8 +142,8 @@ def describe(size: int) -> str:
 
 
 def text_of(content: Content, name: str) -> Content:
-    """Return text as UTF-8: what came as STRING and is no UTF-8, and UTF-16 with its mark, need a change."""
-    if content.head(2) in (b"\xff\xfe", b"\xfe\xff") and content.size % 2 == 0:
+    """Return text as UTF-8: STRING that is no UTF-8, and HTML in UTF-16 (as Firefox has it), need a change."""
+    if mimes.base(name) == mimes.HTML and content.head(2) in (b"\xff\xfe", b"\xfe\xff") and content.size % 2 == 0:
         return Content(content.read_all().decode("utf-16", "replace").encode())
     if name != "STRING":
         return content

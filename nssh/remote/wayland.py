@@ -24,6 +24,7 @@ _PASTE = {
     "type": "t:",
 }  # fmt: skip
 _NO_DISPLAY = "Failed to connect to a Wayland server\n"
+_NO_RUNTIME_DIR = "error: XDG_RUNTIME_DIR is invalid or not set in the environment.\n"
 _UNSUITABLE = "No suitable type of content copied\n"
 _VERSION = "wl-clipboard 2.1.0\nThis one is nssh's: the clipboard is that of your laptop.\n"
 _USAGE = {
@@ -114,5 +115,6 @@ def _parse(shim: Shim, arguments: list[str], known: dict[str, str]) -> Options:
     if "help" in options or "version" in options:
         raise NotOurs("", 0, usage if "help" in options else _VERSION)
     if "primary" in options or "seat" in options:
-        raise NotOurs(_NO_DISPLAY)
+        lacking = "" if shim.environ.get("XDG_RUNTIME_DIR") else _NO_RUNTIME_DIR
+        raise NotOurs(lacking + _NO_DISPLAY)
     return options

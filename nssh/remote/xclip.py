@@ -58,7 +58,9 @@ def run(shim: Shim, arguments: list[str]) -> int:
         if target == "TARGETS":
             _targets(shim)
         else:
-            _out(shim, target, strip=strip)
+            # The real one asks for UTF8_STRING, then for STRING, and names the latter.
+            utf8 = "target" not in options or target == "UTF8_STRING"
+            _out(shim, "STRING" if utf8 else target, strip=strip)
         return 0
     data = shim.input()
     _read(data, options.words)
@@ -71,9 +73,8 @@ def run(shim: Shim, arguments: list[str]) -> int:
 
 
 def _out(shim: Shim, target: str, *, strip: bool) -> None:
-    # The real one asks for UTF8_STRING, then for STRING, and names the latter.
-    missing = Said("Error: target %s not available\n" % (target or "STRING"))
-    if not mimes.canonical(target):
+    missing = Said("Error: target %s not available\n" % target)
+    if not target or not mimes.canonical(target):
         raise missing
     try:
         _, data = shim.paste(target)

@@ -53,7 +53,10 @@ def run(shim: Shim, arguments: list[str]) -> int:
     # --clipboard counts, wherever it stands; keep and exchange are about the other selections.
     if "clipboard" not in options or "display" in options or "keep" in options or "exchange" in options:
         display = options.get("display") if "display" in options else "(null)"
-        raise NotOurs("xsel: Can't open display: %s\n: Inappropriate ioctl for device\n" % display)
+        # Whatever went wrong before is what it says went wrong: its look for a terminal, if nothing was tried.
+        tried = options.get("display") or shim.environ.get("DISPLAY")
+        reason = "Connection refused" if tried and ":" in tried else "Inappropriate ioctl for device"
+        raise NotOurs("xsel: Can't open display: %s\n: %s\n" % (display, reason))
     shim.start(options)
     output, reads = _mode(options)
     appends = "append" in options

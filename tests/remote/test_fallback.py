@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DISPLAY = "Error: Can't open display: {}\n"
-_WAYLAND = "Failed to connect to a Wayland server\n"
+_WAYLAND = "error: XDG_RUNTIME_DIR is invalid or not set in the environment.\nFailed to connect to a Wayland server\n"
 _BROWSER = "Couldn't find a suitable web browser!\n"
 _SELECTION = "xsel: Can't open display: {}\n: Inappropriate ioctl for device\n"
 _NO_METHOD = "xdg-open: no method available for opening '{}'\n"
@@ -34,7 +34,7 @@ NOT_OURS = [
     (["xsel", "-o"], 1, _SELECTION.format("(null)")),
     (["xsel", "-b", "-k"], 1, _SELECTION.format("(null)")),
     (["xsel", "--exchange"], 1, _SELECTION.format("(null)")),
-    (["xsel", "-b", "--display", ":1"], 1, _SELECTION.format(":1")),
+    (["xsel", "-b", "--display", ":1"], 1, "xsel: Can't open display: :1\n: Connection refused\n"),
     (["xsel", "-b", "--nonsense"], 0, ""),
     (["xsel", "--version"], 0, ""),
     (["wl-copy", "-p", "x"], 1, _WAYLAND),
