@@ -135,15 +135,20 @@ class Soak:
         """
         self._note("settling")
         begun = time.monotonic()
-        while (lacking := self._lacking()) != "":
-            if time.monotonic() - begun > _SETTLED:
-                status = self._world.laptop.run("status", "--json").stdout
-                raise NotSettledError(f"{_SETTLED:g} s after a storm: {lacking}; {status}")
+        while not self._is_settled(begun, probe=probe):
             self._idle(0.1)
-        if probe:
-            self._ask_around()
+        for session in self._breaker.slots:
+            if session is not None:
+                session.expected = False  # whatever it survived
         self._settling.append(time.monotonic() - begun)
         self._note(f"settled after {self._settling[-1]:.2f} s")
+
+    def _is_settled(self, begun: float, *, probe: bool) -> bool:
+        lacking = self._lacking()
+        if lacking and time.monotonic() - begun > _SETTLED:
+            status = self._world.laptop.run("status", "--json").stdout
+            raise NotSettledError(f"{_SETTLED:g} s after a storm: {lacking}; {status}")
+        return not lacking and (not probe or self._ask_around())
 
     def _lacking(self) -> str:
         """Say what is not as it should be, `` if nothing is."""
@@ -164,9 +169,13 @@ class Soak:
             return f"{leader.bridge} leads, and {self._watch.holder} has the lease"
         return "" if leader.bus == "up" and leader.version else f"the bus of the leader is {leader.bus}"
 
-    def _ask_around(self) -> None:
-        """See that sessions give back what they are given, and that a URL is opened."""
-        lines = {session: session.say() for session in self._breaker.slots if session is not None}
+    def _ask_around(self) -> bool:
+        """See that sessions give back what they are given, and that a URL is opened; False if one has ended meanwhile.
+
+        Raises:
+            NotSettledError: They don't, or it is not.
+        """
+        lines = {session: session.say() for session in self._breaker.slots if session is not None and session.running}
         deed = self._probe.do("open")
         begun = time.monotonic()
 
@@ -179,9 +188,12 @@ class Soak:
             return "" if deed.what in self._held() else f"{deed.what} is not opened"
 
         while (what := lacking()) != "":
+            if not all(session.running for session in lines):
+                return False  # what happened last has ended it
             if time.monotonic() - begun > _OPENED:
                 raise NotSettledError(f"{_OPENED:g} s after all was up: {what}")
             self._idle(0.1)
+        return len(lines) == SLOTS and all(session.running for session in lines)
 
     def _held(self) -> list[str]:
         """Return the URLs that wait for the user."""

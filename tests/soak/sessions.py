@@ -82,9 +82,10 @@ class Session:
         """Send a line, and return what must come back."""
         self._echoes += 1
         line = b"echo %d\n" % self._echoes
-        assert self.process.stdin is not None
-        self.process.stdin.write(line)
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has just ended
+            assert self.process.stdin is not None
+            self.process.stdin.write(line)
+            self.process.stdin.flush()
         return line
 
     def hears(self, line: bytes) -> bool:
