@@ -6,7 +6,7 @@ from time import monotonic, sleep
 
 from nssh.remote.failure import Failure
 from nssh.wire import envelope as wire
-from nssh.wire.http import Client, Closed, HttpError, Timeout, Unreachable
+from nssh.wire.http import Client, Closed, HttpError, Unreachable
 from nssh.wire.quickjson import loads
 
 TYPE_CHECKING = False
@@ -74,7 +74,8 @@ class Bus:
                     started = True
                     start_relay(self.session.server)
                     wait = 0.0
-                final = not isinstance(error, (Unreachable, Timeout, Closed))
+                # Who was silent for so long once will be again.
+                final = not isinstance(error, (Unreachable, Closed))
             else:
                 if answer.status == 200:
                     self.events.add("msg-send", **described(message, size))

@@ -158,7 +158,7 @@ visitor-message-daily-limit: 1000000
 visitor-subscription-limit: 1000
 visitor-topic-creation-limit-burst: 1000000
 visitor-topic-creation-limit-replenish: "1ms"
-visitor-attachment-total-size-limit: "1G"
+visitor-attachment-total-size-limit: "4G"
 visitor-attachment-daily-bandwidth-limit: "10G"
 """
 
@@ -198,7 +198,7 @@ class NtfyServer:
             'cache-startup-queries: "pragma journal_mode = WAL; pragma synchronous = normal;"',
             f'attachment-cache-dir: "{directory}/attachments"',
             f'keepalive-interval: "{keepalive}"',
-            'attachment-file-size-limit: "15M"',
+            'attachment-file-size-limit: "64M"',
         ]
         if auth:
             lines += [f'auth-file: "{directory}/auth.db"', 'auth-default-access: "deny-all"']
