@@ -15,9 +15,6 @@ NO_SESSION = frozenset("fGNOQVW")
 _MODES = ("--ssh", "--mosh")
 _COLLISIONS = ("--join", "--replace", "--new")
 
-RESERVED = frozenset({"doctor"})
-"""Commands to come: to connect to a host of such a name by accident would be worse than to say so."""
-
 USAGE = """\
 usage: nssh [--ssh|--mosh] [--join|--replace|--new] <host> [ssh arguments]
        nssh infect [--force|--remove] <host>|self
@@ -25,6 +22,7 @@ usage: nssh [--ssh|--mosh] [--join|--replace|--new] <host> [ssh arguments]
        nssh status --tail [--since <duration>] [--json]
        nssh sweep [--all|--older DUR|--detached] [--dry-run] [--json] [--yes] [--include-mine]
                   [--min-age DUR] [--timeout DUR] <host>... [ssh options]
+       nssh doctor [--json] [--timeout DUR] <host> [ssh options]
        nssh --version | --help"""
 
 

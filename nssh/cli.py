@@ -49,7 +49,7 @@ def _open_standard_streams() -> None:
 
 def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else ""
-    asked = arguments[1] if command in {"infect", "status", "sweep"} and len(arguments) > 1 else command
+    asked = arguments[1] if command in _COMMANDS and command != "relay" and len(arguments) > 1 else command
     if command == "help" or asked in {"-h", "--help"}:
         print(argv.USAGE)
         return 0
@@ -58,18 +58,8 @@ def _run(arguments: list[str]) -> int:
         return 0
     if not arguments:
         raise UsageError(f"no host given\n{argv.USAGE}")
-    if command == "infect":
-        return _infect(arguments[1:])
-    if command == "status":
-        return _status(arguments[1:])
-    if command == "sweep":
-        return _sweep(arguments[1:])
-    if command == "relay":
-        from nssh.relay.main import main as relay
-
-        return relay(arguments[1:])
-    if command in argv.RESERVED:
-        raise UsageError(f"nssh {command} is not there yet; a host of that name is reached by: nssh -- {command}")
+    if command in _COMMANDS:
+        return _COMMANDS[command](arguments[1:])
     wish = argv.parse_connect(arguments)
     from nssh import launcher
 
@@ -147,6 +137,21 @@ def _sweep(arguments: list[str]) -> int:
     from nssh.sweep import command, options
 
     return command.run(options.parse(arguments), config.load())
+
+
+def _doctor(arguments: list[str]) -> int:
+    from nssh.doctor import command, options
+
+    return command.run(options.parse(arguments))  # it reads the configuration itself: that is its first step
+
+
+def _relay(arguments: list[str]) -> int:
+    from nssh.relay.main import main as relay
+
+    return relay(arguments)
+
+
+_COMMANDS = {"doctor": _doctor, "infect": _infect, "relay": _relay, "status": _status, "sweep": _sweep}
 
 
 if __name__ == "__main__":

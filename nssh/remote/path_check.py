@@ -23,7 +23,7 @@ _DEADLINE = 5.0
 LOGIN = "login"
 INTERACTIVE = "interactive"
 COMMAND = "command"
-"""How a shell comes to run programs: for a login with a terminal, in a window of tmux, for the command of `ssh host …`."""
+"""How a shell comes to run programs: for a login with a terminal, in a window of tmux, for `ssh host command`."""
 
 
 class Question:

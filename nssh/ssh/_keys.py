@@ -106,6 +106,12 @@ def _public_blob(file: str) -> bytes | None:
         return None
 
 
+def describe(key: paramiko.PKey) -> str:
+    """Say which key it is, as `ssh-add -l` does."""
+    where = "of the agent" if isinstance(key, paramiko.AgentKey) else "from a file"
+    return f"the key {key.fingerprint} ({key.get_name()}) {where}"
+
+
 def exists(file: str) -> bool:
     """Whether a file is there to be read."""
     return Path(file).is_file()

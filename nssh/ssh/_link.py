@@ -66,6 +66,7 @@ class Link:
         self._deadline = deadline
         self._undo = contextlib.ExitStack()  # what was made, in order
         self._root: socket.socket | None = None  # at the bottom of all that carries us
+        self.method = ""
         if depth > _MAX_HOPS:
             raise ConnectError(f"{target.destination}: more than {_MAX_HOPS} jump hosts, or a circle of them")
         for key, fine in _FOREIGN.items():
@@ -236,6 +237,7 @@ class Link:
                 transport.auth_timeout = self._remaining()
                 try:
                     if not transport.auth_publickey(target.user, key):
+                        self.method = _keys.describe(key)
                         return
                 except paramiko.AuthenticationException as error:
                     refused = error

@@ -51,6 +51,8 @@ class ParamikoConnection:
         self._streams: set[_ChannelStream] = set()
         self._closed = False
         self._link = Link(target, time.monotonic() + timeout)
+        self.method = self._link.method
+        """What let us in, for people."""
 
     def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0, limit: int = 1 << 20) -> Completed:
         """See `Connection.run`; a command that a signal ended has status 255, as ssh reports it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.argv import RESERVED, USAGE
+from nssh.argv import USAGE
 from tests.lab.laptop import NSSH, ROOT
 
 if TYPE_CHECKING:
@@ -66,11 +66,3 @@ def test_output_that_finds_no_space_is_one_line(run: Run) -> None:
     finally:
         os.close(full)
     assert (done.returncode, done.stderr) == (1, "nssh: No space left on device\n")
-
-
-@pytest.mark.parametrize("command", sorted(RESERVED))
-def test_a_command_to_come_is_no_host(run: Run, command: str) -> None:
-    done = run(command, "devbox")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert f"nssh {command} is not there yet" in done.stderr

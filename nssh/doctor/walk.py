@@ -1,0 +1,85 @@
+"""Going from step to step: each knows on which others it depends, and is not tried if one of those went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from nssh.config import Config
+from nssh.doctor.report import Found, Result, State, failed
+from nssh.errors import NsshError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from nssh.bus.client import BusClient
+    from nssh.doctor.facts import Facts
+    from nssh.doctor.helper import Helper
+    from nssh.doctor.listener import Listener
+    from nssh.doctor.options import Wish
+    from nssh.identity import Target
+    from nssh.records import Record
+    from nssh.ssh.connection import Connection
+
+
+class Walk:
+    """What the steps have found so far, for those behind them; what a step has not set, nobody needs before it."""
+
+    target: Target
+    connection: Connection
+    helper: Helper
+    facts: Facts
+    client: BusClient
+    listener: Listener
+
+    def __init__(self, wish: Wish) -> None:
+        self.wish = wish
+        self.config = Config()
+        self.sessions: list[Record] = []
+        """The live ones of this target."""
+        self.told: dict[str, str] = {}
+        """What the remote's shell said."""
+        self.name = f"doctor-{os.urandom(4).hex()}"
+        """Of the private directory on the remote."""
+        self.salt = os.urandom(8).hex()
+        self.undo = contextlib.ExitStack()
+
+    @property
+    def host(self) -> str:
+        """How the user calls it."""
+        return self.wish.host
+
+
+class NotTried(NsshError):  # noqa: N818 - it is no error
+    """A step found that there is nothing for it to do; the text says why."""
+
+
+class Step(NamedTuple):
+    """One thing to look at."""
+
+    name: str
+    needs: tuple[str, ...]
+    look: Callable[[Walk], Result]
+
+
+def go(walk: Walk, steps: Iterable[Step]) -> Iterator[Found]:
+    """Take the steps one after another; yields each as soon as it is done."""
+    causes: dict[str, str] = {}  # by step that is no ground for others: the step that really went wrong
+    for step in steps:
+        cause = next((causes[need] for need in step.needs if need in causes), "")
+        result = Result(State.SKIPPED, f"not tried: see {cause}") if cause else _take(step, walk)
+        if result.state in {State.FAILED, State.SKIPPED}:
+            causes[step.name] = cause or step.name
+        yield Found(step.name, result)
+
+
+def _take(step: Step, walk: Walk) -> Result:
+    try:
+        return step.look(walk)
+    except NotTried as reason:
+        return Result(State.SKIPPED, f"not tried: {reason}")
+    except NsshError as error:
+        return failed(str(error))
+    except OSError as error:
+        return failed(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
