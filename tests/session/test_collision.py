@@ -145,7 +145,7 @@ def test_replace_ends_one_that_is_wedged_by_force(relay_laptop: Laptop, victim: 
     stopped = {"launcher": [first.pid], "bridge": [bridge.pid], "both": [first.pid, bridge.pid]}[victim]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
-        wait_until(lambda pid=pid: process.is_stopped(pid), "it is stopped")
+    wait_until(lambda: all(process.is_stopped(pid) for pid in stopped), "they are stopped")
     said = RemoteShell(relay_laptop)
     assert "does not answer" in words(said)
     with RemoteShell(relay_laptop, "--replace") as second:

@@ -185,7 +185,8 @@ class Faults:
                 if isinstance(args[0], Hang):
                     if args[0].busy:
                         actor.busy(args[0].busy)
-                    return self.hang()
+                    self.hang()
+                    return None
                 if not isinstance(args[0], kind):
                     return original(actor, *args)
                 self._strike("message")
