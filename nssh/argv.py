@@ -23,6 +23,8 @@ usage: nssh [--ssh|--mosh] [--join|--replace|--new] <host> [ssh arguments]
        nssh sweep [--all|--older DUR|--detached] [--dry-run] [--json] [--yes] [--include-mine]
                   [--min-age DUR] [--timeout DUR] <host>... [ssh options]
        nssh doctor [--json] [--timeout DUR] <host> [ssh options]
+       nssh copy [-t TYPE] [FILE...]
+       nssh paste [-t TYPE] [--file|--list]
        nssh --version | --help"""
 
 

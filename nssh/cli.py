@@ -151,7 +151,27 @@ def _relay(arguments: list[str]) -> int:
     return relay(arguments)
 
 
-_COMMANDS = {"doctor": _doctor, "infect": _infect, "relay": _relay, "status": _status, "sweep": _sweep}
+def _copy(arguments: list[str]) -> int:
+    from nssh import clip
+
+    return clip.run(["copy", *arguments])
+
+
+def _paste(arguments: list[str]) -> int:
+    from nssh import clip
+
+    return clip.run(["paste", *arguments])
+
+
+_COMMANDS = {
+    "copy": _copy,
+    "doctor": _doctor,
+    "infect": _infect,
+    "paste": _paste,
+    "relay": _relay,
+    "status": _status,
+    "sweep": _sweep,
+}
 
 
 if __name__ == "__main__":

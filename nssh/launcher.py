@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nssh import control_path, hosts, identity, login, prepare, process, records, spawn
 from nssh.bridge import Bridge
+from nssh.config import LARGEST
 from nssh.errors import NsshError
 from nssh.foreground import Foreground, InterruptedBySignal
 from nssh.nudge import Nudges
@@ -316,7 +317,10 @@ class Launcher:
             return ""
         # A user and a password stand where a token does: tokens of ntfy have no colon.
         token = config.token or (f"{config.user}:{config.password}" if config.user else "")
-        return session_file.render(session_file.Session(config.server, self.start.topic.name, FEATURES, token))
+        limit = config.clipboard.copy_limit
+        # What the shims need not send to be refused.
+        features = FEATURES if limit == LARGEST else (*FEATURES, f"copy-limit={limit}")
+        return session_file.render(session_file.Session(config.server, self.start.topic.name, features, token))
 
     def _start_bridge(self, route: _Route, path: str, transport: str) -> None:
         """Start the bridge; without a topic (no writable state directory) there is none, and the session goes on."""

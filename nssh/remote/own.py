@@ -13,7 +13,8 @@ from nssh.wire.files import make_private_dir, state_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nssh.remote.payload import Payload
+    from collections.abc import Iterable
+
     from nssh.remote.shim import Shim
 
 USAGE = """\
@@ -24,7 +25,7 @@ usage: nssh copy [-t TYPE] [FILE…]
 KEPT = 24 * 3600.0
 """Seconds that a file of `nssh paste --file` is kept."""
 
-_OPTIONS = {"type": "t:", "file": "f", "list": "l", "help": "h"}
+OPTIONS = {"type": "t:", "file": "f", "list": "l", "help": "h"}
 _SUFFIXES = {TEXT: ".txt", mimes.HTML: ".html", "image/jpeg": ".jpg", "image/svg+xml": ".svg"}
 
 
@@ -35,7 +36,7 @@ def run(shim: Shim, arguments: list[str]) -> int:
             "nssh: on a remote there are nssh copy and nssh paste; sessions start on your own machine\n" + USAGE, 2
         )
     try:
-        options = parse_gnu(arguments[1:], _OPTIONS, ("help",))
+        options = parse_gnu(arguments[1:], OPTIONS, ("help",))
     except BadOption as error:
         raise Said("nssh: %s\n%s" % (error, USAGE), 2) from None
     if "help" in options:
@@ -83,12 +84,12 @@ def _paste(shim: Shim, mime: str, *, as_file: bool) -> None:
         empty = "nothing is on the laptop's clipboard"
         raise Failure(empty if error.is_empty else "the laptop's clipboard has no %s" % name) from None
     if as_file:
-        write_all(os.fsencode(_keep(data, got)) + b"\n")
+        write_all(os.fsencode(keep(data.pieces(), got)) + b"\n")
     else:
         write_payload(data)
 
 
-def _keep(data: Payload, mime: str) -> str:
+def keep(pieces: Iterable[bytes], mime: str) -> str:
     """Write content to a file that only its user can read, and return its path. Raises Failure."""
     suffix = _SUFFIXES.get(mime, "." + mime.partition("/")[2])
     directory = os.path.join(state_dir(), "pasted")
@@ -98,7 +99,7 @@ def _keep(data: Payload, mime: str) -> str:
         path = os.path.join(directory, "clip-%s%s" % (os.urandom(6).hex(), suffix))
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            for piece in data.pieces():
+            for piece in pieces:
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(fd, view) :]
