@@ -188,6 +188,10 @@ class Terminal:
         """Return the terminal's modes (`termios.tcgetattr`)."""
         return termios.tcgetattr(self._slave)
 
+    def set_attributes(self, attributes: list[Any]) -> None:
+        """Set the terminal's modes, as `stty` does."""
+        termios.tcsetattr(self._slave, termios.TCSANOW, attributes)
+
     @property
     def echo(self) -> bool:
         """Whether the terminal shows what is typed."""
