@@ -93,6 +93,8 @@ class _Sweep:
             print(show.as_json(self.round.hosts))
         elif not self.round.entries and any(not host.error for host in self.round.hosts):
             print("no mosh-servers")
+        elif self._wish.chooses and self.round.entries and not any(entry.wanted for entry in self.round.entries):
+            print("nothing to end")
         return 0 if self.round.succeeded else 1
 
     def _listen(self, while_: Callable[[], bool], seconds: float) -> None:
@@ -113,8 +115,9 @@ class _Sweep:
             say(news.reason)
         elif isinstance(news, Listed):
             self._note_unknown(host)
-            if not self._together:
+            if not (self._together and not self._asks):
                 self._show([entry for entry in host.entries if entry.wanted and entry.spared])
+            if not self._together:
                 self._end(self.round.by_flags(host))
         for entry in judged:
             self._show([entry], str(entry.fate))
@@ -138,9 +141,14 @@ class _Sweep:
         """Return the servers to end, all hosts having answered: by the flags, and by the user."""
         entries = self.round.entries
         chosen = [entry for host in self.round.hosts for entry in self.round.by_flags(host)]
-        if self._wish.json or not entries:
+        if self._asks and self._wish.chooses:
+            if chosen:
+                from nssh.sweep import ask
+
+                ask.confirm(chosen, self._columns)
             return chosen
-        self._show_table(chosen if self._asks else entries, chosen)
+        if entries and not self._wish.json:
+            self._show_table(entries, chosen)
         return chosen
 
     def _show_table(self, entries: Iterable[Entry], chosen: Sequence[Entry]) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
-from tests.lab import ntfy
+from tests.lab import bench_sweep, ntfy
 from tests.lab.benched import DELAY, Lab, round_trip
 from tests.lab.proxy import DelayProxy
 
@@ -297,7 +297,24 @@ def _table(rows: list[Row]) -> str:
     return "\n".join(line.rstrip() for line in padded)
 
 
-_PARTS = {"prompt": prompts, "start": before_ssh, "relay": on_relay, "killed": killed_bridge, "ntfy": on_ntfy}
+def sweep(lab: Lab, runs: int) -> list[Row]:
+    """`nssh sweep --all` from its start to its end."""
+    with bench_sweep.ways(lab) as ways:
+        if not ways:
+            return []
+        times = interleaved(runs, ways)
+    what = f"sweep --all, {bench_sweep.SERVERS} servers"
+    return [Row(what, times["sweep"], "ms", times["logins"], f"{bench_sweep.SERVERS} x ssh host true")]
+
+
+_PARTS = {
+    "prompt": prompts,
+    "sweep": sweep,
+    "start": before_ssh,
+    "relay": on_relay,
+    "killed": killed_bridge,
+    "ntfy": on_ntfy,
+}
 
 
 def main() -> int:

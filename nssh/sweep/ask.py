@@ -1,0 +1,27 @@
+"""What `nssh sweep` asks at the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nssh import tui
+from nssh.sweep import show
+from nssh.tui import Cancelled, Option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nssh.sweep.round import Entry
+
+
+def confirm(chosen: Sequence[Entry], columns: tuple[int, ...]) -> None:
+    """Ask whether to end what flags have chosen.
+
+    Raises:
+        Cancelled: It is not wanted.
+    """
+    many = "this mosh-server" if len(chosen) == 1 else f"these {len(chosen)} mosh-servers"
+    lines = [f"End {many}?", *(show.line(show.cells(entry), columns) for entry in chosen)]
+    options = [Option("y", "yes, end", "what runs in them ends too, but for tmux and screen"), Option("n", "no, leave")]
+    if tui.choose(lines, options, 1) != "y":
+        raise Cancelled
