@@ -95,19 +95,20 @@ def show(dialog: Dialog, *, full_screen: bool = False) -> None:
     Raises:
         Cancelled: The user cancelled, or the terminal is gone.
     """
-    try:
-        with _terminal.signals():
-            asyncio.run(_run(dialog, full_screen=full_screen))
-    except (EOFError, OSError):
-        raise Cancelled from None
+    with _terminal.signals() as came:
+        asyncio.run(_run(dialog, came, full_screen=full_screen))
 
 
-async def _run(dialog: Dialog, *, full_screen: bool) -> None:
+async def _run(dialog: Dialog, came: list[int], *, full_screen: bool) -> None:
     application: Application[None]
 
     def end(reason: BaseException) -> None:
         if application.future is not None and not application.future.done():
             application.exit(exception=reason)
+
+    def on_signal(number: int) -> None:
+        came.append(number)
+        end(Cancelled())
 
     def press(event: KeyPressEvent) -> None:
         key = str(getattr(event.key_sequence[0].key, "value", event.key_sequence[0].key))
@@ -120,7 +121,7 @@ async def _run(dialog: Dialog, *, full_screen: bool) -> None:
         # From here on the question can be ended; until now a signal had its ordinary effect.
         for number in _terminal.ENDING:
             if not _terminal.ignored(number):
-                loop.add_signal_handler(number, end, _terminal.Ended(number))
+                loop.add_signal_handler(number, on_signal, number)
 
     def text() -> FormattedText:
         rows, columns = _terminal.size()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from nssh.errors import Cancelled, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 KEYS = 0
 SCREEN = 2
@@ -101,25 +101,31 @@ def _raise(number: int, _frame: object) -> NoReturn:
 
 
 @contextlib.contextmanager
-def signals(handler: Callable[[int, object], object] = _raise) -> Iterator[None]:
-    """Handle the signals that end us in a way of our own; ignored ones stay so.
+def signals() -> Iterator[list[int]]:
+    """Let the signals that end us raise `Ended` instead; ignored ones stay so.
 
-    Afterwards everything is as it was, including the wake-up file descriptor, which asyncio takes for itself. A signal
-    that came is sent again then, to whoever is in charge of it; if that lets us live, the question is cancelled.
+    Afterwards everything is as it was, including what asyncio and prompt_toolkit take for themselves. A signal that
+    came is sent again then, to whoever is in charge of it; if that lets us live, the question is cancelled.
+
+    Yields:
+        The signals that came; for handlers of another kind, to be added to.
 
     Raises:
-        Cancelled: Such a signal came, and did not end us.
+        Cancelled: A signal came, and did not end us.
     """
-    previous = {number: signal.getsignal(number) for number in ENDING}
+    previous = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGWINCH)}
     wakeup = signal.set_wakeup_fd(-1)
     came: list[int] = []
     try:
-        for number in previous:
+        for number in ENDING:
             if not ignored(number):
-                signal.signal(number, handler)
-        yield
+                signal.signal(number, _raise)
+        yield came
     except Ended as end:
         came.append(end.number)
+    except (Cancelled, EOFError, OSError):
+        if not came:
+            raise Cancelled from None
     finally:
         for number, before in previous.items():
             signal.signal(number, before if before is not None else signal.SIG_DFL)
