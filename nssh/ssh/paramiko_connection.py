@@ -30,8 +30,8 @@ _TAIL = 4096
 _CHECK = 1.0  # seconds for `alive`
 _KILLED = 255  # what ssh itself reports for a command that was ended by a signal
 
-# paramiko logs failures with tracebacks, and without a handler Python prints them on the terminal.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
+# paramiko raises what it logs; tracebacks of lost connections belong neither on a terminal nor into a bridge's log.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
 
 class ParamikoConnection:

@@ -21,6 +21,7 @@ from nssh.ssh.connect import connect
 from nssh.ssh.control import ControlConnection, wait_for_socket
 from nssh.ssh.mux import master_pid
 from nssh.ssh.paramiko_connection import ParamikoConnection
+from tests.lab.proxy import DelayProxy
 from tests.lab.sshd import DEADLINE, Sshd, make_key, wait_until
 from tests.ssh.conftest import connected, nothing_left, target_of
 
@@ -381,3 +382,31 @@ def test_an_account_with_a_locked_out_shell_is_an_answer_and_no_hang() -> None:
         done = connection.run("echo x")
         assert done.status == 1
         assert b"not available" in done.stdout
+
+
+@pytest.mark.parametrize("moment", ["handshake", "session"])
+def test_a_connection_that_is_reset_is_an_error_and_no_traceback_in_the_log(
+    remote: Sshd, caplog: pytest.LogCaptureFixture, moment: str
+) -> None:
+    with DelayProxy("127.0.0.1", remote.port) as link:
+        remote.client.host("cut", "HostName 127.0.0.1", f"Port {link.port}", f"User {remote.user}")
+        remote.client.know(f"[127.0.0.1]:{link.port}", Sshd.public(remote.host_key))
+        target = target_of(remote, "cut")
+
+        def cut() -> None:
+            wait_until(lambda: link.connections > 0, "it knocks")
+            link.cut()
+
+        if moment == "handshake":
+            link.freeze()
+            cutter = threading.Thread(target=cut)
+            cutter.start()
+            with pytest.raises(ConnectError):
+                ParamikoConnection(target)
+            cutter.join()
+        else:
+            connection = ParamikoConnection(target)
+            link.cut()
+            wait_until(lambda: not connection.alive(), "it is gone")
+            connection.close()
+    assert caplog.text == ""
