@@ -17,7 +17,7 @@ from nssh.doctor.listener import Listener
 from nssh.doctor.remote import compare
 from nssh.doctor.report import failed, ok, warning
 from nssh.doctor.walk import NotTried
-from nssh.errors import BusError
+from nssh.errors import BusError, RemoteError
 from nssh.ssh.marked import MarkedStream, new_mark
 from nssh.wire import envelope as wire
 
@@ -69,18 +69,19 @@ def reach(walk: Walk) -> Result:
     healthy = walk.client.health()
     seconds = time.monotonic() - started
     if not healthy:
-        _explain(walk, topic)
+        try:
+            walk.client.poll(topic, None)  # only this has a reason to tell
+        except BusError as error:
+            if error.kind not in {"auth", "limit"}:
+                return failed(str(error), _unreachable(walk))
         return warning(f"{where}, and does not say that it is healthy", "", seconds)
     return ok(where, seconds)
 
 
-def _explain(walk: Walk, topic: str) -> None:
-    """Raise BusError if the server can't be reached: only that has a reason to tell."""
-    try:
-        walk.client.poll(topic, None)
-    except BusError as error:
-        if error.kind not in {"auth", "limit"}:
-            raise
+def _unreachable(walk: Walk) -> str:
+    if walk.config.server == "relay":
+        return f"on {walk.host}, run ~/.local/share/nssh/nssh-remote relay start: it says more"
+    return "start it, or correct server in config.toml"
 
 
 def relay(walk: Walk) -> Result:
@@ -98,7 +99,7 @@ def subscribe(walk: Walk) -> Result:
     topic = topics.new_name()
     listener = Listener(walk.client, topic)
     walk.undo.callback(listener.close)
-    walk.told["topic"] = topic
+    walk.topic = topic
     try:
         listener.wait_open(walk.wish.timeout)
     except BusError as error:
@@ -112,7 +113,7 @@ def _refused(walk: Walk, error: BusError) -> Result:
     if error.kind != "auth":
         return failed(str(error), "see the server's own log; its limits must be above the defaults")
     if walk.config.topic and "this topic" in str(error):
-        raise NotTried("the server allows the configured topic only, and that one is not the doctor's to use")
+        raise NotTried("the server allows the configured topic only, which is not the doctor's to use")
     return failed(str(error), "token, or user and password, in config.toml must have access to topics nssh_*")
 
 
@@ -120,7 +121,7 @@ def publish(walk: Walk) -> Result:
     """Publish a message, and wait until it is back."""
     own = wire.new_id()
     started = time.monotonic()
-    walk.client.publish_envelope(walk.told["topic"], wire.Envelope(wire.KIND_PING, id=own))
+    walk.client.publish_envelope(walk.topic, wire.Envelope(wire.KIND_PING, id=own))
     heard = walk.listener.wait_for(lambda one: one.envelope.id == own, walk.wish.timeout, "a message")
     return ok("a message went around", heard.at - started)
 
@@ -131,7 +132,7 @@ def attachment(walk: Walk) -> Result:
     started = time.monotonic()
     # A kind that nobody knows, and so nobody acts on.
     envelope = wire.Envelope("doctor", mime="application/octet-stream", body=data, id=own)
-    walk.client.publish_envelope(walk.told["topic"], envelope)
+    walk.client.publish_envelope(walk.topic, envelope)
     heard = walk.listener.wait_for(lambda one: one.envelope.id == own, walk.wish.timeout, "a file's message")
     got = walk.client.download(heard.message.id, limit=2 * _FILE)
     if got != data:
@@ -142,9 +143,13 @@ def attachment(walk: Walk) -> Result:
 def from_remote(walk: Walk) -> Result:
     """See whether the remote reaches the server, too; the relay is there."""
     server = walk.config.server
-    answer = walk.helper.ask({"do": "reach", "server": server}, walk.wish.timeout)
+    advice = f'programs on {walk.host} must reach it, too: its firewall, its proxy, or server = "relay"'
+    try:
+        answer = walk.helper.ask({"do": "reach", "server": server}, walk.wish.timeout)
+    except RemoteError as error:
+        return failed(f"asked by {walk.host}: {error}", advice)
     if answer.get("said") != "healthy":
-        return warning(f"{server}, asked by {walk.host}: {answer.get('said')}")
+        return warning(f"{server}, asked by {walk.host}: {answer.get('said')}", advice)
     return ok(f"{walk.host} reaches {server}", number(answer, "ms") / 1000)
 
 

@@ -51,6 +51,10 @@ class Facts(NamedTuple):
     installed_problem: str
     """Why it does not run."""
     installed_seconds: float
+    foreign: list[str]
+    """Files of somebody else's where shims belong."""
+    lacking: list[str]
+    """Names of shims that are not there."""
     shells: list[Shell]
     state: str
     """The state directory."""
@@ -79,6 +83,8 @@ def read(answer: dict[str, Any]) -> Facts:
         installed=_text(nssh, "line"),
         installed_problem=_text(nssh, "problem"),
         installed_seconds=number(nssh, "ms") / 1000,
+        foreign=_list(nssh, "foreign"),
+        lacking=_list(nssh, "lacking"),
         shells=[_shell(one) for one in paths if isinstance(one, dict)],
         state=_text(state, "path"),
         state_mode=int(number(state, "mode")),
@@ -98,13 +104,12 @@ def read(answer: dict[str, Any]) -> Facts:
 
 
 def _shell(one: dict[str, Any]) -> Shell:
-    missing = one.get("missing")
     return Shell(
         name=_text(one, "shell"),
         way=_text(one, "way"),
         answered=one.get("answered") is True,
         shadows=_names(one, "shadows"),
-        missing=[str(name) for name in missing[:20]] if isinstance(missing, list) else [],
+        missing=_list(one, "missing"),
         behind=_names(one, "behind"),
         advice=_text(one, "advice"),
     )
@@ -120,6 +125,11 @@ def _table(answer: dict[str, Any], key: str) -> dict[str, Any]:
 def _text(answer: dict[str, Any], key: str) -> str:
     value = answer.get(key, "")
     return value[:1000] if isinstance(value, str) else ""
+
+
+def _list(answer: dict[str, Any], key: str) -> list[str]:
+    value = answer.get(key)
+    return [str(name)[:300] for name in value[:20]] if isinstance(value, list) else []
 
 
 def _names(answer: dict[str, Any], key: str) -> dict[str, str]:

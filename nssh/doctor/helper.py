@@ -62,10 +62,8 @@ class Helper:
         deadline = time.monotonic() + timeout
         try:
             self._stream.send_eof()
-            while True:
-                self._stream.settimeout(max(deadline - time.monotonic(), 0.05))
-                if not self._stream.recv(1 << 16):
-                    return
+            while self._patient(deadline) and self._stream.recv(1 << 16):
+                pass
         except (OSError, ConnectError):
             return
         finally:
@@ -101,12 +99,19 @@ class Helper:
 
     def _receive(self, deadline: float) -> bytes:
         try:
-            self._stream.settimeout(max(deadline - time.monotonic(), 0.05))
-            return self._stream.recv(1 << 16)
+            return self._stream.recv(1 << 16) if self._patient(deadline) else b""
         except TimeoutError:
             raise ConnectError("the remote does not answer in time", "timeout") from None
         except OSError as error:
             raise ConnectError(f"the connection was lost ({error.strerror or error})", "closed") from None
+
+    def _patient(self, deadline: float) -> bool:
+        """Set the stream's deadline. Raises TimeoutError: it passed, while the remote went on sending."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._stream.settimeout(left)
+        return True
 
     def _ended(self, answer: framing.Answer | None) -> RemoteError:
         if answer is not None and "nopython" in answer.fields:

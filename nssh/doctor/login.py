@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from nssh import control_path, spawn
-from nssh.doctor.report import failed, ok, warning
+from nssh.doctor.report import Result, failed, ok, warning
 from nssh.errors import ConnectError
 from nssh.printable import printable
 from nssh.ssh.batch import connection_options
@@ -17,7 +17,6 @@ from nssh.ssh.control import ControlConnection
 from nssh.wire import files
 
 if TYPE_CHECKING:
-    from nssh.doctor.report import Result
     from nssh.doctor.walk import Walk
     from nssh.ssh.connection import Connection
 
@@ -28,8 +27,8 @@ _FAR = 1.0  # seconds from which a user notices
 def login(walk: Walk) -> Result:
     """Connect: over a live session's connection if there is one, by paramiko, by OpenSSH; nobody is asked anything."""
     dead = _over_live(walk)
-    if dead is None:
-        return ok(walk.told.pop("login"))
+    if isinstance(dead, Result):
+        return dead
     started = time.monotonic()
     remember = os.path.join(files.state_dir(), "routes.json")
     kept = remember if os.path.exists(remember) else None  # one that is not there is not made by us
@@ -47,14 +46,15 @@ def login(walk: Walk) -> Result:
     return ok(how, seconds)
 
 
-def _over_live(walk: Walk) -> str | None:
-    """Take the connection of a live session; return None then, why not if there is one, and else ``."""
+def _over_live(walk: Walk) -> Result | str:
+    """Take the connection of a live session; return why not if it does not answer, `` if there is none."""
     dead = ""
     for pid, path in _masters(walk):
         connection = ControlConnection(walk.target, path)
         if not connection.alive():
             continue
         whose = f"session {pid}" if pid else "your own ControlPath"
+        started = time.monotonic()
         try:
             connection.run("exit 0", timeout=_MASTER)
         except ConnectError:
@@ -64,8 +64,7 @@ def _over_live(walk: Walk) -> str | None:
             continue
         walk.connection = connection
         walk.undo.callback(connection.close)
-        walk.told["login"] = f"over the connection of {whose}, which asks for nothing"
-        return None
+        return ok(f"over the connection of {whose}, which asks for nothing", time.monotonic() - started)
     return dead
 
 
@@ -129,7 +128,7 @@ def round_trip(walk: Walk) -> Result:
 
 def forwarding(walk: Walk) -> Result:
     """Open a channel to a port there, its sshd's own: the way that a login's answer takes (OAuth)."""
-    address = walk.told.get("address", "").split()
+    address = walk.said.get("address", "").split()
     if len(address) != 4 or not address[3].isdigit() or not re.fullmatch(r"[0-9a-fA-F.:]+(%\w+)?", address[2]):
         return warning("its sshd does not tell where it listens: not tried")
     started = time.monotonic()

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from nssh.doctor.facts import number
 from nssh.doctor.report import failed, ok
 from nssh.errors import RemoteError
-from nssh.launcher import FEATURES
 from nssh.printable import printable
 from nssh.wire import envelope as wire
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 _SLACK = 25.0  # seconds that the helper gives a shim, and some
 _IMAGE = 100_000
+_FEATURES = ("types",)  # what our listener can do, whatever else a laptop can
 
 
 class _Ran:
@@ -50,9 +50,9 @@ def session(walk: Walk) -> Result:
     order = {
         "do": "session",
         "server": config.server,
-        "topic": walk.told["topic"],
+        "topic": walk.topic,
         "token": token,
-        "features": FEATURES,
+        "features": _FEATURES,
     }
     walk.helper.ask(order, walk.wish.timeout)
     return ok("the shims have a session of the doctor's own")

@@ -19,8 +19,8 @@ _LAPTOP = (
     Step("browser", ("config",), laptop.browser),
     Step("ssh", ("config",), laptop.ssh),
     Step("target", ("ssh",), laptop.target),
-    Step("records", (), sessions.stale),
-    Step("sessions", ("target",), sessions.live),
+    Step("records", ("state",), sessions.stale),
+    Step("sessions", ("state", "target"), sessions.live),
 )
 
 _REMOTE = (
@@ -45,18 +45,19 @@ def _around(server: str) -> tuple[Step, ...]:
     """Return the steps of the bus and of the loop, which depend on what the bus is."""
     over_ssh = server == "relay"
     reached = ("nssh", "remote-state") if over_ssh else ("config",)
-    first = Step("relay", ("python",), bus.relay) if over_ssh else Step("bus-from-remote", ("python",), bus.from_remote)
+    own = (Step("relay", ("python",), bus.relay),)
+    others = (Step("bus-from-remote", ("bus", "python"), bus.from_remote), Step("bus-clock", ("bus",), bus.clock))
     return (
-        first,
+        *(own if over_ssh else ()),
         Step("bus", reached, bus.reach),
-        *(() if over_ssh else (Step("bus-clock", ("bus",), bus.clock),)),
+        *(() if over_ssh else others),
         Step("subscribe", ("bus",), bus.subscribe),
         Step("publish", ("subscribe",), bus.publish),
         Step("attachment", ("publish",), bus.attachment),
-        Step("trial", ("publish", "nssh", "remote-state"), loop.session),
-        Step("open", ("trial",), loop.url),
-        Step("copy", ("trial", "attachment"), loop.copy),
-        Step("paste", ("trial", "attachment"), loop.paste),
+        Step("shims", ("publish", "nssh", "remote-state", *(() if over_ssh else ("bus-from-remote",))), loop.session),
+        Step("open", ("shims",), loop.url),
+        Step("copy", ("shims", "attachment"), loop.copy),
+        Step("paste", ("shims", "attachment"), loop.paste),
     )
 
 

@@ -44,24 +44,22 @@ _LOOK = 20.0
 
 def shell(walk: Walk) -> Result:
     """Run a script, as everything on the remote is run."""
-    walk.told["asked"] = repr(time.time())
-    started = time.monotonic()
-    answer = run_script(walk.connection, _SCRIPT, timeout=walk.wish.timeout, what="a script on the remote")
-    seconds = time.monotonic() - started
-    walk.told.update(answer.fields)
-    walk.told["answered"] = repr(time.time())
-    return ok(
-        f"{answer.fields.get('shell') or 'its shell'} on {answer.fields.get('system') or '?'} runs scripts", seconds
-    )
+    walk.asked, started = time.time(), time.monotonic()
+    try:
+        answer = run_script(walk.connection, _SCRIPT, timeout=walk.wish.timeout, what="a script on the remote")
+    except RemoteError as error:
+        return failed(str(error), "its login shell must hand commands to sh, and its start-up files must let it")
+    walk.answered, seconds = time.time(), time.monotonic() - started
+    walk.said = answer.fields
+    return ok(f"{walk.said.get('shell') or 'its shell'} on {walk.said.get('system') or '?'} runs scripts", seconds)
 
 
 def clock(walk: Walk) -> Result:
     """Compare the clocks; what it took to ask is the uncertainty, and the remote tells whole seconds."""
-    now = walk.told.get("now", "")
+    now = walk.said.get("now", "")
     if not (now.isascii() and now.isdigit() and len(now) < 12):
         return warning("its date command does not tell the seconds: not compared")
-    asked, answered = float(walk.told["asked"]), float(walk.told["answered"])
-    return compare(int(now), asked, answered, walk.host)
+    return compare(int(now), walk.asked, walk.answered, walk.host)
 
 
 def compare(theirs: int, asked: float, answered: float, whose: str) -> Result:
@@ -93,19 +91,24 @@ def python(walk: Walk) -> Result:
 
 def nssh(walk: Walk) -> Result:
     """Compare the nssh there with ours, and see that it runs."""
-    infect = f"nssh infect {walk.host}"
-    version, digest, *_ = [*walk.facts.installed.split(" ", 2), "", ""]
+    seen, infect = walk.facts, f"nssh infect {walk.host}"
+    version, digest, *_ = [*seen.installed.split(" ", 2), "", ""]
+    wrong, advice = "", f"{infect} repairs it"
     if not version:
-        return failed(f"{walk.host} has none", infect)
-    if walk.facts.installed_problem:
-        return failed(f"{version} is there and does not run: {walk.facts.installed_problem}", f"{infect} repairs it")
-    if version != __version__:
-        return failed(f"{walk.host} has {version}, this is {__version__}", infect)
+        wrong, advice = f"{walk.host} has none", infect
+    elif version != __version__:
+        wrong, advice = f"{walk.host} has {version}, this is {__version__}", infect
+    elif seen.installed_problem:
+        wrong = f"{version} is there and does not run: {seen.installed_problem}"
+    elif seen.foreign:
+        wrong, advice = f"{seen.foreign[0]} is not nssh's", f"nssh infect --force {walk.host} puts its own there"
+    elif seen.lacking:
+        wrong = f"{', '.join(seen.lacking)} of nssh's are missing"
+    if wrong:
+        return failed(wrong, advice)
     if digest != deploy.payload().digest:
-        return warning(
-            f"{version} there is another build than this {__version__}", infect, walk.facts.installed_seconds
-        )
-    return ok(version, walk.facts.installed_seconds)
+        return warning(f"{version} there is another build than this {__version__}", infect, seen.installed_seconds)
+    return ok(version, seen.installed_seconds)
 
 
 def path(way: str, when: str) -> Callable[[Walk], Result]:
@@ -117,8 +120,8 @@ def path(way: str, when: str) -> Callable[[Walk], Result]:
         if not shells:
             return warning(f"no shell there could be asked, {when}")
         if not bad:
-            behind = {name: real for one in shells for name, real in one.behind.items()}
-            more = "; behind it the real " + ", ".join(behind.values()) if behind else ""
+            behind = [real for one in shells for real in one.behind.values()]
+            more = f"; real ones, as {behind[0]}, behind them" if behind else ""
             return ok(f"{', '.join(one.name for one in shells)}: nssh's xclip, xdg-open … come first{more}")
         text = "; ".join(f"{one.name} {when} {_what(one)}" for one in bad)
         advice = next((one.advice for one in bad if one.advice), "")
@@ -185,7 +188,7 @@ def _hash(walk: Walk, topic: str) -> str:
 
 def mosh(walk: Walk) -> Result:
     """See whether a session could be a mosh session."""
-    here, there = find_program("mosh-client"), walk.told.get("mosh", "")
+    here, there = find_program("mosh-client"), walk.said.get("mosh", "")
     if walk.target.proxied:
         return ok("not used behind a jump host: sessions are ssh's")
     if not here or not there:
@@ -193,7 +196,7 @@ def mosh(walk: Walk) -> Result:
         return warning(
             f"not on {lacking}: sessions are ssh's, and don't outlive a change of network", "install mosh there"
         )
-    if "UTF-8" not in {walk.told.get("charmap", "").upper(), walk.told.get("utf8", "").upper()}:
+    if "UTF-8" not in {walk.said.get("charmap", "").upper(), walk.said.get("utf8", "").upper()}:
         return failed(f"{there} needs a UTF-8 locale, and {walk.host} has none", "install the locale C.UTF-8 there")
     # UDP gets through or not: only a session shows it.
     return ok(f"{there}, and {os.path.basename(here)} here (its UDP is not tried)")

@@ -11,7 +11,7 @@ from nssh.doctor.report import Found, Result, State, failed
 from nssh.errors import NsshError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from nssh.bus.client import BusClient
     from nssh.doctor.facts import Facts
@@ -38,12 +38,23 @@ class Walk:
         self.config = Config()
         self.sessions: list[Record] = []
         """The live ones of this target."""
-        self.told: dict[str, str] = {}
+        self.said: dict[str, str] = {}
         """What the remote's shell said."""
+        self.asked = self.answered = 0.0
+        """When it was asked and had answered, seconds since the epoch."""
+        self.topic = ""
+        """The doctor's own."""
         self.name = f"doctor-{os.urandom(4).hex()}"
         """Of the private directory on the remote."""
         self.salt = os.urandom(8).hex()
         self.undo = contextlib.ExitStack()
+
+    @property
+    def secrets(self) -> list[str]:
+        """What is never shown, whoever says it."""
+        config = self.config
+        topics = [record.topic for record in self.sessions]
+        return [word for word in (config.token, config.password, config.topic, self.topic, *topics) if word]
 
     @property
     def host(self) -> str:
@@ -68,7 +79,7 @@ def go(walk: Walk, steps: Iterable[Step]) -> Iterator[Found]:
     causes: dict[str, str] = {}  # by step that is no ground for others: the step that really went wrong
     for step in steps:
         cause = next((causes[need] for need in step.needs if need in causes), "")
-        result = Result(State.SKIPPED, f"not tried: see {cause}") if cause else _take(step, walk)
+        result = Result(State.SKIPPED, f"not tried: see {cause}") if cause else _scrub(_take(step, walk), walk.secrets)
         if result.state in {State.FAILED, State.SKIPPED}:
             causes[step.name] = cause or step.name
         yield Found(step.name, result)
@@ -83,3 +94,13 @@ def _take(step: Step, walk: Walk) -> Result:
         return failed(str(error))
     except OSError as error:
         return failed(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the steps behind it may still help
+        return failed(f"the doctor itself failed here ({type(error).__name__})", "please report it")
+
+
+def _scrub(result: Result, secrets: Sequence[str]) -> Result:
+    """Blot out secrets: a remote knows its session's, and may say anything."""
+    text, advice = result.text, result.advice
+    for secret in secrets:
+        text, advice = text.replace(secret, "…"), advice.replace(secret, "…")
+    return result._replace(text=text, advice=advice)

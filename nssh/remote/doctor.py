@@ -134,7 +134,7 @@ def facts(order: dict[str, Any], private: Private) -> dict[str, Any]:
         "on_path": path_check.which("python3", os.environ.get("PATH", os.defpath)),
         "shell": pwd.getpwuid(os.geteuid()).pw_shell or "/bin/sh",
         "desktop": desktop.reason(),
-        "nssh": _installed(),
+        "nssh": _installed(bin_dir),
         "paths": _paths(bin_dir),
         "state": _state(private),
         "session": _session(str(order["salt"])),
@@ -142,24 +142,31 @@ def facts(order: dict[str, Any], private: Private) -> dict[str, Any]:
     }
 
 
-def _installed() -> dict[str, Any]:
+def _installed(bin_dir: str) -> dict[str, Any]:
     """Say what `nssh infect` left here, and whether it runs."""
+    shims = [os.path.join(bin_dir, name) for name in stub.PERSONAS]
+    others = [path for path in shims if not stub.is_ours(path)]
+    found: dict[str, Any] = {
+        "line": "",
+        "foreign": [path for path in others if os.path.lexists(path)],
+        "lacking": [os.path.basename(path) for path in others if not os.path.lexists(path)],
+    }
     data = files.data_dir()
     try:
         with open(os.path.join(data, "version"), encoding="utf-8", errors="replace") as file:
-            line = file.readline(400).strip()
+            found["line"] = file.readline(400).strip()
     except FileNotFoundError:
-        return {"line": ""}
+        return found
     command = os.path.join(data, stub.COMMAND)
     started = time.monotonic()
     try:
         done = _run([command, "version"], b"", dict(os.environ), 10.0)
     except OSError as error:
-        return {"line": line, "problem": _reason(error)}
+        return {**found, "problem": _reason(error)}
     milliseconds = (time.monotonic() - started) * 1000
     said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().split("\n")[-1]
     problem = "" if done.returncode == 0 else "%s: status %d: %s" % (command, done.returncode, said[:200])
-    return {"line": line, "problem": problem, "ms": milliseconds}
+    return {**found, "problem": problem, "ms": milliseconds}
 
 
 def _paths(bin_dir: str) -> list[dict[str, Any]]:
