@@ -10,7 +10,7 @@ from actors._base import BaseActor
 from actors.messages import Expect, LeaseChanged, Lend, Log, Problem, Report, Suspect, Tick
 from nssh.errors import ConnectError
 from nssh.local import callback_store as store
-from nssh.local.callback_flow import LONGEST, FlowEnded
+from nssh.local.callback_flow import LONGEST, FlowEnded, FlowSucceeded
 from nssh.local.callback_proxy import CallbackProxy
 from nssh.local.notify import notify
 from nssh.ssh.ports import PortOpener
@@ -68,18 +68,19 @@ class OAuthProxy(BaseActor):
         self.spawn_reader(self._proxy.run, "proxy", close=self._close)
         self.send("session_registry", Report(self.context.id))
 
-    def handle(self, message: Expect | FlowEnded | LeaseChanged | Report | Tick) -> None:
+    def handle(self, message: Expect | FlowSucceeded | FlowEnded | LeaseChanged | Report | Tick) -> None:
         """Listen for callbacks; or take note of a flow's end."""
         match message:
             case Expect(callbacks):
                 for callback in callbacks:
                     self._expect(callback, LONGEST)
                 self._save()
+            case FlowSucceeded(port):
+                self._forget(port)
             case FlowEnded(port, reason, connections):
-                self._expected = {one: until for one, until in self._expected.items() if one.port != port}
+                self._forget(port)
                 fields: dict[str, object] = {"port": port, "reason": reason, "connections": connections}
                 self.send("log_writer", Log("callback-end", fields))
-                self._save()
             case LeaseChanged(held):
                 if held:
                     self._adopt()
@@ -125,6 +126,11 @@ class OAuthProxy(BaseActor):
     def _complain(self, port: int, text: str) -> None:
         self._complaint = (port, text)
         self.send("session_registry", Problem("callback", text))
+
+    def _forget(self, port: int) -> None:
+        """A login that is over, or as good as that, is nobody's to take up again."""
+        self._expected = {one: until for one, until in self._expected.items() if one.port != port}
+        self._save()
 
     def _save(self) -> None:
         try:

@@ -22,6 +22,12 @@ _BACKLOG = 64
 _LOOPBACK = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 
 
+class FlowSucceeded(NamedTuple):
+    """The callback came and was taken; the flow goes on for as long as the browser has something to ask."""
+
+    port: int
+
+
 class FlowEnded(NamedTuple):
     """A flow is over: its `reason` is `success`, `closed` (nothing listens on the remote any more) or `timeout`."""
 
@@ -60,6 +66,7 @@ class Flow:
         self._moved = 0.0
         self._succeeded = False
         self._closed = False
+        self._told = False
 
     def expect(self, callback: Callback, seconds: float) -> None:
         """Wait for a callback, as well as for those before; the time begins anew."""
@@ -67,7 +74,7 @@ class Flow:
         self.paths |= {callback.path}
         self.secure |= callback.secure
         self._expires = self._clock() + seconds
-        self._succeeded = self._closed = self.reached = False
+        self._succeeded = self._closed = self._told = self.reached = False
 
     def listen(self, callback: Callback) -> tuple[list[socket.socket], str]:
         """Listen on both loopback addresses, where that is not done yet; one that this machine lacks is passed over.
@@ -104,6 +111,11 @@ class Flow:
         if now >= self.deadline():
             return "success" if self._succeeded else "timeout"
         return ""
+
+    def has_news(self) -> bool:
+        """Whether it has succeeded, once."""
+        told, self._told = self._told, self._succeeded
+        return self._succeeded and not told
 
     def retire(self) -> bool:
         """End it now if it has succeeded; return whether it has."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nssh.errors import ConnectError
 from nssh.local import callback_http as http
 from nssh.local.callback_carrier import Carrier
-from nssh.local.callback_flow import LONGEST, Flow, FlowEnded
+from nssh.local.callback_flow import LONGEST, Flow, FlowEnded, FlowSucceeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,7 +60,7 @@ class CallbackProxy:
     def __init__(
         self,
         dial: Callable[[Sequence[str], int], Channel],
-        on_end: Callable[[FlowEnded], object],
+        on_news: Callable[[FlowSucceeded | FlowEnded], object],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -68,11 +68,11 @@ class CallbackProxy:
 
         Args:
             dial: Reaches a port of the remote at the first of some addresses that accepts; called on carriers' threads.
-            on_end: Told of a flow's end, on `run`'s thread.
+            on_news: Told of a flow's success and of its end, on `run`'s thread.
             clock: Seconds, monotonic.
         """
         self._dial = dial
-        self._on_end = on_end
+        self._on_news = on_news
         self._clock = clock
         self._over = threading.Event()
         self._bell, self._ringer = socket.socketpair()
@@ -186,11 +186,14 @@ class CallbackProxy:
         with self._lock:
             fresh, self._fresh = self._fresh, []
             ended = [(flow, reason) for flow in self._flows.values() if (reason := flow.end())]
+            succeeded = [flow.port for flow in self._flows.values() if flow.has_news()]
             for flow, _ in ended:
                 del self._flows[flow.port]
         for flow, listener in fresh:
             with contextlib.suppress(ValueError):  # closed meanwhile
                 self._selector.register(listener, selectors.EVENT_READ, functools.partial(self._accept, flow, listener))
+        for port in succeeded:
+            self._on_news(FlowSucceeded(port))
         for flow, reason in ended:
             self._dismiss(flow, reason)
         now = self._clock()
@@ -273,7 +276,7 @@ class CallbackProxy:
             self._leaving.add(flow)
         else:
             self._cut(flow)
-        self._on_end(FlowEnded(flow.port, reason, flow.connections))
+        self._on_news(FlowEnded(flow.port, reason, flow.connections))
 
     def _cut(self, flow: Flow) -> None:
         for entry in [entry for entry in self._waiting if entry[0] is flow]:

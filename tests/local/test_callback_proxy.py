@@ -17,7 +17,7 @@ import pytest
 
 from nssh.errors import ConnectError
 from nssh.local.callback import Callback
-from nssh.local.callback_flow import LONGEST, QUIET, FlowEnded
+from nssh.local.callback_flow import LONGEST, QUIET, FlowEnded, FlowSucceeded
 from nssh.local.callback_proxy import MOST_CARRIED, MOST_FLOWS, MOST_SILENT, CallbackProxy, Refusal
 from nssh.ssh._streams import SocketStream
 from tests.lab.tools import DEADLINE, wait_until
@@ -101,9 +101,10 @@ class Remote:
         self.programs: dict[int, Program] = {}
         self.dialled: list[tuple[tuple[str, ...], int]] = []
         self.ended: list[FlowEnded] = []
+        self.succeeded: list[int] = []
         self.failure: Exception | None = None
         self.gate: threading.Event | None = None
-        self.proxy = CallbackProxy(self.dial, self.ended.append, clock=self.hands)
+        self.proxy = CallbackProxy(self.dial, self.note, clock=self.hands)
         self.crash: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
 
@@ -112,6 +113,12 @@ class Remote:
             self.proxy.run()
         except BaseException as error:  # noqa: BLE001, the test looks at it
             self.crash = error
+
+    def note(self, news: FlowSucceeded | FlowEnded) -> None:
+        if isinstance(news, FlowEnded):
+            self.ended.append(news)
+        else:
+            self.succeeded.append(news.port)
 
     def dial(self, addresses: Sequence[str], port: int) -> SocketStream:
         self.dialled.append((tuple(addresses), port))
@@ -475,6 +482,7 @@ def test_a_flow_ends_thirty_quiet_seconds_after_its_success(remote: Remote, port
     remote.run(port)
     remote.proxy.expect(Callback("localhost", port, "/callback"))
     assert ask(port) == ANSWER
+    wait_until(lambda: remote.succeeded == [port], "it is told")
     remote.advance(QUIET - 1)
     assert ask(port, REQUEST.replace(b"/callback", b"/favicon.ico")).startswith(b"HTTP/1.1 404")
     remote.advance(QUIET - 1)
@@ -497,6 +505,7 @@ def test_what_is_no_callback_is_no_success(remote: Remote, port: int, request_: 
     remote.run(port)
     remote.proxy.expect(Callback("localhost", port, "/callback"))
     assert ask(port, request_)
+    assert remote.succeeded == []
     remote.advance(QUIET + 1)
     assert ask(port) == ANSWER
 

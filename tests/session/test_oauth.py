@@ -2,67 +2,190 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import http.server
+import itertools
+import os
+import signal
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
+import psutil
 import pytest
 
+from actors.url_opener import FLOOD, FLOOD_SECONDS
+from tests.lab.chromium import Chromium
 from tests.lab.laptop import Laptop, RemoteShell
 from tests.lab.netns import Namespace
 from tests.lab.sshd import Sshd
 from tests.lab.tools import DEADLINE, wait_until
+from tests.session.test_bridge import bridge_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A program that logs in as gh and gcloud do: it opens the browser, waits for one callback, and prints what came.
+# A program that logs in as gh and gcloud do: it opens the browser, waits for one callback, and prints what came. Its
+# server deals with one connection after another, as theirs do: one that says nothing would hold up all others.
 LOGIN = """
-import http.server, subprocess, sys, urllib.parse
-host, path, redirect, pattern = sys.argv[1:5]
+import http.server, os, socket, subprocess, sys, urllib.parse
+
+redirect, provider = sys.argv[1:3]
+host = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
+wanted = urllib.parse.urlsplit(redirect.replace("PORT", "0"))
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     code = None
+
     def do_GET(self):
         url = urllib.parse.urlsplit(self.path)
-        if url.path != path:
+        if url.path != (wanted.path or "/"):
             self.send_error(404)
             return
         Handler.code = urllib.parse.parse_qs(url.query)["code"][0]
-        body = b"logged in: close this window"
+        body = b"logged in as %s" % Handler.code.encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
     def log_message(self, *_):
         pass
-if ":" in host:
-    http.server.HTTPServer.address_family = __import__("socket").AF_INET6
-server = http.server.HTTPServer((host, int(sys.argv[5])), Handler)
-port = server.server_address[1]
-url = pattern.replace("REDIRECT", urllib.parse.quote(redirect.replace("PORT", str(port)), safe=""))
-subprocess.run(["xdg-open", url], check=True)
+
+
+class Server(http.server.HTTPServer):
+    address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+server = Server((host, wanted.port or 0), Handler)
+redirect = redirect.replace("PORT", str(server.server_address[1]))
+subprocess.run(["xdg-open", provider + urllib.parse.quote(redirect, safe="")], check=True)
 while Handler.code is None:
     server.handle_request()
-print("code", Handler.code)
+print("got", Handler.code)
 """
+
+GH = "http://127.0.0.1:PORT/callback"
 
 
 @pytest.fixture(scope="module")
 def apart() -> Iterator[Sshd]:
     """A remote with nssh on it, whose loopback is not the laptop's."""
     with Namespace() as network, Sshd(network=network) as sshd:
-        sshd.write_home("login.py", LOGIN)
-        Laptop(sshd.client).infect()
-        yield sshd
+        yield prepared(sshd)
+
+
+def prepared(sshd: Sshd) -> Sshd:
+    sshd.write_home("login.py", LOGIN)
+    Laptop(sshd.client).infect()
+    return sshd
 
 
 @pytest.fixture
 def laptop(apart: Sshd) -> Iterator[Laptop]:
-    laptop = Laptop(apart.client)
+    with seen_off(Laptop(apart.client)) as laptop:
+        yield laptop
+
+
+@contextlib.contextmanager
+def seen_off(laptop: Laptop) -> Iterator[Laptop]:
+    """See that nothing of it is left, and that nobody was told what the callbacks said."""
+    laptop.opened_file.unlink(missing_ok=True)
+    for path in (*laptop.state.glob("logs/*"), *laptop.state.glob("topics/*.callbacks")):
+        path.unlink()
     yield laptop
     laptop.wait_gone()
     assert laptop.tracebacks() == ""
+    for path in laptop.state.rglob("*"):
+        if path.is_file():
+            assert b"c0de" not in path.read_bytes(), path
+
+
+class Login:
+    """A login that is under way on the remote, in a shell of its own session."""
+
+    def __init__(
+        self, shell: RemoteShell, redirect: str = GH, provider: str = "https://provider.example/?r=", host: str = ""
+    ) -> None:
+        self.laptop = shell.laptop
+        self.results: list[tuple[int, bytes]] = []
+        before = len(self.laptop.opened())
+        command = f"python3 ~/login.py '{redirect}' '{provider}' {host}"
+        self._thread = threading.Thread(target=lambda: self.results.append(shell.run(command)), daemon=True)
+        self._thread.start()
+        wait_until(lambda: self.results or len(self.laptop.opened()) > before, "the browser is sent on its way")
+        assert not self.results, self.results
+        self.url = self.laptop.opened()[before]
+        self.callback = urlsplit(parse_qs(urlsplit(self.url).query)["r"][0])
+        assert self.callback.port is not None
+        self.port: int = self.callback.port
+
+    def answer(self, code: str, host: str = "127.0.0.1") -> str:
+        """Bring the answer, as a browser does in the end; return what the program shows."""
+        connection = http.client.HTTPConnection(host, self.port, timeout=DEADLINE)
+        with contextlib.closing(connection):
+            connection.request("GET", f"{self.callback.path or '/'}?state=x&code={code}")
+            return connection.getresponse().read().decode()
+
+    def finish(self, code: str) -> None:
+        """Wait until the program has what it waited for."""
+        self._thread.join(DEADLINE)
+        assert self.results == [(0, f"got {code}\n".encode())]
+
+
+class Provider:
+    """Where users log in: it sends the browser back to whoever asked. Not on an address that could be a callback."""
+
+    def __init__(self) -> None:
+        self._codes = itertools.count(1)
+        self.last = ""
+        provider = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                query = parse_qs(urlsplit(self.path).query)
+                provider.last = f"c0de{next(provider._codes)}"
+                back = f"{query['r'][0]}?state=x&code={provider.last}"
+                if self.path.startswith("/redirect"):
+                    self.send_response(302)
+                    self.send_header("Location", back)
+                    self.end_headers()
+                    return
+                page = PAGE.replace("BACK", back).replace("ORIGIN", back.partition("?")[0]).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Length", str(len(page)))
+                self.end_headers()
+                self.wfile.write(page)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.2", 0), Handler)
+        self.url = f"http://127.0.0.2:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+# A page on which the user would press a button: the browser connects ahead of time, and asks for an icon there.
+PAGE = """\
+<html><head><link rel="preconnect" href="ORIGIN"><link rel="icon" href="ORIGINfavicon.ico"></head>
+<body>sign in<script>setTimeout(function () { location.href = "BACK" }, 60)</script></body></html>
+"""
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    made = Provider()
+    yield made
+    made.close()
 
 
 def free_port() -> int:
@@ -70,24 +193,210 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def test_a_login_is_finished(laptop: Laptop) -> None:
+def is_listened_on(port: int) -> bool:
+    return any(one.status == psutil.CONN_LISTEN and one.laddr[1:] == (port,) for one in psutil.net_connections("tcp"))
+
+
+def wait_joined(laptop: Laptop) -> None:
+    """Wait until one session acts and another stands by."""
+    wait_until(lambda: {one.role for one in laptop.sessions()} == {"leader", "standby"}, "one stands by")
+
+
+# --- With a real browser ----------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_logins_in_a_real_browser(laptop: Laptop, provider: Provider) -> None:
+    """As gh and as gcloud log in, by turns; the browser connects on suspicion, and so do we."""
+    gcloud = f"http://localhost:{free_port()}/"
+    times: list[float] = []
+    with Chromium(os.environ) as browser, RemoteShell(laptop) as shell, contextlib.ExitStack() as silent:
+        laptop.wait_up()
+        for number in range(100):
+            # No faster than a URL may follow another before they are held for a flood.
+            if len(times) >= FLOOD:
+                time.sleep(max(0.0, times[-FLOOD] + FLOOD_SECONDS + 0.1 - time.monotonic()))
+            times.append(time.monotonic())
+            if number % 2:
+                login = Login(shell, gcloud, f"{provider.url}/page?r=")
+            else:
+                login = Login(shell, GH, f"{provider.url}/redirect?r=")
+            for _ in range(2):
+                silent.enter_context(socket.create_connection(("127.0.0.1", login.port), DEADLINE))
+            browser.visit(login.url)
+            browser.wait_text("logged in as c0de")
+            login.finish(provider.last)
+            assert browser.text() == f"logged in as {provider.last}"
+    assert len(times) == 100
+    events = laptop.events()
+    assert [event for event in events if event["event"] in {"callback-failed", "open-held", "open-failed"}] == []
+    assert sum(event["event"] == "callback-open" for event in events) == 100
+
+
+# --- Over the real program, whatever the browser ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("redirect", "host"),
+    [
+        (GH, "127.0.0.1"),
+        ("http://localhost:PORT/", "127.0.0.1"),
+        ("http://localhost:PORT/", "::1"),
+        ("http://localhost:PORT", "127.0.0.1"),
+        ("http://[::1]:PORT/a/b", "::1"),
+    ],
+)
+def test_a_login_is_finished(laptop: Laptop, redirect: str, host: str) -> None:
     with RemoteShell(laptop) as shell:
         laptop.wait_up()
-        results = []
-        redirect = "http://127.0.0.1:PORT/callback"
-        pattern = "https://provider.example/?redirect_uri=REDIRECT&state=x"
-        run = threading.Thread(
-            target=lambda: results.append(shell.run(f"python3 ~/login.py 127.0.0.1 /callback {redirect} '{pattern}' 0"))
-        )
-        run.start()
-        wait_until(lambda: results or laptop.opened(), "the browser is sent on its way")
-        assert not results, results
-        url = laptop.opened()[-1]
-        port = int(url.partition("127.0.0.1%3A")[2].partition("%2F")[0])
+        login = Login(shell, redirect, host=host)
+        with socket.create_connection(("127.0.0.1", login.port)):  # on suspicion
+            assert login.answer("c0de") == "logged in as c0de"
+            login.finish("c0de")
+    wait_until(lambda: not is_listened_on(login.port), "the port is given back")
+    assert [event["port"] for event in laptop.events() if event["event"] == "callback-open"] == [login.port]
+
+
+def test_a_port_is_listened_on_before_the_browser_opens(laptop: Laptop) -> None:
+    seen = laptop.client.home / "seen"
+    browser = laptop.client.home / "looking"
+    browser.write_text(
+        f"""#!/bin/sh
+port=$(printf '%s' "$1" | sed 's/.*%3A\\([0-9]*\\)%2F.*/\\1/')
+hex=$(printf ':%04X' "$port")
+grep -h "$hex " /proc/net/tcp /proc/net/tcp6 | grep -c ' 0A ' > {seen}
+echo "$1" >> {laptop.opened_file}
+"""
+    )
+    browser.chmod(0o755)
+    laptop.config.write_text(f'[browser]\ncommand = "{browser}"\n')
+    with RemoteShell(laptop) as shell:
+        laptop.wait_up()
+        login = Login(shell, "http://localhost:PORT/cb")
+        assert seen.read_text() == "2\n"
+        login.answer("c0de")
+        login.finish("c0de")
+
+
+def test_a_low_port_and_a_taken_one_are_told(laptop: Laptop) -> None:
+    desktop = laptop.client.home / "desktop"
+    desktop.mkdir()
+    notified = laptop.client.home / "notified"
+    tool = desktop / "notify-send"
+    tool.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {notified}\n')
+    tool.chmod(0o755)
+    laptop.env |= {"PATH": f"{desktop}:{laptop.env['PATH']}", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent"}
+    with RemoteShell(laptop) as shell, socket.create_server(("127.0.0.1", 0)) as taken:
+        laptop.wait_up()
+        port = taken.getsockname()[1]
+        url = "https://provider.example/?redirect_uri=http%3A%2F%2Flocalhost"
+        assert shell.run(f"xdg-open '{url}%3A{port}%2F'")[0] == 0
+        laptop.wait_opened(f"{url}%3A{port}%2F")  # who knows: the provider may show a code to copy
+        wait_until(lambda: "is taken" in laptop.sessions()[0].problem, "it is told")
+        expected = f"port {port} is taken on this machine: a login on devbox that waits for its answer there can't be"
+        assert expected in laptop.run("status").stdout
+        wait_until(lambda: notified.exists() and expected in notified.read_text(), "the desktop shows it")
+        assert shell.run(f"xdg-open '{url}%2Fcallback'")[0] == 0
+        wait_until(lambda: "port 80 is below 1024" in laptop.run("status").stdout, "the other is told, too")
+        # One that can be had: the complaint about another port stays, the one about it goes.
+        taken.close()
+        shell.run(f"xdg-open '{url}%3A{port}%2F'")
+        wait_until(lambda: is_listened_on(port), "now it is listened on")
+    failed = [event["err"] for event in laptop.events() if event["event"] == "callback-failed"]
+    assert failed == ["is taken on this machine", "is below 1024, where nssh does not listen"]
+
+
+def test_an_sshd_that_forwards_nothing_is_no_obstacle() -> None:
+    with Namespace() as network, Sshd(network=network, options=["AllowTcpForwarding no"]) as sshd:
+        prepared(sshd)
+        with seen_off(Laptop(sshd.client)) as laptop, RemoteShell(laptop) as shell:
+            laptop.wait_up()
+            for redirect, host in ((GH, "127.0.0.1"), ("http://localhost:PORT/", "::1")):
+                login = Login(shell, redirect, host=host)
+                assert login.answer("c0de") == "logged in as c0de"
+                login.finish("c0de")
+
+
+def test_a_login_that_was_given_up_on_the_remote_is_told_to_the_browser(laptop: Laptop) -> None:
+    with RemoteShell(laptop) as shell:
+        laptop.wait_up()
+        port = free_port()
+        url = f"https://provider.example/?r=http%3A%2F%2F127.0.0.1%3A{port}%2Fcallback"
+        shell.run(f"xdg-open '{url}'")
+        wait_until(lambda: is_listened_on(port), "it is listened on")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
-        connection.request("GET", "/callback?code=secret&state=x")
-        response = connection.getresponse()
-        assert (response.status, response.read()) == (200, b"logged in: close this window")
-        run.join(DEADLINE)
-        assert results == [(0, b"code secret\n")]
-    print(laptop.events())
+        connection.request("GET", "/callback?code=c0de")
+        answer = connection.getresponse()
+        assert answer.status == 502
+        text = answer.read().decode()
+        connection.close()
+        assert text.startswith(f"nssh: nothing listens on port {port} of devbox.")
+        assert "c0de" not in text
+
+
+def test_two_logins_at_once(laptop: Laptop) -> None:
+    with RemoteShell(laptop) as one, RemoteShell(laptop) as two:
+        wait_joined(laptop)
+        first, second = Login(one), Login(two, "http://localhost:PORT/")
+        assert second.answer("c0de2") == "logged in as c0de2"
+        assert first.answer("c0de1") == "logged in as c0de1"
+        first.finish("c0de1")
+        second.finish("c0de2")
+    listened = [event["port"] for event in laptop.events() if event["event"] == "callback-open"]
+    assert sorted(listened) == sorted([first.port, second.port]), "each by one session"
+
+
+# --- Whoever dies meanwhile -------------------------------------------------------------------------------------------
+
+
+def test_a_login_survives_the_bridge(laptop: Laptop) -> None:
+    with RemoteShell(laptop) as shell:
+        laptop.wait_up()
+        login = Login(shell)
+        bridge = bridge_of(shell)
+        bridge.kill()
+        bridge.wait(DEADLINE)
+        wait_until(lambda: is_listened_on(login.port), "the next bridge listens")
+        assert login.answer("c0de") == "logged in as c0de"
+        login.finish("c0de")
+
+
+def test_a_login_survives_the_session_that_listened(laptop: Laptop) -> None:
+    with contextlib.ExitStack() as stack:
+        first = RemoteShell(laptop)
+        stack.callback(first.close)
+        laptop.wait_up()
+        with RemoteShell(laptop) as second:
+            wait_joined(laptop)
+            login = Login(second)
+            os.kill(first.pid, signal.SIGKILL)
+            wait_until(
+                lambda: not psutil.pid_exists(first.pid) or first.process.poll() is not None, "the first is gone"
+            )
+            wait_until(lambda: not is_listened_on(login.port), "its bridge goes, too")
+            wait_until(lambda: is_listened_on(login.port), "the second session listens")
+            assert login.answer("c0de") == "logged in as c0de"
+            login.finish("c0de")
+
+
+def test_a_login_survives_a_connection_that_is_lost(laptop: Laptop, apart: Sshd) -> None:
+    """The session's own ssh ends with it, so the login runs on in the background, as it does under mosh or tmux."""
+    with RemoteShell(laptop) as shell:
+        laptop.wait_up()
+        port = free_port()
+        out = apart.home / "out"
+        out.unlink(missing_ok=True)
+        command = (
+            f"(setsid python3 ~/login.py 'http://localhost:{port}/' 'https://provider.example/?r=' > {out} 2>&1 &)"
+        )
+        assert shell.run(command)[0] == 0
+        wait_until(lambda: is_listened_on(port), "it is listened on")
+        apart.kill_sessions()
+        shell.process.wait(DEADLINE)
+    wait_until(lambda: not is_listened_on(port), "the session's bridge is gone")
+    with RemoteShell(laptop):
+        wait_until(lambda: is_listened_on(port), "the next session listens")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2 * DEADLINE)
+        connection.request("GET", "/?code=c0de")
+        assert connection.getresponse().read() == b"logged in as c0de"
+        connection.close()
+        wait_until(lambda: out.read_text() == "got c0de\n", "the program has it")
