@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.bus.feed import Up
 from nssh.bus.ledger import Ledger
+from nssh.errors import BusError
 from tests.bus.test_feed import Session
 from tests.lab.waiting import until
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -36,6 +37,45 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ledger.close()
 
 
+class Publishers:
+    """Several programs that publish at once, with pauses, and try again as a shim does."""
+
+    def __init__(self, door: Door, topic: str, threads: Threads) -> None:
+        self.deaths = 0
+        self._door = door
+        self._topic = topic
+        self._lock = threading.Lock()
+        self._accepted: list[list[str]] = [[] for _ in range(PUBLISHERS)]
+        self._threads = [threads(functools.partial(self._publish, mine)) for mine in self._accepted]
+
+    @property
+    def busy(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
+    @property
+    def accepted(self) -> set[str]:
+        return {one for mine in self._accepted for one in mine}
+
+    def _publish(self, mine: list[str]) -> None:
+        direct = self._door.client(timeout=60)
+        pauses = random.Random(SEED)  # noqa: S311  (repeatable)
+        while len(mine) < COUNT // PUBLISHERS:
+            try:
+                mine.append(direct.publish(self._topic, f"{len(mine)}").id)
+            except BusError:
+                self._revive()
+            if pauses.random() < 0.05:
+                time.sleep(pauses.random() * 0.05)  # so that some moments are quiet
+
+    def _revive(self) -> None:
+        """Start a server again that died: ntfy 2.11 now and then does, of a nil pointer, as a subscriber leaves."""
+        with self._lock:
+            if not self._door.client().health():
+                self.deaths += 1
+                self._door.server.kill()
+                self._door.server.start()
+
+
 @pytest.mark.parametrize("door", ["relay-unix", "ntfy"], indirect=True)
 def test_5000_messages_while_the_subscriber_reconnects_at_random_are_all_handled_once(
     door: Door, topic: str, ledger: Ledger, threads: Threads, tmp_path: Path
@@ -43,29 +83,13 @@ def test_5000_messages_while_the_subscriber_reconnects_at_random_are_all_handled
     """It wakes, its link is cut, or its process is replaced by one that knows only the ledger."""
     print(f"NSSH_SEED={SEED}")  # noqa: T201  (shown when it fails)
     chance = random.Random(SEED)  # noqa: S311  (repeatable)
-    published: list[list[str]] = [[] for _ in range(PUBLISHERS)]
-
-    def publish(mine: list[str]) -> None:
-        direct = door.client(timeout=60)
-        pauses = random.Random(SEED)  # noqa: S311  (repeatable)
-        for number in range(COUNT // PUBLISHERS):
-            mine.append(direct.publish(topic, f"{number}").id)
-            if pauses.random() < 0.05:
-                time.sleep(pauses.random() * 0.05)  # so that some moments are quiet
-
-    def count() -> int:
-        return sum(map(len, published))
-
     delivered: list[str] = []
     reconnects = 0
     with door.link() as link:
         session = Session(link.client, topic, ledger, threads)
         until(lambda: session.ups)
-        publishers = [
-            threads(lambda mine=mine: publish(mine))  # type: ignore[misc]
-            for mine in published
-        ]
-        while any(publisher.is_alive() for publisher in publishers):
+        publishers = Publishers(door, topic, threads)
+        while publishers.busy:
             time.sleep(chance.expovariate(1 / 0.08))  # at random moments: that is what is tried here
             way = chance.choice(("nudge", "cut", "cut", "replace"))
             if way == "nudge":
@@ -79,17 +103,19 @@ def test_5000_messages_while_the_subscriber_reconnects_at_random_are_all_handled
                 ledger = Ledger(os.fspath(tmp_path / "ledger"))
                 session = Session(link.client, topic, ledger, threads)
             reconnects += 1
-        assert count() == COUNT
-        until(lambda: len(delivered) + len(session.delivered) >= COUNT)
-        last = link.client.poll(topic, None)[-1].id
-        until(lambda: ledger.cursor == last)
+        accepted = publishers.accepted
+        assert len(accepted) == COUNT
+        everything = [message.id for message in door.client().poll(topic, None)]
+        until(lambda: len(delivered) + len(session.delivered) >= len(everything))
+        until(lambda: ledger.cursor == everything[-1])
         session.end()
         delivered += session.ids
-    print(f"{door.name}: {reconnects} reconnects, {count()} messages")  # noqa: T201  (shown with -rP)
+    print(f"{door.name}: {reconnects} reconnects, {publishers.deaths} deaths")  # noqa: T201  (shown with -rP)
     assert reconnects > 10
     assert len(set(delivered)) == len(delivered), "none twice"
-    assert sorted(delivered) == sorted(one for mine in published for one in mine), "none lost"
-    assert [note for note in session.notes if isinstance(note, Up)]
+    assert sorted(delivered) == sorted(everything), "none lost"
+    assert accepted <= set(delivered)
+    assert len(delivered) <= COUNT + publishers.deaths * PUBLISHERS, "what a death left unanswered comes on top"
     ledger.close()
     recorded = Ledger(os.fspath(tmp_path / "ledger"))
     assert all(recorded.seen(one) for one in delivered)
