@@ -56,6 +56,9 @@ class Soak:
         with World(self._bus) as self._world, Watch(self._world.laptop.state / "topics") as self._watch:
             try:
                 return self._run()
+            except NotSettledError as error:
+                sys.stdout.write(f"{self._bus}, SEED={self._seed}: it did not even begin: {error}\n")
+                return False
             finally:
                 self._keep()
 
