@@ -105,6 +105,7 @@ def changed(index: int, **fields: object) -> Seen:
         (changed(5, status=1, said="no answer"), "while nothing was broken"),
         (changed(5, status=1)._replace(calms=[]), "without a word"),
         (seen()._replace(events=[*seen().events, event("actor-restart", 50.0, 7)]), "the log has"),
+        (seen()._replace(events=[*seen().events, event("bridge-restart", 50.0, 8)]), "only 0 were killed"),
         (seen()._replace(events=[*seen().events, event("leader", 11.0, 8)]), "does not lead"),
     ],
 )  # fmt: skip

@@ -239,6 +239,9 @@ class Findings:
         counts = Counter(event["event"] for event in self._seen.events)
         self.counts["takeovers"] = len(self._seen.reigns)
         self.counts["bridges started again"] = counts["bridge-restart"]
+        killed = sum(kill.why == "the bridge" for kill in self._seen.kills)
+        if counts["bridge-restart"] > killed:
+            self.wrong.append(f"{counts['bridge-restart']} bridges were started again, and only {killed} were killed")
         self.counts["subscriptions"] = counts["subscribe-up"]
         self.counts["replayed"] = sum(event.get("replayed", 0) for event in self._seen.events)
         over = {event["pid"]: stamp(event) for event in self._seen.events if event["event"] == "session-end"}
