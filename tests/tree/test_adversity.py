@@ -167,7 +167,7 @@ def test_old_logs_and_records_that_can_not_be_removed_keep_no_session_from_start
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(eventlog, "prune", refuse)
-    monkeypatch.setattr(records, "live", refuse)
+    monkeypatch.setattr(records, "survey", refuse)
     with stage.playing():
         stage.serves()
         assert stage.log("log-prune-failed")[0]["err"] == "Permission denied"

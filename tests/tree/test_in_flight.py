@@ -21,6 +21,7 @@ from tests.tree.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from actors.worker import Worker
+    from nssh.local.content import Content
 
 
 def work(message_id: str) -> Work:
@@ -134,13 +135,13 @@ def test_writes_take_effect_in_order_whichever_of_them_the_clipboard_crashes_on(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[bytes] = []
-    write = MemoryClipboard.write
+    store = MemoryClipboard.store
 
-    def note(memory: MemoryClipboard, mime: str, data: bytes) -> None:
-        written.append(data)
-        write(memory, mime, data)
+    def note(memory: MemoryClipboard, mime: str, data: Content) -> None:
+        written.append(b"".join(data.chunks()))
+        store(memory, mime, data)
 
-    monkeypatch.setattr(MemoryClipboard, "write", note)
+    monkeypatch.setattr(MemoryClipboard, "store", note)
     stage.supervision["intensity"] = 50
     crash_on_each_third(monkeypatch, "clipboard")
     with stage.playing():
