@@ -18,8 +18,8 @@ from typing import NamedTuple
 from nssh.lease import Lease
 from nssh.wire import files
 
-# Longer than any bus keeps a message (ntfy 12 h, the relay 12 h): nothing can be waiting on a topic unused for so long.
-_ROTATE_AFTER = 7 * 86400.0
+# Seconds, longer than any bus keeps a message (ntfy 12 h, the relay 12 h): what a former topic left is rubbish then.
+_OLD = 7 * 86400.0
 
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@._-")
 _TOPIC = _SAFE - frozenset("@.")
@@ -51,7 +51,9 @@ def new_name() -> str:
 def obtain(
     key: str, server: str, *, fixed: str = "", fresh: bool = False, joined: tuple[str, str] | None = None
 ) -> Topic:
-    """Return the topic of a target, a new one if there is none, if it has long been unused, or if `fresh`.
+    """Return the topic of a target, a new one if there is none, or if `fresh`.
+
+    However long it was not used: a program on the remote may have sent something to it just now.
 
     Two nssh that start at the same moment get the same topic: one of them writes the file, under a lock.
 
@@ -74,20 +76,19 @@ def obtain(
         known = _renew(directory, path, joined[0], joined[1], fresh=True)
     elif known is None:
         known = _renew(directory, path, fixed, fresh=fresh and not fixed)
-    os.utime(path)
     return _topic(path, *known)
 
 
 def current(key: str, server: str) -> str:
     """Return the topic that a target has now, `` if it has none; a pinned one is not looked for."""
-    known = _read(os.path.join(files.state_dir(), "topics", file_name(f"{key}+{server}") + ".json"), "", rotate=False)
+    known = _read(os.path.join(files.state_dir(), "topics", file_name(f"{key}+{server}") + ".json"), "")
     return known[0] if known else ""
 
 
 def is_superseded(name: str, ledger: str) -> bool:
     """Whether a session's topic is its target's no more: a later one took a new one, and has the remote send there."""
     stem = ledger.removesuffix(".ledger").rpartition(".")[0]
-    known = _read(f"{stem}.json", "", rotate=False)
+    known = _read(f"{stem}.json", "")
     return known is not None and known[0] != name
 
 
@@ -96,12 +97,11 @@ def _topic(path: str, name: str, serial: str) -> Topic:
     return Topic(name, f"{stem}.ledger", f"{stem}.lease", serial)
 
 
-def _read(path: str, fixed: str, *, rotate: bool = True) -> tuple[str, str] | None:
-    """Return the topic and the serial in a file; None if it is not there, damaged, another than `fixed`, or too old."""
+def _read(path: str, fixed: str) -> tuple[str, str] | None:
+    """Return the topic and the serial in a file; None if it is not there, damaged, or another than `fixed`."""
     try:
         with open(path, "rb") as file:
             record = json.loads(file.read(4096))
-            age = time.time() - os.fstat(file.fileno()).st_mtime
         name, serial = record["topic"], record["serial"]
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -109,9 +109,7 @@ def _read(path: str, fixed: str, *, rotate: bool = True) -> tuple[str, str] | No
         return None
     if not isinstance(serial, str) or not serial.isalnum() or not serial.isascii():
         return None
-    if (rotate and age > _ROTATE_AFTER) or (fixed and name != fixed):
-        return None
-    return name, serial
+    return None if fixed and name != fixed else (name, serial)
 
 
 def _renew(directory: str, path: str, name: str, serial: str = "", *, fresh: bool) -> tuple[str, str]:
@@ -123,7 +121,7 @@ def _renew(directory: str, path: str, name: str, serial: str = "", *, fresh: boo
         except OSError:
             pass  # a file system without locks: as good as it gets
         if not fresh:
-            known = _read(path, name) or _in_use(path, name)
+            known = _read(path, name)
             if known is not None:
                 return known
         renewed = name or new_name(), serial or os.urandom(4).hex()
@@ -147,7 +145,7 @@ def _prune(directory: str, path: str, serial: str) -> None:
         former = os.path.join(directory, f"{stem}.{parts[0]}.lease")
         lease = Lease(former)
         try:
-            old = time.time() - os.stat(os.path.join(directory, name)).st_mtime > _ROTATE_AFTER
+            old = time.time() - os.stat(os.path.join(directory, name)).st_mtime > _OLD
             if old and lease.acquire():
                 os.unlink(os.path.join(directory, name))
                 os.unlink(former)
@@ -155,15 +153,3 @@ def _prune(directory: str, path: str, serial: str) -> None:
             pass  # somebody else was faster, or may not: it is only rubbish
         finally:
             lease.release()
-
-
-def _in_use(path: str, fixed: str) -> tuple[str, str] | None:
-    """Return an old topic whose lease is held: a session has been open for longer than a topic lasts unused."""
-    known = _read(path, fixed, rotate=False)
-    if known is None:
-        return None
-    lease = Lease(_topic(path, *known).lease)
-    if lease.acquire():
-        lease.release()
-        return None
-    return known
