@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTED := $(VENV)/.dev
 
-.PHONY: help install demo test soak lint type bench clean
+.PHONY: help install demo test soak lint type bench fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,15 @@ type: $(TESTED) ## mypy --strict
 
 bench: $(TESTED) ## time to the prompt and back, as ratios against ssh and mosh over a slow link
 	@$(BIN)/python -m tests.lab.bench
+
+FUZZ := $(VENV)/.fuzz
+
+$(FUZZ): $(TESTED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=2.3'
+	@touch $@
+
+fuzz: $(FUZZ) ## fuzz what reads a stranger's bytes, by coverage (ARGS='--runs 1000000 url')
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean: ## remove .venv and everything that was generated
 	rm -rf $(VENV) .lab build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

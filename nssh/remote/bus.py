@@ -142,7 +142,7 @@ def _subscribers(answer: Response) -> int | None:
 def retry_after(answer: Response) -> float:
     """Return the seconds that the server asks to wait, or 0."""
     text = answer.headers.get("retry-after", "")
-    return float(text) if text.isdigit() and len(text) < 6 else 0.0
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0
 
 
 def refusal(answer: Response, server: str, size: int) -> tuple[str, bool]:

@@ -33,7 +33,7 @@ def run(path: str, argv: list[str], environ: MutableMapping[str, str] = os.envir
         Failure: It can't be started, or we were started by it, which was started by us, and so on.
     """
     depth = environ.get(_DEPTH, "")
-    count = int(depth) if depth.isdigit() and len(depth) < 4 else 0
+    count = int(depth) if depth.isascii() and depth.isdigit() and len(depth) < 4 else 0
     if count >= _DEEPEST:
         raise Failure("this shim and %s start each other in a circle (is it set as $BROWSER?)" % path)
     environ[_DEPTH] = str(count + 1)

@@ -133,7 +133,8 @@ class Question:
             self._bus.events.add("publish-failed", kind=wire.KIND_CLIP_READ_REQUEST, id=self._id, err=reason)
             raise Failure(reason)
         asked = event(answer.body).get("id")
-        return asked if isinstance(asked, str) and asked.isalnum() and len(asked) < 40 else "all"
+        usable = isinstance(asked, str) and asked.isascii() and asked.isalnum() and len(asked) < 40
+        return str(asked) if usable else "all"
 
     def _subscribe(self, timeout: float) -> Stream:
         started = False

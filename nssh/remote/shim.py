@@ -95,7 +95,7 @@ class Shim:
         limit = LIMIT
         for feature in self.session().features:
             name, _, value = feature.partition("=")
-            if name == "copy-limit" and value.isdigit():
+            if name == "copy-limit" and value.isascii() and value.isdigit():
                 limit = min(limit, int(value[:20]))
         return Payload(limit)
 

@@ -243,6 +243,10 @@ class Client:
             data += piece
 
 
+def _is_status(text: str) -> bool:
+    return len(text) == 3 and text.isascii() and text.isdigit()  # other scripts' digits are none to int()
+
+
 class _Reader:
     """The body of one answer, whichever way it is framed."""
 
@@ -266,7 +270,7 @@ class _Reader:
 
     def _parse_status(self, line: str) -> int:
         parts = line.split(" ", 2)
-        if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or len(parts[1]) != 3 or not parts[1].isdigit():
+        if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not _is_status(parts[1]):
             raise HttpError("%s does not speak HTTP" % self._connection.where)
         return int(parts[1])
 

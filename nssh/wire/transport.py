@@ -67,7 +67,7 @@ class Address:
         host, colon, port = authority.rpartition(":")
         if not colon or port.endswith("]"):
             host, port = authority, ""
-        if port and not (port.isdigit() and 0 < int(port) < 65536):
+        if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
             raise HttpError("the server's port is not valid")
         self.port = int(port) if port else (443 if self.scheme == "https" else 80)
         self.host = host

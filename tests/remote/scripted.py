@@ -22,7 +22,7 @@ class Request(NamedTuple):
 
 def answer(status: int, body: bytes = b"{}", *headers: str) -> bytes:
     head = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", "Connection: close", *headers]
-    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+    return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
 
 
 class ScriptedServer:

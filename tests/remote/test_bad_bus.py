@@ -107,6 +107,15 @@ def test_a_server_that_speaks_no_http_is_one_line(raw: bytes, home: Home) -> Non
     assert "failed (" not in ran.err
 
 
+@pytest.mark.parametrize("raw", [b"HTTP/1.1 \xb200 OK\r\n\r\n", answer(429, b"{}", "Retry-After: \u00b2")])
+def test_digits_of_other_scripts_are_none(raw: bytes, home: Home) -> None:
+    with ScriptedServer(lambda _: raw) as server:
+        home.connect(server.url)
+        ran = home.run("xdg-open", "https://x.y/")
+    assert (ran.status, ran.err.count("\n")) == (4, 1)
+    assert "failed (" not in ran.err
+
+
 def paste(home: Home, respond: Callable[[str], bytes], files: dict[str, bytes] | None = None, *argv: str) -> Ran:
     with ScriptedServer(respond=respond, files=files) as server:
         home.connect(server.url)
