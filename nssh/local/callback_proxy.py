@@ -189,6 +189,7 @@ class CallbackProxy:
             succeeded = [flow.port for flow in self._flows.values() if flow.has_news()]
             for flow, _ in ended:
                 del self._flows[flow.port]
+                flow.stop_listening()  # while nobody can want the port: a login that is repeated may, at this moment
         for flow, listener in fresh:
             with contextlib.suppress(ValueError):  # closed meanwhile
                 self._selector.register(listener, selectors.EVENT_READ, functools.partial(self._accept, flow, listener))
@@ -267,9 +268,8 @@ class CallbackProxy:
     def _dismiss(self, flow: Flow, reason: str) -> None:
         """End a flow. What is on its way when the remote's port closes, the last answer most likely, still arrives."""
         for listener in flow.listeners.values():
-            with contextlib.suppress(KeyError, ValueError):
+            with contextlib.suppress(KeyError, ValueError):  # not registered yet
                 self._selector.unregister(listener)
-        flow.stop_listening()
         for client in [client for client, (owner, _) in self._silent.items() if owner is flow]:
             self._drop(client)
         if reason == "closed":

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from actors.clipboard import Clipboard
 from actors.liveness_responder import LivenessResponder
 from actors.log_writer import LogWriter
-from actors.messages import Arrived, Event, EventKind, Flush, Log, NetworkChanged, Told, Work
+from actors.messages import Arrived, Event, EventKind, Expect, Flush, Log, NetworkChanged, Told, Work
+from actors.oauth_proxy import OAuthProxy
 from actors.publisher import Publisher
 from actors.remote_host import RemoteHost
 from actors.restarts import Backoff
@@ -56,6 +57,7 @@ PARTS = {
     "publisher": Part(Publisher, Flush),
     "liveness_responder": Part(LivenessResponder, Work),
     "clipboard": Part(Clipboard, Work),
+    "oauth_proxy": Part(OAuthProxy, Expect),
     "url_opener": Part(UrlOpener, Work),
     "subscriber": Part(Subscriber, Arrived),
 }
@@ -262,6 +264,8 @@ class Stage:
         (directory / "config/nssh").mkdir(parents=True, exist_ok=True)
         (directory / "config/nssh/config.toml").write_text(f"[browser]\ncommand = {json.dumps(os.fspath(browser))}\n")
         self.clock = SkippingClock()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.callback_port = free.getsockname()[1]
         self.happened: list[Event] = []
         self.supervision = {
             "clock": self.clock,
@@ -315,7 +319,7 @@ class Stage:
         return self.bus.publish_envelope(self.topic, wire.Envelope(kind, **fields)).id
 
     def open_url(self, **fields: Any) -> str:
-        url = f"http://example.com/{os.urandom(6).hex()}"
+        url = f"http://example.com/{os.urandom(6).hex()}?redirect_uri=http%3A%2F%2F127.0.0.1%3A{self.callback_port}%2F"
         self.published.append(url)
         self.publish(wire.KIND_OPEN, url=url, **{"id": wire.new_id(), **fields})
         return url
