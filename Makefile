@@ -46,8 +46,9 @@ lint: $(TESTED) ## ruff: rules and formatting
 type: $(TESTED) ## mypy --strict
 	$(BIN)/mypy
 
-bench: $(TESTED) ## time to the prompt and back, as ratios against ssh and mosh over a slow link
-	@$(BIN)/python -m tests.lab.bench
+bench: $(TESTED) ## measure against ssh, mosh and ntfy; writes docs/benchmarks.md (QUICK=1: a minute, prints only)
+	@$(BIN)/python -m tests.lab.ntfy >/dev/null || true
+	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick,--write docs/benchmarks.md)
 
 FUZZ := $(VENV)/.fuzz
 

@@ -9,7 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from tests.lab.benched import DELAY
+from tests.bench.place import DELAY
+from tests.bench.rows import Row, Section, interleaved
 from tests.lab.proxy import DelayProxy
 from tests.lab.sshd import Sshd
 from tests.sweep.support import start_server
@@ -17,13 +18,25 @@ from tests.sweep.support import start_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tests.lab.benched import Lab
+    from tests.bench.place import Lab
+    from tests.bench.scale import Scale
 
 SERVERS = 3
 
 
+def measure(lab: Lab, scale: Scale) -> Section:
+    """Time `nssh sweep --all` from its start to its end."""
+    with _ways(lab) as ways:
+        times = interleaved(scale.runs, ways)
+    title = "Sweep"
+    if not ways:
+        return Section(title, [])
+    what = f"sweep --all, {SERVERS} servers, 40 ms"
+    return Section(title, [Row(what, times["sweep"], "ms", times["logins"], f"{SERVERS} × ssh host true")])
+
+
 @contextlib.contextmanager
-def ways(lab: Lab) -> Iterator[Mapping[str, Callable[[], float]]]:
+def _ways(lab: Lab) -> Iterator[Mapping[str, Callable[[], float]]]:
     """Yield what is to be measured; nothing where it can't be.
 
     The servers are those of an account of their own: a sweep of ours would end those of everybody else's tests.

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 DELAY = 0.020
 """Seconds, each way."""
 
+LINKS = {"devbox": "40 ms", "direct": "loopback"}
+"""Hosts by which the remote is reached, and the round trip that is on the way."""
+
 PROMPT = b"bench-ready-7f3a>"
 """What the remote's interactive shells say when they are ready."""
 
@@ -80,13 +83,14 @@ class RemoteShell:
         self._process.kill()
         self._process.communicate()
 
-    def run(self, command: str) -> Timed:
-        """Run a command whose output, both streams, is small; what it is given on stdin is empty."""
+    def run(self, command: str, stdin: str = "") -> Timed:
+        """Run a command whose output, both streams, is small, with a little text on stdin (in a file by then)."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         mark = os.urandom(6).hex()
         # The output is kept in a variable: a file would be timed, too. Nothing is forked but the command itself.
-        script = f"a=$EPOCHREALTIME; o=$({command} 2>&1 </dev/null); s=$?; b=$EPOCHREALTIME\n"
+        source = f"<<<{shlex.quote(stdin)}" if stdin else "</dev/null"
+        script = f"a=$EPOCHREALTIME; o=$({command} 2>&1 {source}); s=$?; b=$EPOCHREALTIME\n"
         self._process.stdin.write(f'{script}printf "%s\\n{mark} %s %s %s\\n" "$o" $a $b $s\n'.encode())
         self._process.stdin.flush()
         output = b""
@@ -102,9 +106,9 @@ class Lab:
     """Everything that runs, from entry to exit of the context.
 
     Attributes:
-        remote: The sshd; `devbox` is reached over the slow link, `direct` is not.
+        remote: The sshd; `devbox` is reached over the slow link, `direct` is not (see `LINKS`).
         laptop: Home, configuration, records.
-        env: The laptop's environment, in which mosh's datagrams go over a slow link, too.
+        env: The laptop's environment, in which mosh's datagrams go over a slow link, too; `near_env` is without it.
         has_mosh: Whether there is a mosh to compare with.
     """
 
@@ -134,7 +138,11 @@ class Lab:
             self.env = {**self.laptop.env, "PATH": f"{near}:{os.environ['PATH']}"}
             # An installation's modules are compiled; some environments forbid Python to keep what it compiles.
             self.env.pop("PYTHONDONTWRITEBYTECODE", None)
-            self.laptop.infect()
+            self.near_env = {**self.env, "BENCH_NEAR": "1"}
+            for host in LINKS:
+                done = self.laptop.run("infect", host)
+                if done.returncode:
+                    raise RuntimeError(f"nssh infect {host}: {done.stderr}")
             self.shell = stack.enter_context(RemoteShell(self.client, "direct"))
             self._stack = stack.pop_all()
         return self
@@ -168,6 +176,7 @@ class Lab:
             far / "mosh-server": f'shift\nexec {server} new -p {port} "$@"\n',
             # Its last argument is the port; the wrapper gives three in all and nssh four.
             near / "mosh-client": f"""\
+[ -z "$BENCH_NEAR" ] || exec {client} "$@"
 case $# in
     3) set -- "$1" "$2" {link.port} ;;
     4) set -- "$1" "$2" "$3" {link.port} ;;
@@ -188,15 +197,25 @@ exec {client} "$@"
         """Configure the bus: `relay` or a URL."""
         self.laptop.config.write_text(f'server = "{server}"\n{self._config}')
 
-    def prompt(self, *argv: str) -> float:
-        """Return the seconds from the start of a program to the remote's prompt; nothing is left running."""
+    def prompt(self, *argv: str, near: bool = False, alone: bool = True) -> float:
+        """Return the seconds from the start of a program to the remote's prompt.
+
+        Args:
+            argv: The program.
+            near: Let mosh's datagrams take no detour.
+            alone: Nothing else of nssh's runs, so that nothing is left running; otherwise the records stay as many.
+        """
+        records = len(self.laptop.sessions())
         begun = time.monotonic()
-        with Terminal(argv, self.env) as window:
+        with Terminal(argv, self.near_env if near else self.env) as window:
             window.expect(PROMPT)
             seconds = time.monotonic() - begun
             window.send(b"exit\r")
             window.wait()
-        self.settle()
+        if alone:
+            self.settle()
+        else:
+            wait_until(lambda: len(self.laptop.sessions()) <= records, "the session's record is gone")
         return seconds
 
     def settle(self) -> None:
@@ -209,9 +228,9 @@ exec {client} "$@"
                 process.kill()
 
     @contextlib.contextmanager
-    def session(self) -> Iterator[Record]:
-        """Run one session on a terminal, over the slow link, from the moment its bus is up."""
-        with Terminal(self.nssh("--ssh", "devbox"), self.env) as window:
+    def session(self, host: str = "devbox") -> Iterator[Record]:
+        """Run one session on a terminal, from the moment its bus is up."""
+        with Terminal(self.nssh("--ssh", host), self.env) as window:
             window.expect(PROMPT)
             (record,) = self.laptop.wait_up()
             # With --ssh the remote is made ready beside the session; the bus may be up before its shims know of it.

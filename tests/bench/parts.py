@@ -1,0 +1,39 @@
+"""Which parts there are, in the order in which they run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.bench import launch, prompt, session, shims, sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.bench.place import Lab
+    from tests.bench.rows import Section
+    from tests.bench.scale import Scale
+
+
+class Part(NamedTuple):
+    """One part.
+
+    Attributes:
+        name: What it is called on the command line.
+        measure: Measures, and returns sections.
+        quick: Whether a quick run has it.
+    """
+
+    name: str
+    measure: Callable[[Lab, Scale], Section | Sequence[Section]]
+    quick: bool = True
+
+
+PARTS = (
+    Part("prompt", prompt.measure),
+    Part("launch", launch.measure),
+    Part("shims", shims.on_relay),
+    Part("ntfy", shims.on_ntfy),
+    Part("idle", session.idle),
+    Part("killed", session.killed),
+    Part("sweep", sweep.measure, quick=False),
+)

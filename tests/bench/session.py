@@ -1,0 +1,75 @@
+"""A session at rest, and one whose bridge is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tests.bench.rows import Row, Section, progress
+
+if TYPE_CHECKING:
+    from tests.bench.place import Lab
+    from tests.bench.scale import Scale
+
+_SETTLED = 12.0
+
+
+def idle(lab: Lab, scale: Scale) -> Section:
+    """Watch memory, wake-ups and threads of launcher and bridge while nothing happens."""
+    if sys.platform != "linux":
+        progress("memory and wake-ups are only measured on Linux")
+        return Section("A session at rest", [])
+    with lab.session() as record:
+        time.sleep(min(_SETTLED, 2 * scale.look))  # the measure is what happens in a time without events
+        pids = {"launcher": record.pid, "bridge": record.bridge}
+        before = {name: switches(pid) for name, pid in pids.items()}
+        spent = {name: _cpu(pid) for name, pid in pids.items()}
+        time.sleep(scale.look)
+        woken = {name: (switches(pid) - before[name]) / scale.look for name, pid in pids.items()}
+        spent = {name: (_cpu(pid) - spent[name]) / scale.look * 60 for name, pid in pids.items()}
+        size = {name: psutil.Process(pid).memory_full_info().pss / 1e6 for name, pid in pids.items()}
+        threads = psutil.Process(record.bridge).num_threads()
+    rows = [
+        Row("launcher + bridge, PSS", (sum(size.values()),), "MB", budget=45),
+        Row(f"wake-ups, over {scale.look:g} s", (sum(woken.values()),), "/s", budget=1),
+        Row("processor time, per minute", (sum(spent.values()),), "ms"),
+        Row("threads of the bridge", (threads,), ""),
+    ]
+    parts = (f"{name}: {size[name]:.1f} MB, {woken[name]:.2f} wake-ups/s" for name in pids)
+    return Section("A session at rest", rows, f"{'; '.join(parts)}.".capitalize())
+
+
+def switches(pid: int) -> int:
+    """Return how often the threads of a process have gone to sleep so far."""
+    return sum(
+        int(line.split()[1])
+        for status in Path(f"/proc/{pid}/task").glob("*/status")
+        for line in status.read_text().splitlines()
+        if line.startswith("voluntary_ctxt_switches")
+    )
+
+
+def _cpu(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+def killed(lab: Lab, scale: Scale) -> Section:
+    """Give the remote a URL at the moment in which the bridge is killed."""
+    times = []
+    for run in range(scale.runs):
+        with lab.session() as record:
+            begun = time.time()
+            os.kill(record.bridge, signal.SIGKILL)
+            url = f"https://example.com/killed/{run}"
+            done = lab.shell.run(f"xdg-open {url}")
+            if done.status:
+                raise RuntimeError(f"xdg-open: {done.output.decode()}")
+            times.append(lab.wait_opened(url) - begun)
+    return Section("A killed bridge", [Row("bridge killed, next URL opens", tuple(times), "ms", budget=1.5)])
