@@ -42,12 +42,31 @@ class CarriedFlow(Protocol):
 class Carrier:
     """Carries one connection, whose first bytes have been read, until both sides have said all, or it is cut."""
 
-    def __init__(self, client: socket.socket, head: bytes, flow: CarriedFlow, ended: Callable[[Carrier], None]) -> None:
-        """Take over `client`, a blocking socket; `ended` is called on a thread of the carrier, once, at its end."""
+    def __init__(
+        self,
+        client: socket.socket,
+        head: bytes,
+        flow: CarriedFlow,
+        ended: Callable[[Carrier], None],
+        *,
+        refusal: ConnectError | None = None,
+    ) -> None:
+        """Make one; nothing happens yet.
+
+        Args:
+            client: A blocking socket, which is taken over.
+            head: What was read from it.
+            flow: Its flow.
+            ended: Called on a thread of the carrier, once, at its end.
+            refusal: Why it is to be answered here, and not carried.
+        """
+        self.head = head
+        self.answered = False
+        """Whether anything came back."""
         self._client = client
-        self._head = head
         self._flow = flow
         self._ended = ended
+        self._refusal = refusal
         self._secure = http.is_tls(head)
         self._conversation = http.Conversation(frozenset() if self._secure else flow.paths)
         self._lock = threading.Lock()
@@ -87,6 +106,8 @@ class Carrier:
 
     def _carry(self) -> None:
         try:
+            if self._refusal is not None:
+                raise self._refusal
             channel = self._flow.dial()
         except ConnectError as error:
             self._refuse(error)
@@ -107,7 +128,7 @@ class Carrier:
             downward.join()
 
     def _up(self, channel: Channel) -> None:
-        data = self._head
+        data = self.head
         while data:
             self._conversation.sent(data)
             try:
@@ -126,6 +147,7 @@ class Carrier:
     def _down(self, channel: Channel, said_all: threading.Event) -> None:
         try:
             while data := channel.recv(_CHUNK):
+                self.answered = True
                 done = self._conversation.answered(data)
                 self._client.sendall(data)
                 self._flow.moved()

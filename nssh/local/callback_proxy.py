@@ -35,6 +35,8 @@ MOST_CARRIED = 24
 """Connections that are carried at once, with two threads and 128 KiB each; further ones wait their turn."""
 MOST_WAITING = 64
 """Connections that wait their turn; what comes beyond is hung up on."""
+MOST_ALIKE = 4
+"""Requests of the same words that wait for an answer at once; no browser has more of them."""
 LOWEST_PORT = 1024
 
 _PATIENCE = 3.0  # seconds for a program that opens the browser before it listens
@@ -251,7 +253,7 @@ class CallbackProxy:
             flow, client, head = self._waiting.popleft()
             flow.connections += 1
             flow.moved()
-            carrier = Carrier(client, head, flow, self._carried)
+            carrier = Carrier(client, head, flow, self._carried, refusal=self._loop(flow, head))
             with self._lock:
                 self._carriers.add(carrier)
                 flow.carriers &= self._carriers
@@ -259,6 +261,14 @@ class CallbackProxy:
             carrier.start()
         while len(self._waiting) > MOST_WAITING:
             self._waiting.pop()[1].close()
+
+    def _loop(self, flow: Flow, head: bytes) -> ConnectError | None:
+        """Tell a request that has come round: the remote is this machine, and its port is the one that we listen on."""
+        with self._lock:
+            carriers = flow.carriers & self._carriers
+        if sum(other.head == head and not other.answered for other in carriers) < MOST_ALIKE:
+            return None
+        return ConnectError(f"nothing but nssh itself listens on port {flow.port}", "refused")
 
     def _drop(self, client: socket.socket) -> None:
         del self._silent[client]

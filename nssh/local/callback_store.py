@@ -65,7 +65,7 @@ def _entry(fields: object) -> Expected | None:
         host, port, path, secure, expires = (fields[key] for key in ("host", "port", "path", "secure", "expires"))  # type: ignore[index]  # TypeError below
     except (TypeError, KeyError):
         return None
-    if host not in {"localhost", "127.0.0.1", "::1"} or type(port) is not int or not 0 < port < 1 << 16:
+    if host not in ("localhost", "127.0.0.1", "::1") or type(port) is not int or not 0 < port < 1 << 16:
         return None
     if not isinstance(path, str) or type(secure) is not bool or type(expires) not in {int, float}:
         return None

@@ -18,7 +18,7 @@ import pytest
 from nssh.errors import ConnectError
 from nssh.local.callback import Callback
 from nssh.local.callback_flow import LONGEST, QUIET, FlowEnded, FlowSucceeded
-from nssh.local.callback_proxy import MOST_CARRIED, MOST_FLOWS, MOST_SILENT, CallbackProxy, Refusal
+from nssh.local.callback_proxy import MOST_ALIKE, MOST_CARRIED, MOST_FLOWS, MOST_SILENT, CallbackProxy, Refusal
 from nssh.ssh._streams import SocketStream
 from tests.lab.tools import DEADLINE, wait_until
 
@@ -660,8 +660,8 @@ def test_connections_beyond_the_limit_wait_their_turn(remote: Remote, port: int)
     remote.run(port)
     remote.proxy.expect(Callback("localhost", port, "/callback"))
     clients = [connect(port) for _ in range(MOST_CARRIED + 8)]
-    for client in clients:
-        client.sendall(REQUEST)
+    for number, client in enumerate(clients):
+        client.sendall(REQUEST.replace(b"secret", b"%d" % number))
     wait_until(lambda: len(remote.dialled) == MOST_CARRIED, "as many as may be are carried")
     time.sleep(0.2)  # for more, which must not come
     assert len(remote.dialled) == MOST_CARRIED
@@ -669,6 +669,17 @@ def test_connections_beyond_the_limit_wait_their_turn(remote: Remote, port: int)
     for client in clients:
         with client:
             assert read_all(client) == ANSWER
+
+
+def test_a_remote_that_is_this_machine_is_no_circle_without_end(remote: Remote, port: int) -> None:
+    """As `nssh localhost` has it, when the program that waited is gone."""
+    remote.proxy.expect(Callback("127.0.0.1", port, "/callback"))
+    remote.programs[port] = Program(answer_once)
+    remote.programs[port].address = ("127.0.0.1", port)
+    answer = ask(port)
+    assert answer.startswith(b"HTTP/1.1 502")
+    assert b"nothing but nssh itself listens" in answer
+    assert len(remote.dialled) == MOST_ALIKE
 
 
 def test_closing_ends_everything_at_once(port: int) -> None:
