@@ -22,11 +22,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nssh.errors import Cancelled
+from nssh.tui._progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Cancelled", "Option", "choose"]
+__all__ = ["Cancelled", "Option", "Progress", "Row", "choose", "select"]
 
 
 class Option(NamedTuple):
@@ -37,6 +38,25 @@ class Option(NamedTuple):
     label: str
     hint: str = ""
     """What will happen; left out where there is no room."""
+
+
+class Row(NamedTuple):
+    """A process that may be selected, in the words that are shown; any of them may come from a remote."""
+
+    host: str
+    pid: int
+    age: str
+    state: str
+    client: str = ""
+    """The address of its client; this and what follows may be `` or `-` where there is nothing to tell."""
+    idle: str = ""
+    runs: str = ""
+    """What runs in it."""
+    seconds: float = 0.0
+    """Its age."""
+    detached: bool = False
+    spared: str = ""
+    """Why it can't be selected, or ``."""
 
 
 def choose(lines: Sequence[str], options: Sequence[Option], default: int = 0) -> str:
@@ -57,3 +77,26 @@ def choose(lines: Sequence[str], options: Sequence[Option], default: int = 0) ->
 
     _terminal.require()
     return _choice.choose(lines, options, default)
+
+
+def select(title: str, rows: Sequence[Row]) -> list[int]:
+    """Let the user select some of many processes; return the places of the selected ones, at least one, in order.
+
+    It has a screen of its own while it lasts, and leaves one line: the title, with how many were selected. Keys:
+    arrows, Page Up and Down, Home, End; space selects the marked row, or no longer; `a` all, `o` those older than 24 h,
+    `d` the detached ones, each in addition to what is selected already; `n` none; digits a PID, which Enter or space
+    then selects; Enter takes what is selected, and where that is nothing says so and goes on; Esc, `q`, Ctrl-C and
+    Ctrl-D cancel. Without cursor movements the rows are printed, and a line of PIDs or words is read.
+
+    Args:
+        title: What the selected ones are for.
+        rows: All of them, in the order in which they are shown; at least one.
+
+    Raises:
+        Cancelled: Nothing is to be done.
+        UsageError: There is no terminal to ask at.
+    """
+    from nssh.tui import _select, _terminal
+
+    _terminal.require()
+    return _select.select(title, rows)

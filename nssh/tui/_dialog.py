@@ -46,14 +46,12 @@ class Dialog(Protocol):
 
 
 class _Screen:
-    """Where prompt_toolkit writes: the terminal itself, unbuffered."""
+    """Where prompt_toolkit writes: the terminal itself, unbuffered. That it is gone is noticed by reading."""
 
     encoding = property(lambda _: _terminal.encoding())
 
     def write(self, text: str) -> int:
-        data = text.encode(self.encoding, "replace")
-        while data:
-            data = data[os.write(_terminal.SCREEN, data) :]
+        _terminal.write(text)
         return len(text)
 
     def flush(self) -> None:

@@ -63,6 +63,15 @@ class Screen:
         lines = self.lines
         return [line for number, line in enumerate(lines) if self._screen.buffer[number][0].reverse]
 
+    def column_of(self, row: int, text: str) -> int:
+        """Return the column, from 0, at which a text stands in a row; wide characters take two."""
+        self._feed()
+        cells = [self._screen.buffer[row][column].data for column in range(self._screen.columns)]
+        for column in range(len(cells)):
+            if "".join(cells[column : column + len(text)]) == text:
+                return column
+        raise ValueError(f"no {text!r} in {''.join(cells)!r}")
+
     @property
     def cursor(self) -> tuple[int, int]:
         """The row and column of the cursor, from 0."""

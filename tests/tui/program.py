@@ -29,6 +29,9 @@ def ask(wish: dict[str, Any]) -> object:
     if wish["ask"] == "choose":
         lines, options, default = wish["arguments"]
         return tui.choose(lines, [tui.Option(*option) for option in options], default)
+    if wish["ask"] == "select":
+        title, rows = wish["arguments"]
+        return tui.select(title, [tui.Row(**row) for row in rows])
     raise AssertionError(wish["ask"])
 
 
