@@ -12,7 +12,8 @@ from nssh.bus.losses import file_text
 from nssh.config import ClipboardConfig
 from nssh.errors import BusError, ToolError
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
-from nssh.local.content import Content, check_size, check_uris
+from nssh.local.content import Content, check_size, check_uris, describe
+from nssh.local.tools import ToolOverflowError
 from nssh.wire import envelope as wire
 from nssh.wire import mimes
 
@@ -198,8 +199,12 @@ class Clipboard(Worker):
             # What there is instead, or nothing: so that a shim can say which, as the real tools do.
             reply.mime = error.others[0] if error.others else ""
         except ToolError as error:
-            reply.mime, reply.body = mimes.TEXT, f"ERROR: {error}".encode()
-            self.send("log_writer", Log("clip-read-error", {"id": asked.id, "mime": mime, "err": str(error)}))
+            reason = str(error)
+            if isinstance(error, ToolOverflowError):
+                limit = describe(self._config.paste_limit)
+                reason = f"the laptop's clipboard holds more than {limit}, the most that it sends"
+            reply.mime, reply.body = mimes.TEXT, f"ERROR: {reason}".encode()
+            self.send("log_writer", Log("clip-read-error", {"id": asked.id, "mime": mime, "err": reason}))
         self._outbox.put(Publish(reply, time.monotonic() + _ANSWER_WITHIN, payload))
         self.send("publisher", Flush())
         self.finish(work)

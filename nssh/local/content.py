@@ -138,7 +138,10 @@ def check_size(size: int, limit: int = SIZE_LIMIT) -> None:
 
 def describe(size: int) -> str:
     """Say a limit as people do."""
-    return f"{size >> 20} MiB" if size >= 1 << 20 and not size % (1 << 20) else f"{size} bytes"
+    for unit, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size and not size % factor:
+            return f"{size // factor} {unit}"
+    return f"{size} bytes"
 
 
 def text_of(content: Content, name: str) -> Content:

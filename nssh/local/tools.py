@@ -43,6 +43,10 @@ class ToolFailedError(ToolError):
         self.stderr = stderr
 
 
+class ToolOverflowError(ToolError):
+    """A program gave more output than was allowed, and was killed."""
+
+
 class ToolHungError(ToolError):
     """A program did not end before its deadline; it and its children were killed."""
 
@@ -129,7 +133,7 @@ def _run(argv: Sequence[str], exchange: _Exchange, environ: Mapping[str, str] | 
         except (TimeoutError, subprocess.TimeoutExpired):
             raise ToolHungError(f"{name} did not end within {exchange.timeout:g} s and was killed") from None
         except _TooMuchError:
-            raise ToolError(
+            raise ToolOverflowError(
                 f"{name} gave more than {exchange.limit} bytes, which is the limit, and was killed"
             ) from None
         except (OSError, ValueError) as error:

@@ -104,7 +104,7 @@ def test_no_data_is_in_an_argument_and_no_file_stays(mac: Mac) -> None:
 
 def test_an_image_over_the_limit_is_refused(mac: Mac) -> None:
     (mac.store / "public.png").write_bytes(b"x" * 1025)
-    with pytest.raises(ToolError, match="larger than 1024 bytes"):
+    with pytest.raises(ToolError, match="larger than 1 KiB"):
         mac.clipboard.fetch("image/png", 1024)
 
 

@@ -32,6 +32,7 @@ class ScriptedServer:
         publish: Returns the raw answer to a POST or PUT; None closes the connection without one.
         respond: Takes the id of the read request; returns the raw lines that follow on the stream.
         files: What `GET /file/<name>` gives.
+        polled: Takes the id of the read request; returns the lines that a poll gives.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class ScriptedServer:
         publish: Callable[[Request], bytes | None] = lambda _: answer(200),
         respond: Callable[[str], bytes] = lambda _: b"",
         files: dict[str, bytes] | None = None,
+        polled: Callable[[str], bytes] = lambda _: b"",
     ) -> None:
         self.requests: list[Request] = []
         self._publish = publish
         self._respond = respond
         self._files = {} if files is None else files
+        self._polled = polled
         self._asked = threading.Condition()
         self._id = ""
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -100,6 +103,8 @@ class ScriptedServer:
     def _answer(self, connection: socket.socket, request: Request) -> None:
         if request.path == f"/{TOPIC}/json":
             self._stream(connection)
+        elif request.path.startswith(f"/{TOPIC}/json?poll=1&since="):
+            connection.sendall(answer(200, self._polled(self._id)))
         elif request.path.startswith("/file/"):
             content = self._files.get(request.path[6:])
             connection.sendall(answer(404) if content is None else answer(200, content))

@@ -192,6 +192,40 @@ def test_a_file_larger_than_it_says_is_refused(home: Home) -> None:
     assert ran.err.startswith("xclip: the clipboard's content can't be fetched: ")
 
 
+def test_an_answer_that_came_before_the_subscription_is_polled_for(home: Home) -> None:
+    """And again, since a server may deliver a message before it stores it."""
+    polls: list[str] = []
+
+    def polled(identity: str) -> bytes:
+        polls.append(identity)
+        noise = message("hello") + b"garbage\n" + message(response("other", body="eA=="))
+        return noise + message(response(identity, body="Z29vZA==")) if len(polls) > 1 else noise
+
+    with ScriptedServer(
+        lambda _: answer(200, b'{"id":"ourQuestion1"}'), lambda _: b'{"event":"keepalive"}\n', polled=polled
+    ) as server:
+        home.connect(server.url)
+        assert home.run("xclip", "-sel", "c", "-o") == Ran(0, b"good", "")
+        asked = [request.path for request in server.requests if "poll=1" in request.path]
+    assert asked == [f"/{TOPIC}/json?poll=1&since=ourQuestion1"] * 2
+    assert len(set(polls)) == 1
+
+
+@pytest.mark.parametrize("identity", ["", "7", "a b", "a&since=all", "x" * 50, "\u00b2"])
+def test_a_server_s_id_that_is_none_goes_into_no_request(identity: str, home: Home) -> None:
+    body = json.dumps({"id": 7 if identity == "7" else identity}).encode()
+    with ScriptedServer(
+        lambda _: answer(200, body),
+        lambda _: b'{"event":"keepalive"}\n',
+        polled=lambda i: message(response(i, body="Z29vZA==")),
+    ) as server:
+        home.connect(server.url)
+        assert home.run("xclip", "-sel", "c", "-o") == Ran(0, b"good", "")
+        assert [request.path for request in server.requests if "poll=1" in request.path] == [
+            f"/{TOPIC}/json?poll=1&since=all"
+        ]
+
+
 def test_an_envelope_that_the_server_made_a_file_of_is_read(home: Home) -> None:
     def respond(identity: str) -> bytes:
         files["x.txt"] = response(identity, body="bG9uZw==").encode()

@@ -370,6 +370,49 @@ def test_an_image_is_not_passed_off_as_text(home: Home) -> None:
         assert home.run("xclip", "-sel", "c", "-o") == Ran(1, b"", "Error: target STRING not available\n")
 
 
+@pytest.mark.parametrize("name", ["x-www-browser", "www-browser", "sensible-browser", "open"])
+def test_every_name_of_a_browser_opens_a_url(name: str, home: Home) -> None:
+    (home.path / name).unlink(missing_ok=True)
+    (home.path / name).symlink_to(home.bin / "xdg-open")  # `open` is installed on a Mac only
+    with Laptop(server(home)) as laptop:
+        done = subprocess.run(
+            [home.path / name, "https://x.y/1", "http://x.y/2"], env=home.env, capture_output=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert [message.url for message, _ in laptop.wait(2)] == ["https://x.y/1", "http://x.y/2"]
+
+
+def test_the_names_of_a_mac(home: Home) -> None:
+    for name in ("pbcopy", "pbpaste", "open"):
+        (home.path / name).unlink(missing_ok=True)
+        (home.path / name).symlink_to(home.bin / "xclip")
+
+    def run(*argv: str, stdin: bytes = b"") -> Ran:
+        done = subprocess.run(
+            [home.path / argv[0], *argv[1:]], input=stdin, env=home.env, capture_output=True, check=False
+        )
+        return Ran(done.returncode, done.stdout, done.stderr.decode())
+
+    with Laptop(server(home), {"text/plain": b"text\r\n"}) as laptop:
+        assert run("pbcopy", stdin=b"copied") == Ran(0, b"", "")
+        assert run("pbcopy", "-pboard", "general", stdin=b"again") == Ran(0, b"", "")
+        assert [data for _, data in laptop.wait(2)] == [b"copied", b"again"]
+        assert run("pbpaste") == run("pbpaste", "-Prefer", "txt") == Ran(0, b"text\r\n", "")
+        laptop.clipboard = {"text/plain": b""}
+        assert run("pbpaste") == Ran(0, b"", "")
+        for argv in (
+            ["pbcopy", "-pboard", "find"],
+            ["pbpaste", "-Prefer", "rtf"],
+            ["open", "-a", "Mail"],
+            ["open", "."],
+        ):
+            ran = run(*argv)
+            assert (ran.status, ran.out, ran.err.count("\n")) == (1, b"", 1)
+            home.real_tool(argv[0], "echo real")
+            assert run(*argv).out == b"real\n"
+            (home.real / argv[0]).unlink()
+
+
 def test_the_relays_own_words_reach_the_terminal(home: Home) -> None:
     assert home.run("nssh-remote", "relay", "--help").out.startswith(b"usage: ")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from nssh.bus.client import BusClient
+from nssh.bus.upload import Upload
 from nssh.errors import BusError
 from nssh.wire import envelope as wire
 from tests.tree.stage import Faults, InjectedError, Poke, Stage, await_idle
@@ -176,3 +178,21 @@ def test_a_text_that_the_server_keeps_in_a_file_is_fetched_again_before_what_fol
         assert stage.opened() == [first, second], "in order"
         assert not failures
         stage.serves()
+
+
+def test_who_waits_for_a_large_answer_is_told_that_it_moves(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Upload.read
+
+    def slow(upload: Upload, size: int = -1) -> bytes:
+        time.sleep(0.15)
+        return original(upload, size)
+
+    monkeypatch.setattr(Upload, "read", slow)
+    text = "large" * 60_000
+    with stage.playing():
+        stage.write(text)
+        asked = stage.ask(wire.KIND_CLIP_READ_REQUEST, mime="text/plain")
+        eventually(lambda: stage.answers(wire.KIND_CLIP_READ_RESPONSE, asked), "the read is answered")
+        assert stage.answers(wire.KIND_CLIP_READ_RESPONSE, asked)[0].body == text.encode()
+        # Twenty pieces, three seconds: a word a second, while it goes on.
+        assert 1 <= len(stage.answers(wire.KIND_CLIP_READ_PENDING, asked)) <= 5
