@@ -72,13 +72,18 @@ def reach(walk: Walk) -> Result:
         try:
             walk.client.poll(topic, None)  # only this has a reason to tell
         except BusError as error:
-            if error.kind not in {"auth", "limit"}:
-                return failed(str(error), _unreachable(walk))
+            if error.kind == "auth":
+                return ok(
+                    where, seconds
+                )  # ntfy tells nobody of its health who gives wrong credentials: see `subscribe`
+            return failed(str(error), _advice(walk, error))
         return warning(f"{where}, and does not say that it is healthy", "", seconds)
     return ok(where, seconds)
 
 
-def _unreachable(walk: Walk) -> str:
+def _advice(walk: Walk, error: BusError) -> str:
+    if error.kind == "limit":
+        return "wait a little, or have its limits raised (visitor-request-limit-burst and others)"
     if walk.config.server == "relay":
         return f"on {walk.host}, run ~/.local/share/nssh/nssh-remote relay start: it says more"
     return "start it, or correct server in config.toml"
@@ -111,7 +116,7 @@ def subscribe(walk: Walk) -> Result:
 
 def _refused(walk: Walk, error: BusError) -> Result:
     if error.kind != "auth":
-        return failed(str(error), "see the server's own log; its limits must be above the defaults")
+        return failed(str(error), _advice(walk, error))
     if walk.config.topic and "this topic" in str(error):
         raise NotTried("the server allows the configured topic only, which is not the doctor's to use")
     return failed(str(error), "token, or user and password, in config.toml must have access to topics nssh_*")
