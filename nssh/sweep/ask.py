@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nssh import tui
 from nssh.sweep import show
+from nssh.sweep.servers import State
 from nssh.tui import Cancelled, Option
 
 if TYPE_CHECKING:
@@ -25,3 +26,30 @@ def confirm(chosen: Sequence[Entry], columns: tuple[int, ...]) -> None:
     options = [Option("y", "yes, end", "what runs in them ends too, but for tmux and screen"), Option("n", "no, leave")]
     if tui.choose(lines, options, 1) != "y":
         raise Cancelled
+
+
+def select(entries: Sequence[Entry]) -> list[Entry]:
+    """Let the user choose; what is spared is shown, and can't be.
+
+    Raises:
+        Cancelled: Nothing was chosen.
+    """
+    chosen = tui.select("Mosh-servers to end", [_row(entry) for entry in entries])
+    return [entries[number] for number in chosen]
+
+
+def _row(entry: Entry) -> tui.Row:
+    host, _, age, state, client, idle, runs, _ = show.cells(entry)
+    server = entry.server
+    return tui.Row(
+        host=host,
+        pid=server.pid,
+        age=age,
+        state=state,
+        client=client,
+        idle=idle,
+        runs=runs,
+        spared=entry.spared,
+        seconds=server.age,
+        detached=server.state is State.DETACHED,
+    )

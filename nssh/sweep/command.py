@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from nssh import identity
+from nssh import identity, tui
 from nssh.errors import ConnectError, UsageError
 from nssh.printable import LONGEST, printable
 from nssh.sweep import ending, show
@@ -48,14 +48,9 @@ def run(wish: Wish, config: Config) -> int:
         )
     with Child() as child:
         resolved = [(host, _resolve(host, wish, config)) for host in wish.hosts]
-        sweep = _Sweep(wish, Round(wish, resolved), child, asks=interactive and not lists_only)
+        sweep = _Sweep(wish, Round(wish, resolved), child, lists_only=lists_only, interactive=interactive)
         child.tell(Job(sweep.round.targets, wish.timeout, child.log, config.log.keep))
         return sweep.run()
-
-
-def say(text: str) -> None:
-    """Tell the user something beside the results."""
-    print(f"nssh: {printable(text, LONGEST)}", file=sys.stderr, flush=True)
 
 
 def _resolve(host: str, wish: Wish, config: Config) -> Target | str:
@@ -68,27 +63,27 @@ def _resolve(host: str, wish: Wish, config: Config) -> Target | str:
 class _Sweep:
     """The foreground of one sweep."""
 
-    def __init__(self, wish: Wish, sweep: Round, child: Child, *, asks: bool) -> None:
+    def __init__(self, wish: Wish, sweep: Round, child: Child, *, lists_only: bool, interactive: bool) -> None:
         self.round = sweep
         self._wish = wish
         self._child = child
-        # What flags have chosen is only asked about once more.
-        self._asks = asks and not (wish.chooses and wish.yes)
-        # Whether all hosts have to answer before anything is ended.
-        self._together = self._asks or not wish.chooses or wish.dry_run
+        self._lists_only = lists_only
+        # What the flags choose is ended as each host answers, or once all have and the user has said so.
+        self._at_once = wish.chooses and not lists_only and (wish.yes or not interactive)
         self._columns = show.widths(sweep.hosts)
         self._mine = Mine()
+        self._progress: tui.Progress | None = None
 
     def run(self) -> int:
         """Go through it; return the exit code."""
         for host in self.round.hosts:
             if host.error:
-                say(host.error)
+                self._say(host.error)
         self._mine = look()  # while the child connects
-        self._listen(lambda: bool(self.round.waiting), self._wish.timeout + _SLACK)
-        if self._together:
+        self._listen("waiting for", lambda host: not host.answered, self._wish.timeout + _SLACK)
+        if not self._at_once:
             self._end(self._decide())
-        self._listen(lambda: self.round.busy, 2 * self._wish.timeout + ending.LONGEST + _SLACK)
+        self._listen("ending those on", lambda host: host.busy, 2 * self._wish.timeout + ending.LONGEST + _SLACK)
         if self._wish.json:
             print(show.as_json(self.round.hosts))
         elif not self.round.entries and any(not host.error for host in self.round.hosts):
@@ -97,41 +92,59 @@ class _Sweep:
             print("nothing to end")
         return 0 if self.round.succeeded else 1
 
-    def _listen(self, while_: Callable[[], bool], seconds: float) -> None:
+    def _listen(self, title: str, owes: Callable[[Host], bool], seconds: float) -> None:
+        """Hear the child until no host owes anything, or the time is up; meanwhile show who does."""
         deadline = time.monotonic() + seconds
-        while while_():
-            left = deadline - time.monotonic()
-            news = self._child.news(left)
-            if news is None:
-                news = [*self.round.give_up(f"the sweep's own process ended; see {self._child.log}.err")]
-            elif left <= 0:
-                news = [*self.round.give_up("no answer in time")]
-            for one in news:
-                self._hear(one)
+        with tui.Progress(title, [host.name for host in self.round.hosts if owes(host)]) as self._progress:
+            while any(map(owes, self.round.hosts)):
+                left = deadline - time.monotonic()
+                news = self._child.news(left)
+                if news is None:
+                    news = [*self.round.give_up(f"the sweep's own process ended; see {self._child.log}.err")]
+                elif left <= 0:
+                    news = [*self.round.give_up("no answer in time")]
+                for one in news:
+                    host = self._hear(one)
+                    if not owes(host):
+                        self._progress.done(host.name)
+        self._progress = None
 
-    def _hear(self, news: News) -> None:
+    def _hear(self, news: News) -> Host:
         host, judged = self.round.hear(news, self._mine)
         if isinstance(news, Failed):
-            say(news.reason)
+            self._say(news.reason)
         elif isinstance(news, Listed):
             self._note_unknown(host)
-            if not (self._together and not self._asks):
+            if not self._lists_only:
                 self._show([entry for entry in host.entries if entry.wanted and entry.spared])
-            if not self._together:
+            if self._at_once:
                 self._end(self.round.by_flags(host))
         for entry in judged:
             self._show([entry], str(entry.fate))
+        return host
 
     def _note_unknown(self, host: Host) -> None:
         """Say that nothing was chosen where `--detached` has nothing to go by."""
         unknown = sum(entry.server.state is State.UNKNOWN for entry in host.entries)
         if self._wish.detached and unknown:
-            say(f"{host.name}: of {unknown} mosh-servers its utmp does not tell whether they are detached: not chosen")
+            self._say(
+                f"{host.name}: of {unknown} mosh-servers its utmp does not tell whether they are detached: not chosen"
+            )
 
     def _show(self, entries: Iterable[Entry], note: str = "") -> None:
         if not self._wish.json:
             for entry in entries:
-                print(show.line(show.cells(entry, note), self._columns), flush=True)
+                self._print(show.line(show.cells(entry, note), self._columns))
+
+    def _say(self, text: str) -> None:
+        """Tell the user something beside the results."""
+        self._print(f"nssh: {printable(text, LONGEST)}", sys.stderr)
+
+    def _print(self, line: str, file: TextIO | None = None) -> None:
+        if self._progress is not None:
+            self._progress.note(line, file)
+        else:
+            print(line, file=file or sys.stdout, flush=True)
 
     def _end(self, entries: Sequence[Entry]) -> None:
         for order in self.round.choose(entries):
@@ -140,18 +153,24 @@ class _Sweep:
     def _decide(self) -> Sequence[Entry]:
         """Return the servers to end, all hosts having answered: by the flags, and by the user."""
         entries = self.round.entries
-        chosen = [entry for host in self.round.hosts for entry in self.round.by_flags(host)]
-        if self._asks and self._wish.chooses:
+        chosen = [entry for entry in entries if entry.wanted and not entry.spared]
+        if self._lists_only:
+            self._show_table(entries, chosen)
+        elif self._wish.chooses:
             if chosen:
                 from nssh.sweep import ask
 
                 ask.confirm(chosen, self._columns)
-            return chosen
-        if entries and not self._wish.json:
-            self._show_table(entries, chosen)
+        elif any(not entry.spared for entry in entries):
+            from nssh.sweep import ask
+
+            return ask.select(entries)
+        else:
+            self._show_table(entries, ())
         return chosen
 
-    def _show_table(self, entries: Iterable[Entry], chosen: Sequence[Entry]) -> None:
-        print(show.line(show.HEAD, self._columns))
-        for entry in entries:
-            self._show([entry], "to be ended" if entry in chosen else "")
+    def _show_table(self, entries: Sequence[Entry], chosen: Sequence[Entry]) -> None:
+        if entries and not self._wish.json:
+            self._print(show.line(show.HEAD, self._columns))
+            for entry in entries:
+                self._show([entry], "to be ended" if entry in chosen else "")

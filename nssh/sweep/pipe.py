@@ -12,8 +12,8 @@ from nssh.sweep.servers import Listing, Server, State
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LONGEST_LINE = 4 << 20
-"""Bytes; what a remote may answer is cut well below."""
+LONGEST_LINE = 16 << 20
+"""Bytes: the configurations of two thousand hosts; what a remote may answer is well below."""
 
 
 class Job(NamedTuple):

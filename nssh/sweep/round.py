@@ -99,16 +99,6 @@ class Round:
         return sorted(found, key=lambda entry: -entry.server.age)
 
     @property
-    def waiting(self) -> int:
-        """How many hosts have not answered yet."""
-        return sum(not host.answered for host in self.hosts)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a host is ending servers."""
-        return any(host.busy for host in self.hosts)
-
-    @property
     def succeeded(self) -> bool:
         """Whether every host was reached, and all that were to be ended are gone."""
         if any(host.error for host in self.hosts):

@@ -107,3 +107,22 @@ def test_a_host_that_ssh_itself_refuses_stops_nobody(remote: Sshd, laptop: Lapto
     (line,) = done.stderr.splitlines()
     assert line.startswith("nssh: ")
     assert line.isprintable()
+
+
+def test_where_only_a_password_helps_a_live_connection_is_used(laptop: Laptop, remote: Sshd) -> None:
+    """Nobody is asked for it; but a connection that the user has open was let in."""
+    server = start_server(remote, laptop)
+    options = remote.client.options("devbox")
+    try:
+        with remote.client.master("devbox") as path:
+            remote.client.host("devbox", *options, "PubkeyAuthentication no")
+            done = laptop.run("sweep", "--json", "devbox")
+            assert done.returncode == 1
+            assert "Permission denied" in done.stderr
+            remote.client.host("devbox", *options, "PubkeyAuthentication no", f"ControlPath {path}")
+            (one,) = listed(laptop, "--all", "--min-age", "0", "devbox")
+            assert (one["pid"], one["fate"]) == (server.pid, "ended")
+            assert path.exists(), "it is the user's, and stays"
+    finally:
+        remote.client.host("devbox", *options)
+    wait_ended(server)

@@ -108,3 +108,15 @@ def test_standard_output_may_go_elsewhere(remote: Sshd, laptop: Laptop) -> None:
         assert window.wait() == 0
         assert output.read().endswith(b" ended\n")
     wait_ended(server)
+
+
+def test_who_has_not_answered_is_shown_meanwhile(remote: Sshd, laptop: Laptop) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        remote.client.host("silent", "HostName 127.0.0.1", f"Port {silent.getsockname()[1]}")
+        with sweeping(laptop, "--dry-run", "--timeout", "6s", "silent", "devbox") as screen:
+            screen.wait("1/2 waiting for silent")
+            assert screen.window.wait() == 1
+            shown = screen.lines
+            assert [line for line in shown if line.startswith("nssh: silent: ")]
+            assert "no mosh-servers" in shown
+            assert not [line for line in shown if "waiting for" in line], "nothing of it stays"

@@ -33,13 +33,16 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-@pytest.mark.parametrize("words", ["--help", "-h", "help", "infect --help", "infect -h", "status --help", "status -h"])
+@pytest.mark.parametrize("words", ["--help", "-h", "help", "infect --help", "infect -h", "status --help", "sweep -h"])
 def test_help_is_there_for_every_command(run: Run, words: str) -> None:
     done = run(*words.split())
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{USAGE}\n", "")
 
 
-@pytest.mark.parametrize("words", ["", "--bogus", "status x", "status --bogus", "infect", "infect a b", "infect --x a"])
+@pytest.mark.parametrize(
+    "words",
+    ["", "--bogus", "status x", "status --bogus", "infect", "infect a b", "infect --x a", "sweep", "sweep --bogus a"],
+)
 def test_wrong_usage_is_one_line_and_the_usage(run: Run, words: str) -> None:
     done = run(*words.split())
     assert done.returncode == 2
