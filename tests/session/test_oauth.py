@@ -18,12 +18,16 @@ import psutil
 import pytest
 
 from actors.url_opener import FLOOD, FLOOD_SECONDS
+from tests.lab import system
 from tests.lab.chromium import Chromium
-from tests.lab.laptop import Laptop, RemoteShell
+from tests.lab.laptop import NSSH, Laptop, RemoteShell
 from tests.lab.netns import Namespace
 from tests.lab.sshd import Sshd
+from tests.lab.terminal import Terminal
 from tests.lab.tools import DEADLINE, wait_until
+from tests.session.support import PROMPT, settle
 from tests.session.test_bridge import bridge_of
+from tests.session.test_bridge_mosh import MoshShell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -400,3 +404,68 @@ def test_a_login_survives_a_connection_that_is_lost(laptop: Laptop, apart: Sshd)
         assert connection.getresponse().read() == b"logged in as c0de"
         connection.close()
         wait_until(lambda: out.read_text() == "got c0de\n", "the program has it")
+
+
+@pytest.fixture
+def mosh(laptop: Laptop) -> Iterator[MoshShell]:
+    """A mosh session with its bus up."""
+    system.require("mosh")
+    shell = MoshShell(laptop)
+    with shell.window:
+        laptop.wait_up()
+        yield shell
+        shell.window.send(b"exit\r")
+        assert shell.window.wait() == 0
+
+
+@pytest.mark.parametrize("loss", ["cut", "silent"])
+def test_a_login_in_a_mosh_session_survives_its_ssh(laptop: Laptop, apart: Sshd, mosh: MoshShell, loss: str) -> None:
+    port = free_port()
+    out = apart.home / f"mosh-{loss}"
+    assert mosh.run(f"python3 ~/login.py http://localhost:{port}/ 'https://provider.example/?r=' > {out} & true") == 0
+    wait_until(lambda: is_listened_on(port), "it is listened on")
+    assert laptop.sessions()[0].route == "control"
+    stopped = []
+    if loss == "cut":
+        apart.kill_sessions()
+    else:  # as after roaming: the connection looks alive, and nothing comes
+        for process in [one for session in apart.sessions() for one in (session, *session.children())]:
+            if "sshd" in process.name():
+                process.suspend()
+                stopped.append(process)
+        assert stopped
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3 * DEADLINE)
+        with contextlib.closing(connection):
+            connection.request("GET", "/?code=c0de")
+            assert connection.getresponse().read() == b"logged in as c0de"
+        wait_until(lambda: out.read_text() == "got c0de\n", "the program has it")
+        assert laptop.sessions()[0].route == "paramiko"
+    finally:
+        for process in stopped:
+            process.kill()
+
+
+def test_a_terminal_shows_nothing_of_all_this(laptop: Laptop) -> None:
+    """ssh itself has something to say when a port is refused."""
+    with Terminal([*NSSH, "--ssh", "devbox"], laptop.env) as window:
+        settle(window)
+        laptop.wait_up()
+        window.send(b"PATH=$HOME/.local/bin:$PATH\r")
+        window.expect(PROMPT)
+        port = free_port()
+        window.send(f"xdg-open http://127.0.0.1:{port}/callback; echo do''ne\r".encode())
+        window.expect(b"done")
+        window.expect(PROMPT)
+        wait_until(lambda: is_listened_on(port), "it is listened on")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+        with contextlib.closing(connection):
+            connection.request("GET", "/callback?code=c0de")
+            assert connection.getresponse().status == 502
+        window.send(b"echo not''hing\r")
+        window.expect(b"nothing")
+        assert b"failed" not in window.output
+        assert b"refused" not in window.output
+        assert b"c0de" not in window.output
+        window.send(b"exit\r")
+        window.wait()
