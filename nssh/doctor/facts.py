@@ -13,6 +13,8 @@ class Shell(NamedTuple):
     name: str
     way: str
     """`login`, `interactive` or `command`."""
+    own: bool
+    """Whether it is the login shell; otherwise programs may start it, as they do bash."""
     answered: bool
     shadows: dict[str, str]
     """By shim, the program that is found before it."""
@@ -107,6 +109,7 @@ def _shell(one: dict[str, Any]) -> Shell:
     return Shell(
         name=_text(one, "shell"),
         way=_text(one, "way"),
+        own=one.get("own") is True,
         answered=one.get("answered") is True,
         shadows=_names(one, "shadows"),
         missing=_list(one, "missing"),

@@ -34,7 +34,7 @@ _REMOTE = (
     Step("desktop", ("python",), remote.desktop),
     Step("nssh", ("python",), remote.nssh),
     Step("path-login", ("nssh",), remote.path("login", "as a login")),
-    Step("path-interactive", ("nssh",), remote.path("interactive", "in a window")),
+    Step("path-interactive", ("path-login",), remote.path("interactive", "in a window")),
     Step("path-command", ("nssh",), remote.path("command", "for a command given to ssh")),
     Step("remote-state", ("python",), remote.state),
     Step("session-file", ("python",), remote.session_file),

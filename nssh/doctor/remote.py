@@ -125,8 +125,9 @@ def path(way: str, when: str) -> Callable[[Walk], Result]:
             return ok(f"{', '.join(one.name for one in shells)}: nssh's xclip, xdg-open … come first{more}")
         text = "; ".join(f"{one.name} {when} {_what(one)}" for one in bad)
         advice = next((one.advice for one in bad if one.advice), "")
-        # Few programs are started so, and not every shell has a file that it reads then.
-        if way == "command" or not any(one.answered for one in bad):
+        # Few programs are started by `ssh host command`, or by another shell's login, and not every shell has a file
+        # that it reads then.
+        if way == "command" or not any(one.answered and one.own for one in bad):
             return warning(text, advice or "give such commands a PATH of their own, if they need the clipboard")
         return failed(text, advice)
 

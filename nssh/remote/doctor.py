@@ -67,7 +67,7 @@ def _leave(*_: object) -> None:
 def _obey(order: dict[str, Any], private: Private) -> dict[str, Any]:
     try:
         return {"facts": facts, "reach": reach, "session": session, "run": shim}[order["do"]](order, private)
-    except (OSError, ValueError, HttpError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         return {"error": _reason(error)}
 
 
@@ -173,13 +173,15 @@ def _paths(bin_dir: str) -> list[dict[str, Any]]:
     """Ask the shells for their PATH: as a login, for a command, and in a window that a login opens."""
     shells = path_check.shells()
     first = path_check.ask([(shell, way, "") for shell in shells for way in (path_check.LOGIN, path_check.COMMAND)])
-    logins = {question.shell: question.path for question in first if question.login}
-    later = path_check.ask([(shell, path_check.INTERACTIVE, logins.get(shell, "")) for shell in shells])
+    # Whichever shell a window runs, it inherits the PATH of the login that opened it.
+    login = next((question.path for question in first if question.login), "")
+    later = path_check.ask([(shell, path_check.INTERACTIVE, login) for shell in shells])
     ours = [name for name in stub.PERSONAS if stub.is_ours(os.path.join(bin_dir, name))]
-    return [_judge(question, ours) for question in [*first, *later]]
+    own = shells[0] if shells else ""
+    return [_judge(question, ours, own) for question in [*first, *later]]
 
 
-def _judge(question: path_check.Question, ours: list[str]) -> dict[str, Any]:
+def _judge(question: path_check.Question, ours: list[str], own: str) -> dict[str, Any]:
     way = path_check.LOGIN if question.login else path_check.INTERACTIVE
     way = way if question.interactive else path_check.COMMAND
     shadows, missing, behind = {}, [], {}
@@ -195,6 +197,7 @@ def _judge(question: path_check.Question, ours: list[str]) -> dict[str, Any]:
                 behind[name] = real
     return {
         "shell": question.name,
+        "own": question.shell == own,
         "way": way,
         "answered": bool(question.path),
         "shadows": shadows,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nssh import deploy, framing
 from nssh.config import Config
 from nssh.doctor import facts, plan, report
 from nssh.doctor.helper import Helper
@@ -19,6 +21,7 @@ from nssh.doctor.remote import compare
 from nssh.doctor.report import Found, Result, State
 from nssh.doctor.walk import NotTried, Step, Walk, go
 from nssh.errors import ConnectError, RemoteError
+from tests.remote.support import Home, Interpreter, interpreters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +141,32 @@ def test_chatter_without_end_ends_by_the_deadline_or_the_limit(for_ever: bytes) 
         helper.ask({"do": "facts"}, 0.5)
     helper.finish(0.5)
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("interpreter", interpreters(), ids=lambda one: str(one.version))
+def test_the_remote_half_runs_on_every_python(interpreter: Interpreter) -> None:
+    with Home(interpreter.path) as home:
+        script = deploy.script("nssh.remote.doctor", {"name": "doctor-x", "files": deploy.payload().files})
+        orders = [
+            {"do": "facts", "salt": "s"},
+            {"do": "session", "server": "relay", "topic": "nssh_t", "token": "", "features": ["types"]},
+            {"do": "run", "persona": "xclip", "arguments": [], "input": ""},
+            {"do": "reach", "server": "http://127.0.0.1:1"},
+            {"do": "no such thing"},
+        ]
+        stdin = script.stdin + b"".join(json.dumps(order).encode() + b"\n" for order in orders)
+        before = sorted(home.path.rglob("*"))
+        done = subprocess.run(["/bin/sh", "-c", framing.BOOTSTRAP], input=stdin, capture_output=True, env=home.env,
+                              timeout=100, check=True)  # fmt: skip
+        said = framing.unpack(script, done.stdout)
+        answers = [json.loads(line.partition(" ")[2]) for line in said.lines if line.startswith("answer ")]
+        assert facts.read(answers[0]).python_version.startswith(interpreter.version)
+        assert answers[1] == {}
+        assert "xclip is missing" in answers[2]["error"]
+        assert all("error" in answer for answer in answers[2:])
+        assert len(answers) == len(orders)
+        assert said.status == 0
+        assert sorted(home.path.rglob("*")) == before
 
 
 # Going from step to step.

@@ -17,6 +17,7 @@ from nssh import __version__, process
 from nssh.wire import files
 from tests.doctor.support import PATH_LINE, doctor, one_wrong, tree, wait_tidy
 from tests.lab.laptop import Laptop, RemoteShell
+from tests.lab.proxy import DelayProxy
 from tests.lab.sshd import Sshd
 from tests.lab.system import require
 
@@ -236,7 +237,8 @@ def test_a_real_xclip_before_ours_at_a_login(own: Sshd) -> None:
     report = doctor(Laptop(own.client))
     assert f"finds {own.home}/first/xclip before nssh's xclip" in report.text("path-login")
     assert "add to the end of ~/.profile" in report.text("path-login")
-    # A window inherits the login's PATH; .bashrc puts ours first again.
+    # A window inherits the login's PATH.
+    assert report.steps["path-interactive"]["text"] == "not tried: see path-login"
     assert report.named("failed") == ["path-login"]
     assert report.steps["path-command"]["state"] == "ok"
     assert report.steps["paste"]["state"] == "ok"
@@ -248,6 +250,45 @@ def test_a_start_up_file_that_puts_others_before_ours(own: Sshd) -> None:
     report = one_wrong(Laptop(own.client), "path-interactive")
     assert f"bash in a window finds {own.home}/first/xdg-open before nssh's xdg-open" in report.text("path-interactive")
     assert "to the end of ~/.bashrc" in report.text("path-interactive")
+
+
+def test_another_shell_than_the_login_s_is_a_limit() -> None:
+    require("zsh")
+    with Sshd(shell="zsh") as remote:  # noqa: S604 - the account's login shell
+        laptop = Laptop(remote.client)
+        laptop.infect()
+        remote.write_home(".zshenv", PATH_LINE)
+        report = doctor(laptop)
+        assert report.status == 0, report.told()
+        assert "bash as a login finds" in report.text("path-login")
+        assert "zsh" not in report.text("path-login")
+        remote.write_home(".zshenv", "")
+        assert "zsh as a login finds" in doctor(laptop).text("path-login")
+
+
+def test_a_start_up_file_that_hangs_is_given_up(own: Sshd) -> None:
+    own.write_home(".profile", f"{PATH_LINE}sleep 1000 <&- >&- 2>&-\n")
+    report = doctor(Laptop(own.client))
+    assert "bash as a login gave no answer" in report.text("path-login")
+    assert report.steps["paste"]["state"] == "ok"
+    wait_tidy(own)
+    assert not own.runs("1000")
+
+
+def test_a_link_that_went_dead_under_a_session(own: Sshd) -> None:
+    with DelayProxy(own.address, own.port) as link:
+        own.client.host("devbox", f"HostName {own.address}", f"Port {link.port}", f"User {own.user}",
+                        f"HostKeyAlias {own.known_as}")  # fmt: skip
+        laptop = Laptop(own.client)
+        with RemoteShell(laptop):
+            laptop.wait_up()
+            assert doctor(laptop).status == 0
+            link.freeze()
+            report = doctor(laptop, "--timeout", "2s")
+            link.thaw()
+        assert report.named("failed")[-1] == "login"
+        assert "timed out" in report.text("login")
+        laptop.wait_gone()
 
 
 def test_a_path_of_commands_without_ours_is_a_limit(own: Sshd) -> None:
