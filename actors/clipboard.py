@@ -37,6 +37,8 @@ _ANSWER_WITHIN = 15.0
 # Seconds for which what follows waits for a write whose file can't be had, and after which the write is given up.
 _HOLD_UP = 3.0
 _GIVE_UP = 60.0
+# Bytes of answers that wait to be sent: a remote that asks faster than its link carries fills no disk here.
+_MOST_WAITING = 256 << 20
 _LONGEST_PAUSE = 5.0
 
 
@@ -187,6 +189,8 @@ class Clipboard(Worker):
         reply = wire.Envelope(wire.KIND_CLIP_READ_RESPONSE, mime=mime, id=asked.id)
         payload = None
         try:
+            if self._outbox.weight() > _MOST_WAITING:
+                raise ToolError("too many large reads at a time; ask again in a moment")  # noqa: TRY301
             if mime == "TARGETS":
                 reply.mime, data = mimes.TEXT, Content("\n".join(self._backend().targets()).encode())
             else:

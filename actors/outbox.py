@@ -29,6 +29,11 @@ class Outbox:
                 self._begun = 0
             self._queue.append(publish)
 
+    def weight(self) -> int:
+        """Return how many bytes wait beside envelopes."""
+        with self._lock:
+            return sum(publish.payload.size for publish in self._queue if publish.payload is not None)
+
     def first(self) -> Publish | None:
         """Return what to send next; what nobody waits for any more is left out."""
         with self._lock:

@@ -25,6 +25,10 @@ MAX_FILE = 64 << 20
 MAX_FILES = 500 << 20
 MAX_TOPIC_MESSAGES = 20_000
 MAX_MESSAGES = 100_000
+ANSWERED = 60.0
+"""Seconds after which nobody fetches the file of an answer to a clipboard read any more."""
+# As it stands in a line of JSON whose message is an envelope; in any other string the quotes are escaped once more.
+_ANSWER = '\\"kind\\":\\"clip-read-response\\"'
 _BATCH_BYTES = 1 << 20
 _BATCH_ROWS = 1000
 
@@ -187,9 +191,25 @@ class Store:
             TooLargeError: They would be too many.
         """
         with self._lock:
-            if size > MAX_FILE or self._bytes + more > self._max_files:
+            if size > MAX_FILE or more > self._max_files:
+                raise TooLargeError
+            if self._bytes + more > self._max_files and not self._make_room(more):
                 raise TooLargeError
             self._bytes += more
+
+    def _make_room(self, more: int) -> bool:
+        """Give up files of old answers, the oldest first; their messages stay, since a cursor may stand on one."""
+        rows = self._db.execute(
+            "SELECT seq, id, file_size FROM messages WHERE file_size > 0 AND time < ? AND instr(line, ?) ORDER BY seq",
+            (time.time() - ANSWERED, _ANSWER),
+        ).fetchall()
+        for seq, identity, size in rows:
+            if self._bytes + more <= self._max_files:
+                break
+            self._db.execute("UPDATE messages SET file_size = 0 WHERE seq = ?", (seq,)).close()
+            _unlink_if_there(identity, self._files)
+            self._bytes -= size
+        return self._bytes + more <= self._max_files
 
     def discard(self, upload: Upload) -> None:
         """Forget an attachment that was not published."""

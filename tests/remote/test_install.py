@@ -407,3 +407,26 @@ def test_two_installers_at_once_both_leave_it_whole(home: Home) -> None:
     assert home.infect().changed is False
     assert home.run("nssh-remote", "version").status == 0
     assert [path.name for path in home.data.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_nssh_of_somebody_s_own_stays_as_it_is() -> None:
+    with Home() as home:
+        home.bin.mkdir(parents=True)
+        own = home.bin / stub.OWN
+        own.write_text("#!/bin/sh\necho mine\n")
+        own.chmod(0o755)
+        assert home.infect().changed is True
+        assert home.run("nssh", "paste").out == b"mine\n"
+        assert home.infect(force=True).changed is False
+        deploy.remove(home.connection)
+        assert own.read_text() == "#!/bin/sh\necho mine\n"
+
+
+def test_our_own_name_is_taken_away_again_and_steps_aside_for_another() -> None:
+    with Home() as home:
+        home.infect()
+        assert stub.is_ours(str(home.bin / stub.OWN))
+        home.real_tool("nssh", 'echo "real $*"')
+        assert home.run("nssh", "status", "--json").out == b"real status --json\n"
+        deploy.remove(home.connection)
+        assert not (home.bin / stub.OWN).exists()
