@@ -102,7 +102,7 @@ class Reader:
 
     @property
     def lines(self) -> list[str]:
-        """The whole lines of an answer that is still arriving; there may be an empty one more than it has in the end."""
+        """The whole lines of an answer that is still arriving; an empty one at their end may belong to its end mark."""
         whole = self._seen.rfind(b"\n") if self._inside else 0
         return bytes(self._seen[1:whole]).decode("utf-8", "replace").split("\n") if whole else []
 

@@ -66,17 +66,20 @@ def chosen(server: Server, wish: Wish) -> bool:
     return wish.chooses
 
 
-def how(server: Server, *, unused: bool) -> How:
+def how(server: Server, *, unused: bool, picked: bool = False) -> How:
     """Return how to end a server.
 
     Args:
         server: A chosen one.
         unused: Whether it was chosen because nobody uses it, which is looked at once more at the last moment: by the
             server itself, where it can.
+        picked: Whether the user picked it from a list, which is minutes old by then.
     """
-    if not unused:
-        return How.TERM
-    return How.UNUSED if server.signal_timeout else How.DETACHED
+    if unused and server.signal_timeout:
+        return How.UNUSED
+    if unused or (picked and server.state is State.DETACHED):
+        return How.DETACHED
+    return How.TERM
 
 
 def forgotten(server: Server, age: float) -> bool:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nssh.identity import Target
+    from nssh.sweep.ending import How
     from nssh.sweep.mine import Mine
     from nssh.sweep.options import Wish
     from nssh.sweep.pipe import News
@@ -119,10 +120,11 @@ class Round:
                 entry.chosen = True
             if chosen and not self.wish.dry_run:
                 host.busy = True
-                unused = self.wish.detached
-                ways = tuple((entry.server, choice.how(entry.server, unused=unused)) for entry in chosen)
-                orders.append(End(number, ways))
+                orders.append(End(number, tuple((entry.server, self._how(entry)) for entry in chosen)))
         return orders
+
+    def _how(self, entry: Entry) -> How:
+        return choice.how(entry.server, unused=self.wish.detached, picked=not self.wish.chooses)
 
     def hear(self, news: News, mine: Mine) -> tuple[Host, list[Entry]]:
         """Take news; return its host, and the servers whose fate is known by it."""

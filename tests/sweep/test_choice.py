@@ -140,6 +140,10 @@ def test_who_is_only_chosen_for_being_unused_is_asked_in_a_way_that_spares_the_u
     assert choice.how(SERVER, unused=False) is choice.how(asked, unused=False) is How.TERM
     assert choice.how(asked, unused=True) is How.UNUSED
     assert choice.how(SERVER, unused=True) is How.DETACHED
+    # What was picked from a list is only looked at again if it was detached then, and never left to itself.
+    detached = asked._replace(state=State.DETACHED)
+    assert choice.how(detached, unused=False, picked=True) is How.DETACHED
+    assert choice.how(detached, unused=False) is choice.how(asked, unused=False, picked=True) is How.TERM
 
 
 @pytest.mark.parametrize(("server", "is_forgotten"), [
