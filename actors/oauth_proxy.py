@@ -11,7 +11,7 @@ from actors.messages import Expect, LeaseChanged, Lend, Log, Problem, Report, Su
 from nssh.errors import ConnectError
 from nssh.local import callback_store as store
 from nssh.local.callback_flow import LONGEST, FlowEnded, FlowSucceeded
-from nssh.local.callback_proxy import CallbackProxy
+from nssh.local.callback_proxy import LOWEST_PORT, CallbackProxy
 from nssh.local.notify import notify
 from nssh.ssh.ports import PortOpener
 
@@ -121,7 +121,8 @@ class OAuthProxy(BaseActor):
         text = f"port {port} {reason}: a login on {self._destination} that waits for its answer there can't be finished"
         self._complain(port, text)
         self.after(LONGEST, Tick())
-        self.spawn_reader(lambda: notify("nssh", text), "notify")
+        if port >= LOWEST_PORT:  # a lower one is nobody's login as a rule, but a page or a redirect for show
+            self.spawn_reader(lambda: notify("nssh", text), "notify")
 
     def _complain(self, port: int, text: str) -> None:
         self._complaint = (port, text)

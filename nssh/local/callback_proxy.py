@@ -217,6 +217,7 @@ class CallbackProxy:
                 self._over.wait(_PAUSE)  # it stays readable: don't spin until somebody closes something
             return
         client.setblocking(False)  # noqa: FBT003, it has no keyword
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what comes in pieces goes on so
         if len(self._silent) >= MOST_SILENT:
             self._drop(next(iter(self._silent)))
         self._silent[client] = (flow, b"")

@@ -61,6 +61,7 @@ def _connect(port: int, addresses: Sequence[str]) -> Any:
                 connection.close()
             continue
         connection.settimeout(None)
+        connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         return connection
     return None
 

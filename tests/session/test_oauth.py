@@ -209,6 +209,7 @@ def wait_joined(laptop: Laptop) -> None:
 # --- With a real browser ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(400)  # a minute, where nothing else is going on
 def test_a_hundred_logins_in_a_real_browser(laptop: Laptop, provider: Provider) -> None:
     """As gh and as gcloud log in, by turns; the browser connects on suspicion, and so do we."""
     gcloud = f"http://localhost:{free_port()}/"
@@ -301,6 +302,7 @@ def test_a_low_port_and_a_taken_one_are_told(laptop: Laptop) -> None:
         wait_until(lambda: notified.exists() and expected in notified.read_text(), "the desktop shows it")
         assert shell.run(f"xdg-open '{url}%2Fcallback'")[0] == 0
         wait_until(lambda: "port 80 is below 1024" in laptop.run("status").stdout, "the other is told, too")
+        assert notified.read_text().count("port 80 ") == 0
         # One that can be had: the complaint about another port stays, the one about it goes.
         taken.close()
         shell.run(f"xdg-open '{url}%3A{port}%2F'")
