@@ -30,9 +30,9 @@ def terminals() -> None:
 
 def mosh_servers(remote: Sshd) -> list[psutil.Process]:
     """The mosh-servers of the remote's account, but not the ones they make for their shells."""
-    found = [one for one in psutil.process_iter(["name", "username"]) if one.info["name"] == "mosh-server"]
-    ours = [one for one in found if one.info["username"] == remote.user]
-    return [one for one in ours if one.ppid() not in {other.pid for other in ours}]
+    wanted = {"name": "mosh-server", "username": remote.user}
+    found = [one for one in psutil.process_iter(["name", "username", "ppid"]) if wanted.items() <= one.info.items()]
+    return [one for one in found if one.info["ppid"] not in {other.pid for other in found}]
 
 
 def test_a_live_session_of_nssh_is_spared(remote: Sshd, laptop: Laptop) -> None:
