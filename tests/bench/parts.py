@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.bench import launch, prompt, session, shims, sweep
+from tests.bench import launch, prompt, servers, session, shims, sweep, traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,5 +35,7 @@ PARTS = (
     Part("ntfy", shims.on_ntfy),
     Part("idle", session.idle),
     Part("killed", session.killed),
+    Part("traffic", traffic.measure, quick=False),
+    Part("servers", servers.measure, quick=False),
     Part("sweep", sweep.measure, quick=False),
 )

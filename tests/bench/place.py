@@ -193,9 +193,9 @@ exec {client} "$@"
         installed = Path(sys.executable).with_name("nssh")
         return [*([os.fspath(installed)] if installed.exists() else [sys.executable, "-P", "-m", "nssh"]), *words]
 
-    def use_server(self, server: str) -> None:
-        """Configure the bus: `relay` or a URL."""
-        self.laptop.config.write_text(f'server = "{server}"\n{self._config}')
+    def use_server(self, server: str, more: str = "") -> None:
+        """Configure the bus, `relay` or a URL, and more, as TOML."""
+        self.laptop.config.write_text(f'server = "{server}"\n{self._config}{more}')
 
     def prompt(self, *argv: str, near: bool = False, alone: bool = True) -> float:
         """Return the seconds from the start of a program to the remote's prompt.

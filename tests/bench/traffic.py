@@ -1,0 +1,192 @@
+"""Messages through a live bridge: how long one takes to its effect, how many it handles, and what a backlog takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nssh.wire.envelope import Envelope, encode
+from nssh.wire.http import Client
+from tests.bench.place import DELAY, LINKS
+from tests.bench.rows import Row, Section, progress, quantile
+from tests.lab import ntfy
+from tests.lab.proxy import DelayProxy
+from tests.lab.tools import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nssh.records import Record
+    from tests.bench.place import Lab
+    from tests.bench.scale import Scale
+
+_LIMIT = 180.0
+BACKLOG = 3.0
+"""Seconds for a backlog of 10,000."""
+
+
+class Clipboard:
+    """A clipboard of the user's own: a command that writes what it gets to a pipe, so that its effect is seen at once."""
+
+    def __init__(self, lab: Lab) -> None:
+        path = lab.client.home / "copied"
+        path.unlink(missing_ok=True)
+        os.mkfifo(path, 0o600)
+        script = lab.client.home / "copy"
+        script.write_text(f"#!/bin/sh\nread -r line\nprintf '%s\\n' \"$line\" > {path}\n")
+        script.chmod(0o755)
+        self.config = f'[clipboard]\ncopy = ["{script}"]\npaste = ["true"]\n'
+        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+    def wait(self, text: str) -> None:
+        """Wait until a text is on the clipboard.
+
+        Raises:
+            TimeoutError: It did not come.
+        """
+        seen = b""
+        while text.encode() + b"\n" not in seen:
+            if not select.select([self._fd], [], [], _LIMIT)[0]:
+                raise TimeoutError(f"{text} is not on the clipboard")
+            seen += os.read(self._fd, 65536)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def message(text: str) -> bytes:
+    """Return a write to the clipboard."""
+    return encode(Envelope("clip-write", mime="text/plain", body=f"{text}\n".encode())).encode()
+
+
+def publish(client: Client, topic: str, text: str) -> None:
+    """Publish a write to the clipboard.
+
+    Raises:
+        RuntimeError: It was not accepted.
+    """
+    answer = client.request("POST", f"/{topic}", (("Content-Type", "text/plain"),), message(text))
+    if answer.status != 200:
+        raise RuntimeError(f"status {answer.status}")
+
+
+def measure(lab: Lab, scale: Scale) -> Section:
+    """Publish to a session on the relay and to one on ntfy, over either link."""
+    rows = []
+    relay = f"unix:{lab.remote.state}/nssh/relay.sock"
+    for host, link in LINKS.items():
+        rows += _live(lab, scale, host, "relay", relay, f"relay, {link}")
+    rows += _replay(lab, scale, "relay", relay)
+    try:
+        ntfy.ensure_ntfy()
+    except ntfy.NtfyMissingError as error:
+        progress(f"no ntfy, so its rows are missing: {error}")
+    else:
+        with ntfy.running() as server:
+            with DelayProxy("127.0.0.1", server.port, delay=DELAY) as link_:
+                rows += _live(lab, scale, "devbox", f"http://127.0.0.1:{link_.port}", server.url, "ntfy, 40 ms")
+            rows += _live(lab, scale, "direct", server.url, server.url, "ntfy, loopback")
+            rows += _replay(lab, scale, server.url, server.url)
+    lab.use_server("relay")
+    text = (
+        "One message at a time is published on the remote; its effect is a command that the bridge starts, which reads "
+        "the text. The many are published as fast as the server takes them; what the log of the session has received "
+        "counts. The backlog is published while no session lives."
+    )
+    return Section("Messages", rows, text)
+
+
+def _live(lab: Lab, scale: Scale, host: str, server: str, reach: str, label: str) -> list[Row]:
+    clipboard = Clipboard(lab)
+    lab.use_server(server, clipboard.config)
+    count = max(2, scale.burst // 10)
+    try:
+        with lab.session(host) as record, Client(reach, timeout=30.0) as client:
+            publish(client, record.topic, "warm")
+            clipboard.wait("warm")
+            times = []
+            for number in range(count):
+                begun = time.monotonic()
+                publish(client, record.topic, f"n{number}")
+                clipboard.wait(f"n{number}")
+                times.append(time.monotonic() - begun)
+    finally:
+        clipboard.close()
+    # The clipboard in memory, now: what is counted is messages, not processes that they start.
+    lab.use_server(server)
+    rates = []
+    with lab.session(host) as record, Client(reach, timeout=30.0) as client:
+        for _ in range(1 if scale.quick else 3):
+            begun = time.monotonic()
+            wait = _received(record, scale.burst)
+            for number in range(scale.burst):
+                publish(client, record.topic, f"n{number}")
+            wait()
+            rates.append(scale.burst / (time.monotonic() - begun))
+    progress(f"{label}: {quantile(times, 0.5) * 1000:.1f} ms, {rates} /s")
+    return [
+        Row(f"publish → effect, p50, {label}", tuple(times)),
+        Row(f"publish → effect, p99, {label}", (quantile(times, 0.99),)),
+        Row(f"messages/s, live, {label}", tuple(rates), "/s"),
+    ]
+
+
+def _replay(lab: Lab, scale: Scale, server: str, reach: str) -> list[Row]:
+    """Start a session for which many messages wait; return how long they take beyond a session for which none do."""
+    lab.use_server(server)
+    with lab.session("direct") as record:
+        topic = record.topic
+    name = "relay" if server == "relay" else "ntfy"
+    seconds = []
+    for _ in range(1 if scale.quick else 3):
+        with Client(reach, timeout=30.0) as client:
+            for number in range(scale.backlog):
+                publish(client, topic, f"n{number}")
+        with lab.session("direct") as record:
+            _received(record, scale.backlog, fresh=True)()
+            seconds.append(_span(record))
+    title = f"backlog of {scale.backlog}, exactly once, {name}"
+    rate = tuple(scale.backlog / each for each in seconds)
+    return [Row(title, tuple(seconds), budget=BACKLOG), Row(f"messages/s, replayed, {name}", rate, "/s")]
+
+
+def _received(record: Record, count: int, *, fresh: bool = False) -> Callable[[], None]:
+    """Return what waits until the session's log has `count` more messages received."""
+    position = 0 if fresh else Path(record.log).stat().st_size
+    found = 0
+
+    def has_all() -> bool:
+        nonlocal position, found
+        with open(record.log, "rb") as file:
+            file.seek(position)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        position += len(whole)
+        found += whole.count(b'"msg-recv"')
+        return found >= count
+
+    return lambda: wait_until(has_all, f"{count} messages are handled", _LIMIT)
+
+
+def _span(record: Record) -> float:
+    """Return the seconds from the log's first line of this session to the last message; each id came once.
+
+    Raises:
+        RuntimeError: A message came twice.
+    """
+    events = [json.loads(line) for line in Path(record.log).read_text().splitlines()]
+    received = [event for event in events if event["event"] == "msg-recv"]
+    stamps = [_when(event["ts"]) for event in received]
+    if len({event["id"] for event in received}) != len(received):
+        raise RuntimeError("a message came twice")
+    begun = min(_when(event["ts"]) for event in events if event["event"] in {"session-start", "msg-recv"})
+    return max(stamps) - begun
+
+
+def _when(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
