@@ -167,7 +167,8 @@ def test_too_much_is_refused_in_both_directions(shared: Place) -> None:
     command = ["wl-copy"] if clipboard.name == "wl-clipboard" else ["xclip", "-selection", "clipboard"]
     require(command[0])
     subprocess.run(command, input=b"x" * ((1 << 20) + 1), env=shared.environ, stdout=subprocess.DEVNULL, check=True)
-    with pytest.raises(ToolError, match="more than 1048576 bytes"):
+    # xsel may run into its own trouble with so much first ("malloc error")
+    with pytest.raises(ToolError, match="xsel" if clipboard.name == "xsel" else "more than 1048576 bytes"):
         clipboard.fetch("text/plain", 1 << 20)
 
 
