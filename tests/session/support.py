@@ -6,7 +6,11 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 from typing import TYPE_CHECKING
+
+from nssh import process
+from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,3 +56,10 @@ def forget(laptop: Laptop) -> None:
 def own_lines(shown: bytes) -> list[str]:
     """Return the lines that nssh itself has shown, without `nssh: `."""
     return [match.decode() for match in re.findall(rb"nssh: ([^\r\n]*)\r*\n", shown)]
+
+
+def hold(pid: int, continued: list[int]) -> None:
+    """Suspend a process; the fixture `continued` lets it go on when the test is over."""
+    continued.append(pid)
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: process.is_stopped(pid), "it is stopped")

@@ -7,39 +7,20 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
-from nssh import process
 from tests.lab.laptop import Laptop, RemoteShell
 from tests.lab.tools import wait_until
+from tests.session.support import hold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.lab.sshd import Sshd
-
-
-@pytest.fixture
-def continued() -> Iterator[list[int]]:
-    """PIDs that are continued at the end, whatever happens."""
-    stopped: list[int] = []
-    yield stopped
-    for pid in stopped:
-        if psutil.pid_exists(pid):
-            os.kill(pid, signal.SIGCONT)
 
 
 def told(laptop: Laptop, pid: int) -> dict[str, Any]:
     """Return what `nssh status --json` tells of a session."""
     sessions: list[dict[str, Any]] = json.loads(laptop.run("status", "--json").stdout)
     return next(one for one in sessions if one["pid"] == pid)
-
-
-def hold(pid: int, continued: list[int]) -> None:
-    continued.append(pid)
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: process.is_stopped(pid), "it is stopped")
 
 
 @pytest.mark.parametrize("victim", ["launcher", "bridge"])

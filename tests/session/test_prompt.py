@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
-from nssh import process
 from tests.lab.laptop import NSSH, Laptop, RemoteShell
 from tests.lab.screen import Screen
 from tests.lab.terminal import Terminal
 from tests.lab.tools import wait_until
-from tests.session.support import settle
+from tests.session.support import hold, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.lab.sshd import Sshd
 
 FIRST = "devbox is connected already"
-
-
-@pytest.fixture
-def continued() -> Iterator[list[int]]:
-    """PIDs that are continued at the end, whatever happens."""
-    stopped: list[int] = []
-    yield stopped
-    for pid in stopped:
-        if psutil.pid_exists(pid):
-            os.kill(pid, signal.SIGCONT)
-
-
-def hold(pid: int, continued: list[int]) -> None:
-    continued.append(pid)
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: process.is_stopped(pid), "it is stopped")
 
 
 def window(laptop: Laptop, *words: str, rows: int = 24, columns: int = 80, **environ: str) -> Terminal:
