@@ -45,7 +45,10 @@ class Choice:
         above = [line for each in self._lines for line in _text.wrap(_text.shown(each), columns)]
         if len(above) > room:
             # Each of the lines once before any of them is continued.
-            above = [_text.cut(_text.shown(each), columns) for each in self._lines][:room]
+            above = [_text.cut(_text.shown(each), columns) for each in self._lines]
+            if len(above) > room >= 3:
+                above = [*above[: room - 1], _text.cut(f"  and {len(above) - room + 1} more", columns)]
+            above = above[:room]
         height = rows - len(above)
         first = min(max(0, self.marked - height + 1), max(0, len(self.options) - height))
         shown = range(first, min(first + height, len(self.options)))

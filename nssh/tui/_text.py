@@ -46,6 +46,8 @@ def pad(text: str, columns: int) -> str:
 
 def wrap(text: str, columns: int) -> list[str]:
     """Return text as lines that take at most so many columns each, with the indentation of the first in all of them."""
+    if width(text) <= columns:
+        return [text]
     indent = " " * min(len(text) - len(text.lstrip()), columns // 4)
     lines, line = [], indent
     for word in text.split():

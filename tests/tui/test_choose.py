@@ -283,6 +283,15 @@ def test_in_few_rows_the_marked_option_is_among_those_shown() -> None:
         assert end(screen) == 130
 
 
+def test_more_lines_than_there_is_room_for_are_counted() -> None:
+    with question(lines=["End these?", *(f"server   {number}" for number in range(100))], rows=10) as screen:
+        lines = screen.wait("Cancel")
+        assert lines[:6] == ["End these?", *(f"server   {number}" for number in range(4)), "  and 96 more"]
+        assert len(lines) == 10
+        screen.window.send(b"\r")
+        assert end(screen) == 0
+
+
 @pytest.mark.parametrize("value", ["1", "x"])
 def test_without_colour(value: str) -> None:
     with question(environ=environment(NO_COLOR=value)) as screen:

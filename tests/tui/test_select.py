@@ -83,6 +83,7 @@ def test_the_list_as_it_is_shown() -> None:
             "space: select, a: all, o: older than 24 h, d: detached, n: none, digits: a PID, Enter: go on, Esc: cancel",
         ]
         assert screen.reversed == ["> [ ] 1001  9d    detached  -          2h5m  vim"]
+        assert b"\x1b[?1049h" in screen.window.output  # what was on the screen comes back afterwards
         screen.window.send(b" ")
         screen.wait("1/3, 1 selected of 3")
         assert screen.lines[2].startswith("> [x] 1001")
