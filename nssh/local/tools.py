@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _CHUNK = 256 << 10
 _PROGRESS = 64 << 10
 _STDERR_LIMIT = 8 << 10
+_IN_MEMORY = 1 << 20
+# Seconds between two looks at how far a program has read its input.
+_LOOK = 0.5
 # Grace for a group that was sent SIGKILL: only a process in an uninterruptible system call needs any.
 _REAP_DEADLINE = 5.0
 
@@ -116,9 +119,24 @@ def run_writer(
     """Run a program that takes input and may leave a child behind, as `xclip -i` and `wl-copy` do to serve a clipboard.
 
     Such a child keeps the standard streams open, so nobody may wait for their end: what it prints goes to /dev/null.
-    The child is left running unless the deadline passes. Blocks, for any thread; raises what `run` raises.
+    The child is left running unless the deadline passes. The input is there as a whole, whatever becomes of us: a pipe
+    that ends with a bridge that is killed would leave half of it on the clipboard. Blocks, for any thread; raises what
+    `run` raises.
     """
-    _run(argv, _Exchange(stdin, timeout, 0, None), environ)
+    with _nameless(stdin) as source:
+        _run(argv, _Exchange(b"", timeout, 0, None, source), environ)
+
+
+@contextlib.contextmanager
+def _nameless(data: bytes | Content) -> Iterator[IO[bytes]]:
+    """Put data into a file without a name: in memory, where the system has that and it is not much."""
+    size = len(data) if isinstance(data, bytes) else data.size
+    in_memory = size <= _IN_MEMORY and hasattr(os, "memfd_create")
+    with os.fdopen(os.memfd_create("nssh"), "w+b") if in_memory else tempfile.TemporaryFile() as file:
+        for piece in (data,) if isinstance(data, bytes) else data.chunks():
+            file.write(piece)
+        file.seek(0)
+        yield file
 
 
 def _run(argv: Sequence[str], exchange: _Exchange, environ: Mapping[str, str] | None) -> None:
@@ -127,9 +145,9 @@ def _run(argv: Sequence[str], exchange: _Exchange, environ: Mapping[str, str] | 
         try:
             # A file, since a child that is left behind would keep a pipe open, or die of one that nobody reads.
             errors = stack.enter_context(tempfile.TemporaryFile())
-            process = stack.enter_context(_started(argv, errors, environ, capture=exchange.take is not None))
+            process = stack.enter_context(_started(argv, exchange, errors, environ))
             exchange.run(process)
-            status = process.wait(exchange.left)
+            status = exchange.wait(process)
         except (TimeoutError, subprocess.TimeoutExpired):
             raise ToolHungError(f"{name} did not end within {exchange.timeout:g} s and was killed") from None
         except _TooMuchError:
@@ -159,14 +177,14 @@ class _TooMuchError(Exception):
 
 @contextlib.contextmanager
 def _started(
-    argv: Sequence[str], errors: IO[bytes], environ: Mapping[str, str] | None, *, capture: bool
+    argv: Sequence[str], exchange: _Exchange, errors: IO[bytes], environ: Mapping[str, str] | None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a program in a session of its own; kill its process group if the block is left by an exception."""
     process = subprocess.Popen(
         list(argv),
         bufsize=0,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE if capture else subprocess.DEVNULL,
+        stdin=exchange.source or subprocess.PIPE,
+        stdout=subprocess.PIPE if exchange.take is not None else subprocess.DEVNULL,
         stderr=errors,
         env=None if environ is None else dict(environ),
         start_new_session=True,
@@ -186,11 +204,17 @@ def _started(
 
 
 class _Exchange:
-    """Feeds a program its input and gathers its output until both streams are done with; does not reap."""
+    """Feeds a program its input, or has it read that from a file, gathers its output, and waits for its end."""
 
     def __init__(
-        self, stdin: bytes | Content, timeout: float, limit: int, take: Callable[[bytes], None] | None
+        self,
+        stdin: bytes | Content,
+        timeout: float,
+        limit: int,
+        take: Callable[[bytes], None] | None,
+        source: IO[bytes] | None = None,
     ) -> None:
+        self.source = source
         self.timeout = timeout
         self.limit = limit
         self.take = take
@@ -226,6 +250,25 @@ class _Exchange:
                     if ended:
                         selector.unregister(key.fileobj)
                         cast("IO[bytes]", key.fileobj).close()
+
+    def wait(self, process: subprocess.Popen[bytes]) -> int:
+        """Return its status, when both streams are done with.
+
+        Raises:
+            subprocess.TimeoutExpired: The deadline passed.
+        """
+        if self.source is None:
+            return process.wait(self.left)
+        position = 0
+        while True:
+            try:
+                return process.wait(min(self.left, _LOOK))
+            except subprocess.TimeoutExpired:
+                # Its place in the file is ours, too.
+                position, before = os.lseek(self.source.fileno(), 0, os.SEEK_CUR), position
+                self._move(max(0, position - before))
+                if self.left <= 0:
+                    raise
 
     def _receive(self, fd: int) -> bool:
         data = os.read(fd, _CHUNK)

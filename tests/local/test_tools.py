@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,25 @@ def test_a_writer_may_leave_a_child_behind_which_stays(scripts: ScriptDir) -> No
     run_writer([tool], stdin=b"x", timeout=60)
     release.write_text("go\n")
     wait_for(lambda: record.exists() and record.read_text() == "ok\n", "the child went on")
+
+
+@pytest.mark.parametrize("size", [5, 100_000, 3 << 20])
+def test_a_writer_gets_all_of_it_though_who_started_it_is_killed(scripts: ScriptDir, size: int) -> None:
+    started, release, got = scripts.path / "started", scripts.path / "release", scripts.path / "got"
+    os.mkfifo(release)
+    tool = scripts.add("slow", f"echo >{started}; read line <{release}; cat >{got}.new; mv {got}.new {got}")
+    code = f"from nssh.local.tools import run_writer; run_writer([{tool!r}], stdin=b'x' * {size}, timeout=60)"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        wait_for(started.exists, "it runs")
+        process.kill()
+    release.write_text("go\n")
+    wait_for(got.exists, "it has read its input")
+    assert got.stat().st_size == size
+
+
+def test_a_writer_that_reads_slowly_has_as_long_as_it_moves(scripts: ScriptDir) -> None:
+    tool = scripts.add("slow", "for _ in 1 2 3 4 5 6; do sleep 0.4; head -c 100000 >/dev/null; done; cat >/dev/null")
+    run_writer([tool], stdin=b"x" * 700_000, timeout=1.5)
 
 
 def test_no_zombie_stays(scripts: ScriptDir) -> None:
