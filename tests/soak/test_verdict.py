@@ -99,6 +99,7 @@ def changed(index: int, **fields: object) -> Seen:
         (seen()._replace(backlog=seen().backlog[1:], opened=seen().opened[1:]), "not on the bus"),
         (seen()._replace(changes=seen().changes[:2]), "is the newest, and was never applied"),
         (seen()._replace(changes=[*seen().changes, seen().changes[1]]), "after a newer one"),
+        (seen()._replace(changes=[*seen().changes, Change(40, 41, "text/plain", digest(b"ne"))]), "nobody sent"),
         (changed(6, what=digest(OLD)), "something else than what there was"),
         (changed(5, what=digest(b"")), "something else than what there was"),
         (changed(5, status=1, said="Error: target STRING not available"), "something else than what there was"),

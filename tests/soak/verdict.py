@@ -183,7 +183,9 @@ class Findings:
         self.counts["writes applied"] = len(set(applied) & set(rank))
         self.counts["writes applied again after a crash"] = len(applied) - len(set(applied))
         self._judge_write_order([sha for sha in applied if sha in rank], rank, deeds)
-        self.counts["clipboard changes of unknown origin"] = len([sha for sha in applied if sha not in rank])
+        for change in self._seen.changes[1:]:
+            if change.digest not in rank:
+                self.wrong.append(f"the clipboard got what nobody sent, or a part of it: {change}")
         done = set(applied)
         newest = max((rank[sha] for sha in done if sha in rank), default=-1)
         logged = {event.get("id") for event in self._seen.events if event["event"] == "clip-superseded"}
