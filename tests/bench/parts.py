@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.bench import launch, prompt, servers, session, shims, sweep, traffic
+from tests.bench import growth, launch, prompt, servers, session, shims, sweep, traffic, ways, weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,9 +33,12 @@ PARTS = (
     Part("launch", launch.measure),
     Part("shims", shims.on_relay),
     Part("ntfy", shims.on_ntfy),
+    Part("ways", ways.measure, quick=False),
     Part("idle", session.idle),
+    Part("imports", weight.measure, quick=False),
     Part("killed", session.killed),
     Part("traffic", traffic.measure, quick=False),
     Part("servers", servers.measure, quick=False),
+    Part("growth", growth.measure, quick=False),
     Part("sweep", sweep.measure, quick=False),
 )

@@ -102,9 +102,12 @@ def quantile(samples: Sequence[float], share: float) -> float:
 
 
 def interleaved(runs: int, ways: Mapping[str, Callable[[], float]]) -> dict[str, tuple[float, ...]]:
-    """Measure each way `runs` times in turn, after once to warm up, so that whatever else runs hits all alike."""
+    """Measure each way `runs` times in turn, so that whatever else runs hits all alike.
+
+    A first turn does not count, it warms up; a single run is measured cold.
+    """
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(runs + 1):
+    for turn in range(0 if runs > 1 else 1, runs + 1):
         for name, measure in ways.items():
             seconds = measure()
             if turn:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tests.bench.rows import Row, Section, progress
+from tests.bench.weight import loaded
 
 if TYPE_CHECKING:
     from tests.bench.place import Lab
@@ -35,6 +36,7 @@ def idle(lab: Lab, scale: Scale) -> Section:
         spent = {name: (_cpu(pid) - spent[name]) / scale.look * 60 for name, pid in pids.items()}
         size = {name: psutil.Process(pid).memory_full_info().pss / 1e6 for name, pid in pids.items()}
         threads = psutil.Process(record.bridge).num_threads()
+        libraries = loaded(record.bridge)
     rows = [
         Row("launcher + bridge, PSS", (sum(size.values()),), "MB", budget=45),
         Row(f"wake-ups, over {scale.look:g} s", (sum(woken.values()),), "/s", budget=1),
@@ -42,7 +44,9 @@ def idle(lab: Lab, scale: Scale) -> Section:
         Row("threads of the bridge", (threads,), ""),
     ]
     parts = (f"{name}: {size[name]:.1f} MB, {woken[name]:.2f} wake-ups/s" for name in pids)
-    return Section("A session at rest", rows, f"{'; '.join(parts)}.".capitalize())
+    has = ", ".join(libraries) or "none"
+    text = f"By process: {'; '.join(parts)}. Libraries with compiled parts in the bridge: {has}."
+    return Section("A session at rest", rows, text)
 
 
 def switches(pid: int) -> int:

@@ -31,7 +31,7 @@ BACKLOG = 3.0
 
 
 class Clipboard:
-    """A clipboard of the user's own: a command that writes what it gets to a pipe, so that its effect is seen at once."""
+    """A clipboard of the user's own: a command that writes what it gets to a pipe, where its effect is seen at once."""
 
     def __init__(self, lab: Lab) -> None:
         path = lab.client.home / "copied"
@@ -80,7 +80,7 @@ def measure(lab: Lab, scale: Scale) -> Section:
     rows = []
     relay = f"unix:{lab.remote.state}/nssh/relay.sock"
     for host, link in LINKS.items():
-        rows += _live(lab, scale, host, "relay", relay, f"relay, {link}")
+        rows += _live(lab, scale, host, "relay", reach=relay, label=f"relay, {link}")
     rows += _replay(lab, scale, "relay", relay)
     try:
         ntfy.ensure_ntfy()
@@ -89,8 +89,9 @@ def measure(lab: Lab, scale: Scale) -> Section:
     else:
         with ntfy.running() as server:
             with DelayProxy("127.0.0.1", server.port, delay=DELAY) as link_:
-                rows += _live(lab, scale, "devbox", f"http://127.0.0.1:{link_.port}", server.url, "ntfy, 40 ms")
-            rows += _live(lab, scale, "direct", server.url, server.url, "ntfy, loopback")
+                far = f"http://127.0.0.1:{link_.port}"
+                rows += _live(lab, scale, "devbox", far, reach=server.url, label="ntfy, 40 ms")
+            rows += _live(lab, scale, "direct", server.url, reach=server.url, label="ntfy, loopback")
             rows += _replay(lab, scale, server.url, server.url)
     lab.use_server("relay")
     text = (
@@ -101,7 +102,7 @@ def measure(lab: Lab, scale: Scale) -> Section:
     return Section("Messages", rows, text)
 
 
-def _live(lab: Lab, scale: Scale, host: str, server: str, reach: str, label: str) -> list[Row]:
+def _live(lab: Lab, scale: Scale, host: str, server: str, *, reach: str, label: str) -> list[Row]:
     clipboard = Clipboard(lab)
     lab.use_server(server, clipboard.config)
     count = max(2, scale.burst // 10)
@@ -157,20 +158,20 @@ def _replay(lab: Lab, scale: Scale, server: str, reach: str) -> list[Row]:
 
 def _received(record: Record, count: int, *, fresh: bool = False) -> Callable[[], None]:
     """Return what waits until the session's log has `count` more messages received."""
-    position = 0 if fresh else Path(record.log).stat().st_size
-    found = 0
+    already = 0 if fresh else _log(record).count(_MARK)
+    return lambda: wait_until(
+        lambda: _log(record).count(_MARK) >= already + count, f"{count} messages are handled", _LIMIT
+    )
 
-    def has_all() -> bool:
-        nonlocal position, found
-        with open(record.log, "rb") as file:
-            file.seek(position)
-            data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        position += len(whole)
-        found += whole.count(b'"msg-recv"')
-        return found >= count
 
-    return lambda: wait_until(has_all, f"{count} messages are handled", _LIMIT)
+_MARK = b'"msg-recv"'
+
+
+def _log(record: Record) -> bytes:
+    """Return the whole log, what was rotated away first."""
+    path = Path(record.log)
+    paths = sorted(path.parent.glob(f"{path.name}*"), key=lambda each: each.name, reverse=True)
+    return b"".join(each.read_bytes() for each in paths if each.suffix != ".err")
 
 
 def _span(record: Record) -> float:
@@ -179,13 +180,11 @@ def _span(record: Record) -> float:
     Raises:
         RuntimeError: A message came twice.
     """
-    events = [json.loads(line) for line in Path(record.log).read_text().splitlines()]
+    events = [json.loads(line) for line in _log(record).splitlines()]
     received = [event for event in events if event["event"] == "msg-recv"]
-    stamps = [_when(event["ts"]) for event in received]
     if len({event["id"] for event in received}) != len(received):
         raise RuntimeError("a message came twice")
-    begun = min(_when(event["ts"]) for event in events if event["event"] in {"session-start", "msg-recv"})
-    return max(stamps) - begun
+    return max(_when(event["ts"]) for event in received) - _when(events[0]["ts"])
 
 
 def _when(stamp: str) -> float:
