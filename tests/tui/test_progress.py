@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Self
 
@@ -118,7 +119,7 @@ def test_one_host_is_a_line() -> None:
         screen = window.screen
         assert screen.wait("waiting") == ["waiting for alpha"]
         window.tell("note a note")
-        assert screen.wait("note") == ["a note", "waiting for alpha"]
+        screen.wait(lambda lines: lines == ["a note", "waiting for alpha"])
         window.tell("done alpha alpha: 3", "end")
         assert window.end() == 0
         assert screen.lines == ["a note", "alpha: 3", "over False"]
@@ -240,3 +241,15 @@ def test_an_error_leaves_nothing_behind(hosts: list[str]) -> None:
         assert window.screen.window.wait() == 1
         assert window.screen.lines[0] == "Traceback (most recent call last):"
         assert window.screen.cursor_shown
+
+
+def test_what_draws_is_not_imported_before_it_is_needed() -> None:
+    program = "import nssh.tui, sys; print('prompt_toolkit' in sys.modules, 'asyncio' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        cwd=ROOT,
+        env=environment(PYTHONPATH=ROOT),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b"False False\n"
