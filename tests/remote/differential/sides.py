@@ -131,6 +131,9 @@ class Real:
         while seen == case.before and time.monotonic() < end:
             time.sleep(0.01)
             seen = content_of(self._clipboard)
+        # Types and content are two questions; between them the clipboard may have passed from one owner to the other.
+        while (again := content_of(self._clipboard)) != seen:
+            seen = again
         return seen
 
 
