@@ -315,7 +315,8 @@ def test_twenty_at_once_end_in_what_the_flags_promise(relay_laptop: Laptop, kind
     finally:
         said = [shell.communicate(b"", 60)[1] for shell in shells]
         print(*zip(kinds, [shell.returncode for shell in shells], said, strict=True), sep="\n")
-    assert {shell.returncode for shell in shells} <= {0, 128 + signal.SIGTERM, 255}
+    # One that is replaced before it has anything to end just dies of the signal.
+    assert {shell.returncode for shell in shells} <= {0, 255, 128 + signal.SIGTERM, -signal.SIGTERM}
 
 
 def settled(laptop: Laptop, shells: list[subprocess.Popen[bytes]]) -> bool:
