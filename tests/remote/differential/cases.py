@@ -151,7 +151,7 @@ XCLIP = [
     _c("xclip -sel c -f -q", b"new", differs="foreground", blocks=True),
     _c("xclip -sel c -verbose", b"new", differs="foreground", blocks=True),
     _c("xclip -sel c -silent -quiet one", differs="foreground", blocks=True),
-    _c("xclip -sel c -l 2 -q", b"new", differs="foreground", blocks=True),
+    _c("xclip -sel c -l 2000 -q", b"new", differs="foreground", blocks=True),
     _c("xclip -sel c -l 1", b"new", differs="once"),
     _c("xclip -sel c -wait 5", b"new", differs="newer"), _c("xclip -sel c -sensitive", b"new", differs="newer"),
     # out
