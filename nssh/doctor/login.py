@@ -129,7 +129,11 @@ def round_trip(walk: Walk) -> Result:
 def forwarding(walk: Walk) -> Result:
     """Open a channel to a port there, its sshd's own: the way that a login's answer takes (OAuth)."""
     address = walk.said.get("address", "").split()
-    if len(address) != 4 or not address[3].isdigit() or not re.fullmatch(r"[0-9a-fA-F.:]+(%\w+)?", address[2]):
+    if (
+        len(address) != 4
+        or not re.fullmatch("[0-9]{1,5}", address[3])
+        or not re.fullmatch(r"[0-9a-fA-F.:]+(%\w+)?", address[2])
+    ):
         return warning("its sshd does not tell where it listens: not tried")
     started = time.monotonic()
     try:

@@ -197,7 +197,7 @@ class _Told:
         )
 
     def _born(self, process: _Process) -> float:
-        if process.start.isdigit():
+        if process.start.isascii() and process.start.isdigit():
             return self._now - (self._uptime - int(process.start) / self._hertz)
         return float(timegm(strptime(process.start)))
 
@@ -239,10 +239,10 @@ class _Told:
         udp = {inode: int(port, 16) for inode, port in _words("udp", self._lines) if re.fullmatch("[0-9A-F]{4}", port)}
         ports: dict[int, list[int]] = {}
         for pid, inode in _words("socket", self._lines):
-            if pid.isdigit() and inode in udp:
+            if _is_pid(pid) and inode in udp:
                 ports.setdefault(int(pid), []).append(udp[inode])
         for pid, port in _words("port", self._lines):
-            if pid.isdigit() and re.fullmatch("[0-9]{1,5}", port):
+            if _is_pid(pid) and re.fullmatch("[0-9]{1,5}", port):
                 ports.setdefault(int(pid), []).append(int(port))
         return {pid: tuple(dict.fromkeys(found)) for pid, found in ports.items()}
 
@@ -301,3 +301,7 @@ def _read_times(lines: Iterable[str]) -> Iterator[tuple[str, float]]:
 def _timeout(text: str) -> int:
     """Read MOSH_SERVER_SIGNAL_TMOUT as mosh-server does; 0 if it would not heed it."""
     return int(text) if re.fullmatch("[0-9]{1,12}", text) else 0
+
+
+def _is_pid(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10
