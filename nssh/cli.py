@@ -60,10 +60,23 @@ def _run(arguments: list[str]) -> int:
         raise UsageError(f"no host given\n{argv.USAGE}")
     if command in _COMMANDS:
         return _COMMANDS[command](arguments[1:])
-    wish = argv.parse_connect(arguments)
-    from nssh import launcher
+    return _connect(argv.parse_connect(arguments))
 
-    return launcher.run(wish, config.load())
+
+def _connect(wish: argv.Connect) -> int:
+    settings = config.load()
+    if wish.ssh.wants_no_session or not wish.ssh.destination:
+        # -W, -N, -O, -V and their like are for ssh alone.
+        ssh = settings.ssh.command
+        tail = ["--", wish.ssh.destination, *wish.ssh.command] if wish.ssh.destination else []
+        os.execvp(ssh[0], [*ssh, *wish.ssh.options, *tail])  # noqa: S606 - an argv list, no shell
+    from nssh import identity
+
+    # ssh reads its configuration while Python reads the launcher.
+    pending = identity.ask(settings.ssh.command, wish.ssh.destination, wish.ssh.options)
+    from nssh.launcher import Launcher
+
+    return Launcher(wish, settings, pending).run()
 
 
 def _flags(arguments: list[str], known: set[str]) -> tuple[set[str], list[str]]:

@@ -97,20 +97,48 @@ def _lower_hosts(jump: str) -> str:
     return ",".join(f"{user}{at}{host.lower()}" for user, at, host in hops)
 
 
+class Pending(NamedTuple):
+    """A question to `ssh -G` that is under way."""
+
+    destination: str
+    ssh: tuple[str, ...]
+    options: tuple[str, ...]
+    running: spawn.Running
+
+    def target(self) -> Target:
+        """Wait for the answer.
+
+        Raises:
+            ConnectError: ssh refuses the arguments; the text is its own last line.
+        """
+        status, output = self.running.finish(_OUTPUT_LIMIT)
+        text = output.decode("utf-8", "replace")
+        if status:
+            reason = (text.strip().splitlines() or [f"exit status {status}"])[-1]
+            raise ConnectError(f"{self.destination}: {reason}", "resolve")
+        return Target(self.destination, self.ssh, self.options, parse_config(text))
+
+
+def ask(ssh: tuple[str, ...], destination: str, options: tuple[str, ...] = ()) -> Pending:
+    """Begin to ask `ssh -G` who a destination is, to do something else meanwhile.
+
+    The answer is not kept for the next time: it depends on more than the files that ssh reads (`Match exec` and
+    `localnetwork`, the environment, names that are looked up), and a session of the wrong identity is a leak.
+
+    Raises:
+        ConnectError: ssh is missing.
+    """
+    try:
+        running = spawn.begin([*ssh, "-G", *options, "--", destination], merge_stderr=True)
+    except FileNotFoundError:
+        raise ConnectError(f"{ssh[0]}: no such program; install the OpenSSH client") from None
+    return Pending(destination, ssh, options, running)
+
+
 def resolve(ssh: tuple[str, ...], destination: str, options: tuple[str, ...] = ()) -> Target:
     """Ask `ssh -G` who a destination is.
 
     Raises:
         ConnectError: ssh is missing or refuses the arguments; the text is ssh's own last line.
     """
-    try:
-        status, output = spawn.capture(
-            [*ssh, "-G", *options, "--", destination], merge_stderr=True, limit=_OUTPUT_LIMIT
-        )
-    except FileNotFoundError:
-        raise ConnectError(f"{ssh[0]}: no such program; install the OpenSSH client") from None
-    text = output.decode("utf-8", "replace")
-    if status:
-        reason = (text.strip().splitlines() or [f"exit status {status}"])[-1]
-        raise ConnectError(f"{destination}: {reason}", "resolve")
-    return Target(destination, ssh, options, parse_config(text))
+    return ask(ssh, destination, options).target()

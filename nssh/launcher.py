@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from nssh import control_path, hosts, identity, login, prepare, process, records, spawn
+from nssh import control_path, hosts, login, prepare, process, records
 from nssh.bridge import Bridge
 from nssh.config import LARGEST
 from nssh.errors import NsshError
@@ -19,7 +19,7 @@ from nssh.nudge import Nudges
 from nssh.printable import LONGEST, printable
 from nssh.session import Session
 from nssh.startup import Start, Startup
-from nssh.terminal import Terminal
+from nssh.terminal import Terminal, colors
 from nssh.wire import files
 from nssh.wire import session as session_file
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nssh.argv import Connect
     from nssh.config import Config
     from nssh.framing import Answer
+    from nssh.identity import Pending
     from nssh.records import Record
 
 FEATURES = ("targets", "ids", "types")
@@ -67,11 +68,11 @@ class _Route(NamedTuple):
 class Launcher:
     """One session from the first handshake to the exit status."""
 
-    def __init__(self, wish: Connect, config: Config) -> None:
+    def __init__(self, wish: Connect, config: Config, pending: Pending) -> None:
         self.wish = wish
         self.config = config
         self.terminal = Terminal()
-        self.target = identity.resolve(config.ssh.command, wish.ssh.destination, wish.ssh.options)
+        self.target = pending.target()
         self.host = hosts.read(self.target.key)
         self._interactive = os.isatty(0) and os.isatty(2)
         self._told = False
@@ -154,8 +155,7 @@ class Launcher:
     def _run_login_first(self, route: _Route, path: str) -> int:
         mosh: tuple[str, ...] = ()
         if route.mosh:
-            colors = spawn.capture(["mosh-client", "-c"])[1].decode("ascii", "replace").strip()
-            mosh = prepare.mosh_arguments(colors if colors.isdigit() else "8", self.wish.ssh.command)
+            mosh = prepare.mosh_arguments(colors(), self.wish.ssh.command)
         timeouts = (self.config.mosh.network_timeout, self.config.mosh.signal_timeout)
         script = prepare.script("" if self._is_prepared else self.session_file, mosh=mosh, mosh_timeouts=timeouts)
         options = login.control_options(self.target, path, keep_alive=route.mosh)
@@ -406,17 +406,3 @@ def _join(words: list[str]) -> str:
     from shlex import join
 
     return join(words)
-
-
-def run(wish: Connect, config: Config) -> int:
-    """Run `nssh <host>` and return its exit code.
-
-    Raises:
-        NsshError: The session can't be started.
-    """
-    if wish.ssh.wants_no_session or not wish.ssh.destination:
-        # -W, -N, -O, -V and their like are for ssh alone.
-        ssh = config.ssh.command
-        tail = ["--", wish.ssh.destination, *wish.ssh.command] if wish.ssh.destination else []
-        os.execvp(ssh[0], [*ssh, *wish.ssh.options, *tail])  # noqa: S606 - an argv list, no shell
-    return Launcher(wish, config).run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,8 +50,27 @@ def exit_code(wait_status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def capture(argv: Sequence[str], *, merge_stderr: bool = False, limit: int = 1 << 20) -> tuple[int, bytes]:
-    """Run a program that needs no input to its end; return its exit code and at most `limit` bytes of its output.
+class Running(NamedTuple):
+    """A program whose output is wanted; it runs while its starter does something else, and ends by `finish`."""
+
+    pid: int
+    output: int
+    """The end of a pipe, which is small: what writes more than it holds waits for `finish`."""
+
+    def finish(self, limit: int = 1 << 20) -> tuple[int, bytes]:
+        """Wait for its end; return its exit code and at most `limit` bytes of its output."""
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := os.read(self.output, 65536):
+            size += len(chunk)
+            if size <= limit:
+                chunks.append(chunk)
+        os.close(self.output)
+        return exit_code(os.waitpid(self.pid, 0)[1]), b"".join(chunks)
+
+
+def begin(argv: Sequence[str], *, merge_stderr: bool = False) -> Running:
+    """Start a program that needs no input, for its output.
 
     Raises:
         OSError: It can't be started.
@@ -66,11 +85,13 @@ def capture(argv: Sequence[str], *, merge_stderr: bool = False, limit: int = 1 <
     finally:
         os.close(writer)
         os.close(null)
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := os.read(reader, 65536):
-        size += len(chunk)
-        if size <= limit:
-            chunks.append(chunk)
-    os.close(reader)
-    return exit_code(os.waitpid(pid, 0)[1]), b"".join(chunks)
+    return Running(pid, reader)
+
+
+def capture(argv: Sequence[str], *, merge_stderr: bool = False, limit: int = 1 << 20) -> tuple[int, bytes]:
+    """Run a program that needs no input to its end; return its exit code and at most `limit` bytes of its output.
+
+    Raises:
+        OSError: It can't be started.
+    """
+    return begin(argv, merge_stderr=merge_stderr).finish(limit)

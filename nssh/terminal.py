@@ -76,3 +76,28 @@ class Terminal:
                 os.write(1, _RESET)
         except (OSError, termios.error):
             return
+
+
+def colors() -> str:
+    """Return how many colors the terminal has, which mosh-server is told; `mosh-client -c` would say it 4 ms later.
+
+    Raises:
+        OSError: Python does not know this terminal, and mosh-client can't be started to ask it.
+    """
+    count = -1
+    try:
+        import _curses
+    except ImportError:
+        known = False  # a Python without it
+    else:
+        try:
+            _curses.setupterm(None, 1)
+            count, known = _curses.tigetnum("colors"), True
+        except _curses.error:
+            known = False  # a terminal that its terminfo lacks
+    if not known:
+        from nssh import spawn
+
+        told = spawn.capture(["mosh-client", "-c"])[1].strip()
+        count = int(told) if told.isdigit() else -1
+    return str(count) if count >= 0 else "8"

@@ -162,3 +162,23 @@ def test_what_ssh_refuses_is_told_in_its_words_on_one_line(
 def test_no_ssh_is_told_with_what_to_do() -> None:
     with pytest.raises(ConnectError, match="install"):
         identity.resolve(("/nonexistent/ssh",), "dev")
+
+
+def test_ssh_answers_while_something_else_is_done(tmp_path: Path) -> None:
+    """The answer is whole where it is longer than a pipe holds; an ssh that refuses is noticed when it is read."""
+    fake = tmp_path / "ssh"
+    fake.write_text(
+        "#!/bin/sh\necho hostname box\ni=0\n"
+        "while [ $i -lt 3000 ]; do echo sendenv a-variable-of-some-length; i=$((i+1)); done\n"
+    )
+    fake.chmod(0o755)
+    first, second = identity.ask((str(fake),), "a"), identity.ask((str(fake),), "b", ("-4",))
+    assert len(second.target().config["sendenv"]) == 3000
+    found = first.target()
+    assert (found.destination, found.hostname, found.options) == ("a", "box", ())
+    fake.write_text("#!/bin/sh\necho no such option >&2\nexit 255\n")
+    pending = identity.ask((str(fake),), "a")
+    with pytest.raises(ConnectError, match="a: no such option"):
+        pending.target()
+    with pytest.raises(ConnectError, match="no such program"):
+        identity.ask(("/nonexistent/ssh",), "a")
