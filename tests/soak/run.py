@@ -158,7 +158,7 @@ class Soak:
         slots = self._breaker.slots
         if self._breaker.former:
             return "a session that was replaced or ended is still there"
-        sessions = [one for one in slots if one is not None and one.running]
+        sessions = [one for one in slots if one is not None and one.running and not one.hung_up]
         if len(sessions) < SLOTS:
             return f"{len(sessions)} sessions run"
         found = [one.record() for one in sessions]

@@ -56,6 +56,12 @@ class Session:
         """Whether its launcher is there."""
         return self.process.poll() is None
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether it was ended, and may take a moment."""
+        assert self.process.stdin is not None
+        return self.process.stdin.closed
+
     def record(self) -> Record | None:
         """Return its record."""
         return records.read(os.fspath(self._laptop.state / "sessions" / f"{self.process.pid}.json"))
