@@ -12,7 +12,6 @@ import subprocess
 import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nssh.errors import ConnectError
@@ -34,6 +33,7 @@ _OTHER_VALUED = frozenset("DEeLOPQRSWw")
 _SSH_FAILED = 255
 _GRACE = 1.0  # seconds between asking a process to end and killing it
 _LOG_LIMIT = 1 << 14
+_OPENS = 1.0  # seconds within which an ssh opens its log, hundreds of times what it takes
 
 
 def connection_options(options: Sequence[str]) -> list[str]:
@@ -79,10 +79,8 @@ class BatchConnection:
         """Take a target; nothing is opened yet."""
         self.target = target
         self._lock = threading.Lock()
-        self._directory = tempfile.mkdtemp(prefix="nssh-")  # 0700
         self._running: set[_Ssh] = set()
         self._streams: set[SocketStream] = set()
-        self._count = 0
         self._closed = False
 
     def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0, limit: int = 1 << 20) -> Completed:
@@ -133,14 +131,12 @@ class BatchConnection:
     def close(self) -> None:
         """See `Connection.close`."""
         with self._lock:
-            already, self._closed = self._closed, True
+            self._closed = True
             running, streams = list(self._running), list(self._streams)
         for stream in streams:
             stream.close()
         for ssh in running:
             self._stop(ssh)
-        if not already:
-            shutil.rmtree(self._directory, ignore_errors=True)
 
     def _jump_words(self, stderr: bytes) -> str:
         # A jump host's ssh is a child of ours and writes to our stderr, not to our log.
@@ -177,8 +173,7 @@ class BatchConnection:
         with self._lock:
             if self._closed:
                 raise ConnectError(f"{self.target.destination}: the connection was closed", "closed")
-            self._count += 1
-            fifo = f"{self._directory}/{self._count}"
+        fifo = os.path.join(tempfile.mkdtemp(prefix="nssh-"), "log")  # 0700
         arguments = self._arguments(timeout, level, fifo)
         ssh = _Ssh([*arguments, *more, "--", self.target.destination, *command], fifo, files)
         with self._lock:
@@ -240,12 +235,12 @@ class BatchConnection:
 
 
 class _Ssh:
-    """A running ssh, in a session of its own, whose messages come through a FIFO."""
+    """A running ssh, in a session of its own, whose messages come through a FIFO: the only one in its directory."""
 
     def __init__(self, argv: Sequence[str], fifo: str, files: tuple[int, int, int]) -> None:
+        self._fifo = fifo
         os.mkfifo(fifo, 0o600)
         self._log = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._fifo = fifo
         self._words = ""
         self._lock = threading.Lock()
         self._stopped = False
@@ -257,8 +252,34 @@ class _Ssh:
             )
         except OSError as error:
             os.close(self._log)
-            Path(fifo).unlink()
+            self._forget_name()
             raise ConnectError(f"{argv[0]}: {error.strerror}; install the OpenSSH client") from error
+
+        self._await_log()
+
+    def _await_log(self) -> None:
+        """Remove the FIFO's name when ssh has opened it, first of all: should we be killed, nobody else would.
+
+        It stays until the end where that takes long: a program around ssh may have other things to do before.
+        """
+        deadline = time.monotonic() + _OPENS
+        pause = 0.001
+        while self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                self._words = os.read(self._log, _LOG_LIMIT).decode("utf-8", "replace")
+                opened = bool(self._words)
+            except BlockingIOError:
+                opened = True  # and nothing was said yet
+            if opened:
+                self._forget_name()
+                return
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+    def _forget_name(self) -> None:
+        if self._fifo:
+            shutil.rmtree(os.path.dirname(self._fifo), ignore_errors=True)
+            self._fifo = ""
 
     def log(self) -> str:
         """Return what ssh said so far, of which the first 16 KiB are kept."""
@@ -303,7 +324,7 @@ class _Ssh:
                 self._signal(signal.SIGKILL)
                 self.process.wait()
         os.close(self._log)
-        Path(self._fifo).unlink(missing_ok=True)
+        self._forget_name()
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # it ended just now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -410,3 +411,21 @@ def test_a_connection_that_is_reset_is_an_error_and_no_traceback_in_the_log(
             wait_until(lambda: not connection.alive(), "it is gone")
             connection.close()
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("pause", [0, 1.5])
+def test_batch_has_no_file_once_ssh_runs_however_long_a_program_around_it_takes(
+    remote: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    temporary, slow = tmp_path / "tmp", tmp_path / "slow"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", os.fspath(temporary))
+    slow.write_text(f'#!/bin/sh\nsleep {pause}\nexec "$@"\n')
+    slow.chmod(0o755)
+    connection = BatchConnection(target_of(remote)._replace(ssh=(os.fspath(slow), *remote.client.ssh)))
+    with contextlib.closing(connection.open_stream("cat")):
+        left = list(temporary.iterdir())
+        assert connection.run("echo hello").stdout == b"hello\n"
+    connection.close()
+    assert bool(left) is bool(pause), "a bridge that is killed from here on leaves nothing"
+    assert list(temporary.iterdir()) == []
