@@ -10,7 +10,7 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
@@ -27,15 +27,32 @@ END = "<!-- Written by `make bench` up to here; what follows is written by hand.
 _LIBRARIES = ("pykka", "requests", "urllib3", "paramiko", "psutil", "prompt_toolkit")
 
 
-def write(path: str, sections: Sequence[Section], runs: int, rtt: float, load: tuple[float, float]) -> None:
+class Conditions(NamedTuple):
+    """How a run was made.
+
+    Attributes:
+        runs: Of each measurement.
+        rtt: Of the link, seconds.
+        load: The machine's, before and after.
+        first: Whether the benchmark ran at real-time priority.
+    """
+
+    runs: int
+    rtt: float
+    load: tuple[float, float]
+    first: bool = False
+
+
+def write(path: str, sections: Sequence[Section], conditions: Conditions) -> None:
     """Replace the written part of a page, and keep what stands behind `END`."""
     page = Path(path)
     old = page.read_text(encoding="utf-8") if page.exists() else ""
     tail = old.partition(END)[2]
-    page.write_text(f"{_page(sections, runs, rtt, load)}{END}{tail or chr(10)}", encoding="utf-8")
+    page.write_text(f"{_page(sections, conditions)}{END}{tail or chr(10)}", encoding="utf-8")
 
 
-def _page(sections: Sequence[Section], runs: int, rtt: float, load: tuple[float, float]) -> str:
+def _page(sections: Sequence[Section], conditions: Conditions) -> str:
+    runs, rtt, load, first = conditions
     over = [row.what for section in sections for row in section.rows if row.met is False]
     lines = [
         "# Benchmarks",
@@ -48,6 +65,11 @@ def _page(sections: Sequence[Section], runs: int, rtt: float, load: tuple[float,
         f"Medians of {runs} runs unless a row says otherwise, and the least and the largest of them. What is compared",
         f"was measured in turn. The link is a proxy with 20 ms each way; a round trip takes {rtt * 1000:.1f} ms.",
         f"Load of the machine, this benchmark included: {load[0]:.1f} when it began, {load[1]:.1f} when it ended.",
+        *(
+            ["The machine had other work: the benchmark ran ahead of it, at real-time priority (`--first`)."]
+            if first
+            else []
+        ),
         "",
         f"Over budget: {'; '.join(over)}." if over else "Every budget is met.",
         "",

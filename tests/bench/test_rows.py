@@ -107,9 +107,9 @@ def test_a_page_keeps_what_is_written_by_hand_and_names_no_host(tmp_path: Path) 
 
     page = tmp_path / "benchmarks.md"
     sections = [Section("Time", [Row("a | b", (1.0,), budget=0.5, note="as fast as it gets")], "About it.")]
-    report.write(str(page), sections, 7, 0.0405, (1.0, 2.0))
+    report.write(str(page), sections, report.Conditions(7, 0.0405, (1.0, 2.0)))
     page.write_text(page.read_text() + "\n## By hand\n")
-    report.write(str(page), sections, 9, 0.0405, (1.0, 2.0))
+    report.write(str(page), sections, report.Conditions(9, 0.0405, (1.0, 2.0)))
     text = page.read_text()
     assert text.count("## Time") == text.count("## By hand") == text.count(report.END) == 1
     assert "| a / b | 1000 ms |  |  |  | ≤ 500 ms | OVER |" in text
