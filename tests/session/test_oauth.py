@@ -220,11 +220,11 @@ def test_a_hundred_logins_in_a_real_browser(laptop: Laptop, provider: Provider) 
             # No faster than a URL may follow another before they are held for a flood.
             if len(times) >= FLOOD:
                 time.sleep(max(0.0, times[-FLOOD] + FLOOD_SECONDS + 0.1 - time.monotonic()))
-            times.append(time.monotonic())
             if number % 2:
                 login = Login(shell, gcloud, f"{provider.url}/page?r=")
             else:
                 login = Login(shell, GH, f"{provider.url}/redirect?r=")
+            times.append(time.monotonic())  # it was opened before that, for certain
             for _ in range(2):
                 silent.enter_context(socket.create_connection(("127.0.0.1", login.port), DEADLINE))
             browser.visit(login.url)
