@@ -100,6 +100,8 @@ class Supervisor:
         self._stop_requested = False
         self._stop_by = math.inf
         self._outcome: Outcome | None = None
+        # For who waits for the end alone: the condition is notified with every message that an actor takes up.
+        self._over = threading.Event()
         self._escalation: str | None = None
         self._start_error: StartError | None = None
         self._ghosts = Ghosts(abandonments, abandonment_period)
@@ -162,9 +164,8 @@ class Supervisor:
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
         """Wait until the tree is down; None if it still runs after `timeout` seconds (real time)."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._outcome is not None, timeout)
-            return self._outcome
+        self._over.wait(timeout)
+        return self._outcome
 
     @property
     def escalation(self) -> str | None:
@@ -203,6 +204,7 @@ class Supervisor:
                 with self._changed:
                     self._outcome = self._judge()
                     self._changed.notify_all()
+                self._over.set()
 
     def _judge(self) -> Outcome:
         if self._start_error is not None:
