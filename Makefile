@@ -48,7 +48,7 @@ type: $(TESTED) ## mypy --strict
 
 bench: $(TESTED) ## measure against ssh, mosh and ntfy; writes docs/benchmarks.md (QUICK=1: a minute, prints only)
 	@$(BIN)/python -m tests.lab.ntfy >/dev/null || true
-	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick,--write docs/benchmarks.md)
+	@$(BIN)/python -m tests.bench $(if $(FIRST),--first) $(if $(QUICK),--quick,--write docs/benchmarks.md)
 
 FUZZ := $(VENV)/.fuzz
 
