@@ -62,8 +62,8 @@ def _page(sections: Sequence[Section], conditions: Conditions) -> str:
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, nssh {__version__}. {_machine()}",
         f"{_versions()}",
         "",
-        f"Medians of {runs} runs unless a row says otherwise, and the least and the largest of them. What is compared",
-        f"was measured in turn. The link is a proxy with 20 ms each way; a round trip takes {rtt * 1000:.1f} ms.",
+        f"Medians of n samples ({runs} runs; where n is 1 it was measured once), the least and the largest. What is",
+        f"compared was measured in turn. The link is a proxy with 20 ms each way; a round trip takes {rtt * 1000:.1f} ms.",
         f"Load of the machine, this benchmark included: {load[0]:.1f} when it began, {load[1]:.1f} when it ended.",
         *(
             ["The machine had other work: the benchmark ran ahead of it, at real-time priority (`--first`)."]

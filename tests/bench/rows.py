@@ -59,7 +59,7 @@ class Row(NamedTuple):
         return value >= self.budget if self.least else value <= self.budget
 
     def cells(self) -> tuple[str, ...]:
-        """Return the row as text: what, measured, spread, yardstick, ratio, budget, verdict."""
+        """Return the row as text: what, measured, samples, spread, yardstick, ratio, budget, verdict."""
         base = f"{self._show(statistics.median(self.baseline))} {self.of}".rstrip() if self.baseline else ""
         ratio = "" if self.ratio is None else f"{self.ratio:.2f} ×"
         spread = f"{self._bare(min(self.samples))}–{self._bare(max(self.samples))}" if len(self.samples) > 1 else ""
@@ -68,7 +68,7 @@ class Row(NamedTuple):
             sign = "≥" if self.least else "≤"
             budget = f"{sign} {self.budget:.2f} ×" if self.relative else f"{sign} {self._show(self.budget)}"
             verdict = "met" if self.met else "OVER"
-        return (self.what, self._show(self.value), spread, base, ratio, budget, verdict)
+        return (self.what, self._show(self.value), str(len(self.samples)), spread, base, ratio, budget, verdict)
 
     def _bare(self, value: float) -> str:
         scaled = value * _FACTORS.get(self.unit, 1.0)
@@ -78,7 +78,7 @@ class Row(NamedTuple):
         return f"{self._bare(value)} {self.unit}".rstrip()
 
 
-HEAD = ("what", "measured", "spread", "yardstick", "ratio", "budget", "")
+HEAD = ("what", "measured", "n", "spread", "yardstick", "ratio", "budget", "")
 
 
 class Section(NamedTuple):

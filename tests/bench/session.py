@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SETTLED = 12.0
 _MOMENT = 0.05
+_WHY = "voluntary context switches: one timer that fires counts once for each thread it passes through"
 
 
 def idle(lab: Lab, scale: Scale) -> Section:
@@ -40,8 +41,8 @@ def idle(lab: Lab, scale: Scale) -> Section:
         libraries = loaded(record.bridge)
     rows = [
         Row("launcher + bridge, PSS", (sum(size.values()),), "MB", budget=45),
-        Row(f"wake-ups from rest, over {scale.look:g} s", (moments / scale.look,), "/s", budget=1),
-        Row("context switches", (sum(woken.values()),), "/s"),
+        Row(f"wake-ups of threads (/proc), over {scale.look:g} s", (sum(woken.values()),), "/s", budget=1, note=_WHY),
+        Row("moments in which anything ran, of 50 ms", (moments / scale.look,), "/s"),
         Row("processor time, per minute", (sum(spent.values()),), "ms"),
         Row("threads of the bridge", (threads,), ""),
     ]

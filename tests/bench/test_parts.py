@@ -33,7 +33,7 @@ def test_a_part_measures(lab: Lab, part: parts.Part) -> None:
     for row in rows:
         assert row.samples
         assert all(sample >= 0 for sample in row.samples), row
-        assert len(row.cells()) == 7
+        assert len(row.cells()) == 8
     lost = [row for row in rows if "lost" in row.what]
     assert all(row.value == 0 for row in lost), lost
     assert part.name != "ntfy" or lost

@@ -23,7 +23,7 @@ def test_a_ratio_is_that_of_the_medians_and_a_budget_of_it_is_judged_so() -> Non
     assert row.ratio == 1.0
     assert row.met is True
     assert row._replace(budget=0.99).met is False
-    assert row.cells() == ("prompt", "1000 ms", "900–5000", "1000 ms ssh", "1.00 ×", "≤ 1.00 ×", "met")
+    assert row.cells() == ("prompt", "1000 ms", "3", "900–5000", "1000 ms ssh", "1.00 ×", "≤ 1.00 ×", "met")
 
 
 def test_a_budget_in_units_is_judged_by_the_median() -> None:
@@ -112,8 +112,8 @@ def test_a_page_keeps_what_is_written_by_hand_and_names_no_host(tmp_path: Path) 
     report.write(str(page), sections, report.Conditions(9, 0.0405, (1.0, 2.0)))
     text = page.read_text()
     assert text.count("## Time") == text.count("## By hand") == text.count(report.END) == 1
-    assert "| a / b | 1000 ms |  |  |  | ≤ 500 ms | OVER |" in text
-    assert "Medians of 9 runs" in text
+    assert "| a / b | 1000 ms | 1 |  |  |  | ≤ 500 ms | OVER |" in text
+    assert "Medians of n samples (9 runs" in text
     assert "Over budget: a | b." in text
     assert "- a | b: as fast as it gets" in text
     node = platform.node()

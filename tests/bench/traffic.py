@@ -123,7 +123,7 @@ def _live(lab: Lab, scale: Scale, host: str, server: str, *, reach: str, label: 
     lab.use_server(server)
     rates = []
     with lab.session(host) as record, Client(reach, timeout=30.0) as client:
-        for _ in range(1 if scale.quick else 3):
+        for _ in range(1 if scale.quick else scale.runs):
             begun = time.monotonic()
             wait = _received(record, scale.burst)
             for number in range(scale.burst):
@@ -143,7 +143,7 @@ def _replay(lab: Lab, scale: Scale, server: str, reach: str) -> list[Row]:
     lab.use_server(server)
     name = "relay" if server == "relay" else "ntfy"
     seconds = []
-    for _ in range(1 if scale.quick else 3):
+    for _ in range(1 if scale.quick else scale.runs):
         # A topic of its own: the relay keeps 20,000 messages of each.
         shutil.rmtree(lab.laptop.state / "topics")
         with lab.session("direct") as record:

@@ -90,7 +90,7 @@ def measure(lab: Lab, scale: Scale) -> list[Section]:
             Shims(lab).copy()
             return [
                 _where_it_goes(lab, scale, _installed(root, "/usr/bin/python3", "default"), record.topic),
-                _ways(lab, scale, _installed(root, "/usr/bin/python3", "ways")),
+                _ways(lab, scale, [_installed(root, python, f"ways{i}") for i, python in enumerate(INTERPRETERS)]),
                 _interpreters(lab, scale, found),
             ]
     finally:
@@ -158,19 +158,23 @@ def _modules(lab: Lab, installed: Installed, directory: Path, words: str) -> lis
     return [name.decode() for name in _LOADED.findall(told) if name not in before and b"__main__" not in name]
 
 
-def _ways(lab: Lab, scale: Scale, installed: Installed) -> Section:
-    directories = {
-        "stub, -I -S, compiled (as installed)": installed.compiled(),
-        "stub, -I, compiled": installed.with_site(),
-        "stub, -I -S, zip of compiled files": installed.zipped(),
-        "stub, -I -S, sources only": installed.uncompiled(),
-    }
-    bare = f"{installed.python} -IS -c 0"
-    ways: dict[str, Callable[[], float]] = {"bare": Shims(lab, bare=bare).bare}
-    ways |= {name: Shims(lab, str(directory)).copy for name, directory in directories.items()}
-    times = interleaved(scale.runs, ways)
-    rows = [Row(f"xclip -i, {name}", times[name], "ms", times["bare"], "bare python3 -IS") for name in directories]
-    return Section("Ways to install a shim", rows, f"Python {installed.version}, on loopback.")
+def _ways(lab: Lab, scale: Scale, found: list[Installed]) -> Section:
+    rows = []
+    for installed in found:
+        directories = {
+            "-I -S, compiled (as installed)": installed.compiled(),
+            "-I, compiled": installed.with_site(),
+            "-I -S, zip of compiled files": installed.zipped(),
+            "-I -S, sources only": installed.uncompiled(),
+        }
+        bare = f"{installed.python} -IS -c 0"
+        ways: dict[str, Callable[[], float]] = {"bare": Shims(lab, bare=bare).bare}
+        ways |= {name: Shims(lab, str(directory)).copy for name, directory in directories.items()}
+        # They differ by less than a millisecond, so by less than a few runs are apart.
+        times = interleaved(scale.runs if scale.quick else 3 * scale.runs, ways)
+        label = f"Python {installed.version}"
+        rows += [Row(f"{label}, {name}", times[name], "ms", times["bare"], "bare python -IS") for name in directories]
+    return Section("Ways to install a shim: xclip -i", rows, "On loopback, on the relay.")
 
 
 def _interpreters(lab: Lab, scale: Scale, found: list[Installed]) -> Section:
