@@ -193,10 +193,11 @@ def _load(path: str) -> Record | str:
         return error.strerror or type(error).__name__
     finally:
         os.close(fd)
-    return _parse(data) or ("empty" if not data else "not a record")
+    return parse(data) or ("empty" if not data else "not a record")
 
 
-def _parse(data: bytes) -> Record | None:
+def parse(data: bytes) -> Record | None:
+    """Read a record's content; None if it is no record."""
     try:
         content = json.loads(data) if len(data) <= _LIMIT else None
     except (ValueError, RecursionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -74,7 +75,11 @@ class Laptop:
     def sessions(self) -> list[Record]:
         """Return the records there are, live or not."""
         directory = self.state / "sessions"
-        found = (records.read(os.fspath(path)) for path in sorted(directory.glob("*.json")))
+        found = []
+        for path in sorted(directory.glob("*.json")):
+            # Not by `records.read`: they may be those of an account that the tests play.
+            with contextlib.suppress(FileNotFoundError):
+                found.append(records.parse(path.read_bytes()))
         return [record for record in found if record is not None]
 
     def wait_up(self, count: int = 1, deadline: float = DEADLINE) -> list[Record]:

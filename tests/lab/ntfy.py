@@ -173,13 +173,22 @@ USER, PASSWORD = "nssh", "a password: ü"
 class NtfyServer:
     """A private ntfy server on an ephemeral loopback port; `stop`, `kill` and `start` again keep port and messages."""
 
-    def __init__(self, directory: Path, *, auth: bool = False, tight: bool = False, keepalive: str = "45s") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        auth: bool = False,
+        tight: bool = False,
+        keepalive: str = "45s",
+        file_limit: str = "64M",
+    ) -> None:
         """Write the configuration; nothing runs yet.
 
         Args:
             directory: An empty directory of its own.
             auth: Deny everything but the user USER on `nssh_*`; see `token`.
             tight: Five requests, then 429.
+            file_limit: The largest attachment; a stock server takes 15M.
             keepalive: Interval of keepalive events, 5 s at least.
         """
         self._directory = directory
@@ -198,7 +207,7 @@ class NtfyServer:
             'cache-startup-queries: "pragma journal_mode = WAL; pragma synchronous = normal;"',
             f'attachment-cache-dir: "{directory}/attachments"',
             f'keepalive-interval: "{keepalive}"',
-            'attachment-file-size-limit: "64M"',
+            f'attachment-file-size-limit: "{file_limit}"',
         ]
         if auth:
             lines += [f'auth-file: "{directory}/auth.db"', 'auth-default-access: "deny-all"']
@@ -285,11 +294,13 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(*, auth: bool = False, tight: bool = False, keepalive: str = "45s") -> Iterator[NtfyServer]:
+def running(
+    *, auth: bool = False, tight: bool = False, keepalive: str = "45s", file_limit: str = "64M"
+) -> Iterator[NtfyServer]:
     """Run a server in a directory of its own for the time of the context."""
     with (
         tempfile.TemporaryDirectory(prefix="nssh-ntfy-") as directory,
-        NtfyServer(Path(directory), auth=auth, tight=tight, keepalive=keepalive) as server,
+        NtfyServer(Path(directory), auth=auth, tight=tight, keepalive=keepalive, file_limit=file_limit) as server,
     ):
         yield server
 
