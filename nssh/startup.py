@@ -131,7 +131,8 @@ class Startup:
         return [number for number, peer in enumerate(peers) if peer.topic == current]
 
     def _ask(self, default: str, peers: Sequence[Record], answers: Sequence[Liveness], *, pinned: bool) -> Action:
-        from nssh import collision, tui
+        from nssh import collision
+        from nssh.tui import Cancelled, Option, choose
 
         now = time.time()
         lines = [f"{self._target.destination} is connected already ({self._target.key}):"]
@@ -142,17 +143,15 @@ class Startup:
             lines.insert(1, f"  and {len(peers) - _SHOWN} older ones")
         many = f"all {len(peers)} of them" if len(peers) > 1 else "it"
         options = [
-            tui.Option("j", "Join", "share clipboard and browser with it"),
-            tui.Option("r", "Replace", f"end {many} and go on here"),
+            Option("j", "Join", "share clipboard and browser with it"),
+            Option("r", "Replace", f"end {many} and go on here"),
         ]
         if not pinned:
-            options.append(
-                tui.Option("n", "New topic", "leave it alone, and take over what the remote sends from now on")
-            )
-        options.append(tui.Option("c", "Cancel", "connect to nothing"))
-        key = tui.choose(lines, options, 0 if default == "join" else 1)
+            options.append(Option("n", "New topic", "leave it alone, and take over what the remote sends from now on"))
+        options.append(Option("c", "Cancel", "connect to nothing"))
+        key = choose(lines, options, 0 if default == "join" else 1)
         if key == "c":
-            raise tui.Cancelled
+            raise Cancelled
         return {"j": collision.Action.JOIN, "r": collision.Action.REPLACE, "n": collision.Action.NEW}[key]
 
     def _join(self, peers: Sequence[Record], peer: Record) -> Start:
