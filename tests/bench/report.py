@@ -63,7 +63,8 @@ def _page(sections: Sequence[Section], conditions: Conditions) -> str:
         f"{_versions()}",
         "",
         f"Medians of n samples ({runs} runs; where n is 1 it was measured once), the least and the largest. What is",
-        f"compared was measured in turn. The link is a proxy with 20 ms each way; a round trip takes {rtt * 1000:.1f} ms.",
+        "compared was measured in turn. The link is a proxy with 20 ms each way; a round trip takes "
+        f"{rtt * 1000:.1f} ms.",
         f"Load of the machine, this benchmark included: {load[0]:.1f} when it began, {load[1]:.1f} when it ended.",
         *(
             ["The machine had other work: the benchmark ran ahead of it, at real-time priority (`--first`)."]
