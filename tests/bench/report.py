@@ -63,8 +63,7 @@ def _page(sections: Sequence[Section], conditions: Conditions) -> str:
         f"{_versions()}",
         "",
         f"Medians of n samples ({runs} runs; where n is 1 it was measured once), the least and the largest. What is",
-        "compared was measured in turn. The link is a proxy with 20 ms each way; a round trip takes "
-        f"{rtt * 1000:.1f} ms.",
+        f"compared was measured in turn. The link has 20 ms each way; a round trip over it takes {rtt * 1000:.1f} ms.",
         f"Load of the machine, this benchmark included: {load[0]:.1f} when it began, {load[1]:.1f} when it ended.",
         *(
             ["The machine had other work: the benchmark ran ahead of it, at real-time priority (`--first`)."]
@@ -99,7 +98,8 @@ def _machine() -> str:
         pass  # not Linux
     memory = psutil.virtual_memory().total / (1 << 30)
     # platform.node() is nobody's business.
-    return f"{platform.system()} {platform.release()}, {model}, {os.cpu_count()} cores, {memory:.0f} GB."
+    release = ".".join(platform.release().split(".")[:2])
+    return f"{platform.system()} {release}, {model}, {os.cpu_count()} cores, {memory:.0f} GB."
 
 
 def _versions() -> str:
