@@ -272,7 +272,10 @@ class _ChannelStream(Stream):
 
     def _wake(self) -> None:
         self._on_close(self)
-        self._channel.in_buffer.close()  # wakes who waits in recv, at once
+        try:
+            self._channel.in_buffer.close()  # wakes who waits in recv, at once
+        except OSError:
+            pass  # the transport's thread is closing it at this very moment, and the pipe behind fileno() is gone
         _channels.hang_up(self._channel)
 
     def _end(self) -> None:
