@@ -106,6 +106,7 @@ def changed(index: int, **fields: object) -> Seen:
         (changed(5, status=1, said="no answer"), "while nothing was broken"),
         (changed(5, status=1)._replace(calms=[]), "without a word"),
         (seen()._replace(events=[*seen().events, event("actor-restart", 50.0, 7)]), "the log has"),
+        (seen()._replace(events=[*seen().events, event("clip-read-error", 50.0, 7, err="no display")]), "the log has"),
         (seen()._replace(events=[*seen().events, event("bridge-restart", 50.0, 8)]), "only 0 were killed"),
         (seen()._replace(events=[*seen().events, event("leader", 11.0, 8)]), "does not lead"),
     ],
@@ -142,3 +143,10 @@ def test_a_write_that_a_newer_one_replaced_need_not_be_applied() -> None:
     findings = Findings(left_out._replace(events=[*right.events, event("clip-superseded", 30.1, 7, id="m3")]))
     assert findings.wrong == []
     assert findings.counts["writes superseded"] == 1
+
+
+def test_a_read_that_a_stopped_bridge_held_up_is_no_defect() -> None:
+    held_up = event("clip-read-error", 50.0, 7, err="xclip did not end within 3.99999 s and was killed")
+    findings = Findings(seen()._replace(events=[*seen().events, held_up]))
+    assert findings.wrong == []
+    assert findings.counts["reads held up by a stopped bridge"] == 1

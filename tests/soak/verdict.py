@@ -28,6 +28,10 @@ FORBIDDEN = frozenset({
     "record-failed", "callback-failed",
 })  # fmt: skip
 
+# A bridge that was stopped while it read the clipboard finds its tool's time over when it goes on: that read fails,
+# with a message. What became of a write is judged by itself.
+_HELD_UP = ("clip-read-error", "did not end within")
+
 _AT_THE_END = frozenset({"actor-abandoned", "actor-dropped"})
 
 
@@ -250,7 +254,10 @@ class Findings:
         for event in self._seen.events:
             # What hangs at a server that hangs is left behind at the end of its session.
             is_late = event["event"] in _AT_THE_END and over.get(event["pid"], float("inf")) <= stamp(event)
-            if event["event"] in FORBIDDEN and not is_late:
+            is_held_up = event["event"] == _HELD_UP[0] and _HELD_UP[1] in event.get("err", "")
+            if is_held_up:
+                self.counts["reads held up by a stopped bridge"] += 1
+            elif event["event"] in FORBIDDEN and not is_late:
                 self.wrong.append(f"the log has {event}")
         self._judge_leaders()
 
