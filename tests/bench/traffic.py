@@ -154,7 +154,7 @@ def _replay(lab: Lab, scale: Scale, server: str, reach: str) -> list[Row]:
         with lab.session("direct") as record:
             _received(record, scale.backlog, fresh=True)()
             # The last line of a replay: until then the log is still written to, and may be rotated.
-            wait_until(lambda: b'"subscribe-up"' in _log(record), "the replay is over", _LIMIT)  # noqa: B023
+            wait_until(lambda: b'"subscribe-up"' in _log(record), "the replay is over", _LIMIT)
             seconds.append(_span(record))
     title = f"backlog of {scale.backlog}, exactly once, {name}"
     rate = tuple(scale.backlog / each for each in seconds)
