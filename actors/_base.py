@@ -87,8 +87,33 @@ class BaseActor(pykka.ThreadingActor):
     def after(self, seconds: float, message: Any) -> Timer:
         """Handle `message` in `seconds`, unless cancelled or this life is over by then. Any of the actor's threads."""
         mail = Mail(message, bound=True)
-        context = self.context
-        timer = context.timers.schedule(seconds, lambda: context.directory.deliver(context.incarnation, mail))
+        return self.__schedule(seconds, lambda: self.context.directory.deliver(self.context.incarnation, mail))
+
+    def watch(self, seconds: float, look: Callable[[], Any]) -> None:
+        """Call `look` every `seconds`, on the timers' thread, and handle what it returns once that is not None.
+
+        For what has to be looked at often and is nearly always as before: neither this actor nor the supervisor wakes
+        up for it. After a message it looks no more until told to again, nor once this life is over. `look` has to
+        return at once, and an exception in it crashes the actor.
+        """
+        incarnation = self.context.incarnation
+
+        def turn() -> None:
+            if incarnation.abandoned or incarnation.leaving_at is not None:
+                return
+            try:
+                message = look()
+            except BaseException as error:  # noqa: BLE001 - raised again in the actor
+                message = _Failure(error)
+            if message is not None:
+                self.context.directory.deliver(incarnation, Mail(message, bound=True))
+            else:
+                self.__schedule(seconds, turn)
+
+        self.__schedule(seconds, turn)
+
+    def __schedule(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        timer = self.context.timers.schedule(seconds, callback)
         with self.__lock:
             self.__timers.add(timer)
         return timer
@@ -129,7 +154,7 @@ class BaseActor(pykka.ThreadingActor):
 
         def fail(error: BaseException) -> None:
             # Not delivered any more if the actor has begun to leave.
-            self.context.directory.deliver(self.context.incarnation, Mail(_ReaderFailure(error), bound=True))
+            self.context.directory.deliver(self.context.incarnation, Mail(_Failure(error), bound=True))
 
         reader = _Reader(target, close, fail, f"{self.context.incarnation.name}/{name}")
         self.__readers = [other for other in self.__readers if not other.returned]
@@ -197,7 +222,7 @@ class BaseActor(pykka.ThreadingActor):
     def __answer(self, mail: Mail) -> object:
         """Handle a message; if that is a crash, the end is reported before the asker hears of it."""
         try:
-            if isinstance(mail.message, _ReaderFailure):
+            if isinstance(mail.message, _Failure):
                 mail.message.strike()
             return self.handle(mail.message)
         except BaseException as error:
@@ -266,8 +291,8 @@ class _Reader:
             self._fail(error)
 
 
-class _ReaderFailure:
-    """A reader has ended with an error."""
+class _Failure:
+    """A reader, or what the actor watches with, has ended with an error."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error

@@ -83,7 +83,7 @@ class SessionRegistry(BaseActor):
             self.send("log_writer", Log("record-ignored", {"file": name, "err": reason}))
 
     def _look_at_lease(self, *, first: bool = False) -> None:
-        held = not process.is_same(self._joined, self._behind) and self._lease.acquire()
+        held = self._may_lead()
         role = "leader" if held else "standby"
         if first or role != self._record.role:
             self.send("log_writer", Log(role, {"joined": 0 if held else self._joined}))
@@ -92,7 +92,11 @@ class SessionRegistry(BaseActor):
             self._survey()  # who led before may have left its record
         self._change(role=role)
         if not held:
-            self.after(_LEASE_INTERVAL, Tick())
+            self.watch(_LEASE_INTERVAL, lambda: Tick() if self._may_lead() else None)
+
+    def _may_lead(self) -> bool:
+        """Take the lease if it is free; also on the timers' thread, but never there and here at a time."""
+        return not process.is_same(self._joined, self._behind) and self._lease.acquire()
 
     def _change(self, **fields: object) -> None:
         self._record = self._record._replace(**fields)  # type: ignore[arg-type]  # senders name fields of Record

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from nssh.bus.messages import Message
 
 # Seconds between two looks at the clock, and by how much it must have jumped to mean that the machine slept.
-_TICK = 3.0
+_LOOK = 3.0
 _JUMP = 10.0
 # Seconds that reading one message of a backlog may take: a hundred times what it takes where nothing else is done.
 _TAKE = 0.01
@@ -128,7 +128,7 @@ class Subscriber(BaseActor):
 
         Told, not asked: the supervisor starts one actor at a time, and who would have to answer may be waiting for it.
         """
-        self.after(_TICK, Tick())
+        self.watch(_LOOK, self._look_at_clock)
         self._report()  # a life before this one may have had the bus up
         self.send("session_registry", Report(self.context.id))
         self.send("remote_host", Report(self.context.id))
@@ -163,7 +163,7 @@ class Subscriber(BaseActor):
             case Retry():
                 self._follow()
             case Tick():
-                self._look_at_clock()
+                self._wake()
             case Drain():
                 # A session may be over before its bus is up: what it sent is still to be fetched.
                 return not any(self._lines.values()) and (self._up or self._leading is False)
@@ -371,15 +371,21 @@ class Subscriber(BaseActor):
         bus = "up" if self._up else "down"
         self.send("session_registry", Update({"bus": bus, "bus_since": self._since, **self._loss}))
 
-    def _look_at_clock(self) -> None:
-        """Wall time runs on while a machine sleeps, monotonic time does not: a difference means that it woke."""
-        self.after(_TICK, Tick())
+    def _look_at_clock(self) -> Tick | None:
+        """Wall time runs on while a machine sleeps, monotonic time does not: a difference means that it woke.
+
+        On the timers' thread.
+        """
         drift = self._drift()
         jump, self._last_drift = drift - self._last_drift, drift
-        if abs(jump) > _JUMP:
-            self.send("remote_host", NetworkChanged())
-            if self._feed is not None:
-                self._feed.nudge()
+        return Tick() if abs(jump) > _JUMP else None
+
+    def _wake(self) -> None:
+        """Trust no connection that was there before the machine slept."""
+        self.watch(_LOOK, self._look_at_clock)
+        self.send("remote_host", NetworkChanged())
+        if self._feed is not None:
+            self._feed.nudge()
 
 
 class _OverError(Exception):

@@ -232,6 +232,7 @@ def test_what_a_ghost_had_in_its_mailbox_goes_to_its_successor(make_tree: MakeTr
 def test_timers_of_a_ghost_are_void(make_tree: MakeTree, script: Script, clock: FakeClock) -> None:
     def arm_and_hang(probe: Probe) -> None:
         probe.after(60.0, Tell("from the first life"))
+        probe.watch(30.0, lambda: Tell("watched from the first life"))
         script.hang()
 
     tree = make_tree(script.spec("victim", health=10.0), clock=clock)

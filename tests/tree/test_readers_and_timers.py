@@ -192,6 +192,65 @@ def test_timers_end_with_the_life_that_set_them(make_tree: MakeTree, script: Scr
     assert script.told["a"] == ["second"]
 
 
+def test_who_watches_is_not_woken_before_there_is_something_to_handle(
+    make_tree: MakeTree, script: Script, clock: FakeClock
+) -> None:
+    looks: list[str] = []
+
+    def look() -> Tell | None:
+        looks.append(threading.current_thread().name)
+        return Tell(f"at look {len(looks)}") if len(looks) == 3 else None
+
+    tree = make_tree("a", clock=clock)
+    tree.directory.ask("a", Do(lambda probe: probe.watch(10.0, look)), 30)
+    for count in (1, 2):
+        clock.advance(9.0)
+        assert len(looks) == count - 1
+        clock.advance(1.0)
+        eventually(lambda count=count: len(looks) == count and tree._timers._heap, "it is to look again")  # type: ignore[misc]
+        assert script.told["a"] == []
+    clock.advance(10.0)
+    eventually(lambda: script.told["a"] == ["at look 3"])
+    assert looks == ["timers"] * 3
+    # It looks no more until told to.
+    tree.directory.ask("a", Do(lambda probe: bool(probe.after(60.0, Tell("later")))), 30)
+    clock.advance(60.0)
+    eventually(lambda: script.told["a"][1:] == ["later"])
+    assert len(looks) == 3
+
+
+def test_watching_ends_with_the_life_that_began_it(make_tree: MakeTree, script: Script, clock: FakeClock) -> None:
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(1)
+
+    tree = make_tree("a", clock=clock)
+    tree.directory.ask("a", Do(lambda probe: probe.watch(10.0, look)), 30)
+    crash(tree, "a")
+    script.await_count(EventKind.RESTARTING, 1)
+    clock.advance(1.0)
+    tree.directory.ask("a", Do(lambda probe: bool(probe.after(60.0, Tell("later")))), 30)
+    clock.advance(60.0)
+    eventually(lambda: script.told["a"] == ["later"])
+    assert looks == []
+
+
+def test_who_can_not_look_any_more_crashes(make_tree: MakeTree, script: Script, clock: FakeClock) -> None:
+    def look() -> None:
+        raise OSError("nothing to be seen")
+
+    tree = make_tree("a", clock=clock)
+    tree.directory.ask("a", Do(lambda probe: probe.watch(10.0, look)), 30)
+    clock.advance(10.0)
+    script.await_count(EventKind.RESTARTING, 1)
+    assert [event.error for event in script.events if event.kind is EventKind.CRASHED] == [
+        "OSError: nothing to be seen"
+    ]
+    clock.advance(1.0)
+    serves(tree, "a", 2)
+
+
 def test_a_timer_that_is_re_armed_all_the_time_does_not_pile_up(clock: FakeClock) -> None:
     timers = Timers(clock)
     for _ in range(10_000):
