@@ -35,6 +35,7 @@ PARTS = (
     Part("ntfy", shims.on_ntfy),
     Part("ways", ways.measure, quick=False),
     Part("idle", session.idle),
+    Part("joined", session.joined),
     Part("imports", weight.measure, quick=False),
     Part("killed", session.killed),
     Part("traffic", traffic.measure, quick=False),

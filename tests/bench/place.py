@@ -35,6 +35,9 @@ DELAY = 0.020
 LINKS = {"devbox": "40 ms", "direct": "loopback"}
 """Hosts by which the remote is reached, and the round trip that is on the way."""
 
+_QUIET = 0.5
+"""Seconds without a call of the browser after which none is under way: one takes milliseconds."""
+
 PROMPT = b"bench-ready-7f3a>"
 """What the remote's interactive shells say when they are ready."""
 
@@ -240,6 +243,35 @@ exec {client} "$@"
             window.send(b"exit\r")
             window.wait()
         self.settle()
+
+    @contextlib.contextmanager
+    def joined(self, host: str = "devbox") -> Iterator[Record]:
+        """Run a second session beside a live one, from the moment it stands by."""
+        with Terminal(self.nssh("--ssh", "--join", host), self.env) as window:
+            window.expect(PROMPT)
+            standing: list[Record] = []
+
+            def stands_by() -> bool:
+                standing[:] = [one for one in self.laptop.sessions() if one.role == "standby" and one.bridge]
+                return bool(standing)
+
+            wait_until(stands_by, "the second session stands by")
+            yield standing[0]
+            window.send(b"exit\r")
+            window.wait()
+
+    def opened(self, least: int, deadline: float = 30.0) -> int:
+        """Return how often the browser was called since somebody last waited for it, once it is quiet.
+
+        Raises:
+            TimeoutError: It was not called so often.
+        """
+        end, count = time.monotonic() + deadline, 0
+        while count < least or select.select([self._opened], [], [], _QUIET)[0]:
+            if not select.select([self._opened], [], [], max(0.0, end - time.monotonic()))[0]:
+                raise TimeoutError(f"the browser was called {count} times, not {least}")
+            count += os.read(self._opened, 65536).count(b"\n")
+        return count
 
     def wait_opened(self, url: str, deadline: float = 30.0) -> float:
         """Wait until the browser is called with a URL; return when, as `time.time()`.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SETTLED = 12.0
 _MOMENT = 0.05
+_AT_ONCE = 20
+"""URLs in ten seconds; more would be held."""
 _WHY = "voluntary context switches: one timer that fires counts once for each thread it passes through"
 
 
@@ -81,6 +83,27 @@ def switches(pid: int) -> int:
 def _cpu(pid: int) -> float:
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
+
+
+def joined(lab: Lab, scale: Scale) -> Section:
+    """Open URLs with two sessions of one target: one of them acts, the other stands by, and both are looked at."""
+    count = min(scale.reads, _AT_ONCE)
+    with lab.session(), lab.joined() as standby:
+        woken = 0.0
+        if sys.platform == "linux":
+            before = switches(standby.bridge)
+            time.sleep(scale.look)  # the measure is what happens in a time without events
+            woken = (switches(standby.bridge) - before) / scale.look
+        for number in range(count):
+            done = lab.shell.run(f"xdg-open https://example.com/joined/{number}")
+            if done.status:
+                raise RuntimeError(f"xdg-open: {done.output.decode()}")
+        opened = lab.opened(count)
+    rows = [
+        Row(f"URLs opened per xdg-open, {count} of them, two joined sessions", (opened / count,), "", budget=1),
+        Row("wake-ups of the bridge that stands by", (woken,), "/s"),
+    ]
+    return Section("Two sessions of one target", rows)
 
 
 def killed(lab: Lab, scale: Scale) -> Section:
