@@ -36,7 +36,8 @@ class Callback(NamedTuple):
     """`localhost`, `127.0.0.1` or `::1`."""
     port: int
     path: str
-    """Percent-decoded, at least `/`; no query."""
+    """Percent-decoded, at least `/`; no query. Of the URL's own address ``: a login that begins there comes back to a
+    path that nobody tells."""
     secure: bool = False
     """Whether it is https."""
 
@@ -91,7 +92,7 @@ class _Search:
             port = int(address[2] or (443 if secure else 80))
             if 0 < port < 1 << 16:
                 host = address[1].lower().strip("[]")
-                self.found[Callback(host, port, unquote(path) or "/", secure)] = None
+                self.found[Callback(host, port, "" if depth == _DEPTH else unquote(path) or "/", secure)] = None
         self._parameters(rest, depth)
 
     def _parameters(self, text: str, depth: int) -> None:

@@ -42,7 +42,7 @@ class Flow:
     Attributes:
         port: Here and on the remote.
         addresses: On the remote, in the order to be tried.
-        paths: Of the callbacks.
+        paths: Of the callbacks; the first answer of one is its success.
         secure: Whether clients may speak TLS.
         listeners: By address.
         carriers: Of its connections, ended ones included.
@@ -71,7 +71,7 @@ class Flow:
     def expect(self, callback: Callback, seconds: float) -> None:
         """Wait for a callback, as well as for those before; the time begins anew."""
         self.addresses += tuple(address for address in callback.addresses if address not in self.addresses)
-        self.paths |= {callback.path}
+        self.paths |= {callback.path} if callback.path else set()
         self.secure |= callback.secure
         self._expires = self._clock() + seconds
         self._succeeded = self._closed = self._told = self.reached = False

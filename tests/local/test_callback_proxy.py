@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from nssh.errors import ConnectError
-from nssh.local.callback import Callback
+from nssh.local.callback import Callback, find_callbacks
 from nssh.local.callback_flow import LONGEST, QUIET, FlowEnded, FlowSucceeded
 from nssh.local.callback_proxy import MOST_ALIKE, MOST_CARRIED, MOST_FLOWS, MOST_SILENT, CallbackProxy, Refusal
 from nssh.ssh._streams import SocketStream
@@ -532,6 +532,19 @@ def test_a_flow_lasts_five_minutes_at_most_and_takes_its_connections_along(remot
         assert remote.ended == []
         remote.advance(1)
         remote.wait_ended("timeout")
+def test_a_login_that_begins_on_the_remote_may_take_its_time_with_the_provider(remote: Remote, port: int) -> None:
+    """As kubelogin's and tsh's: the browser is sent to the remote's own port, and from there to the provider."""
+    remote.run(port, answer_with(b"HTTP/1.1 302 Found\r\nLocation: https://provider.example/\r\n\r\n"))
+    (own,) = find_callbacks(f"http://localhost:{port}/")
+    remote.proxy.expect(own)
+    assert ask(port, REQUEST.replace(b"/callback?code=secret", b"/")).startswith(b"HTTP/1.1 302")
+    remote.advance(QUIET + 1)
+    remote.programs.pop(port).end()
+    remote.run(port)
+    assert ask(port) == ANSWER
+    assert (remote.succeeded, remote.ended) == ([], [])
+
+
         assert talking.recv(1) == b""
         assert silent.recv(1) == b""
     assert is_free(port)
