@@ -49,7 +49,7 @@ class Carrier:
         flow: CarriedFlow,
         ended: Callable[[Carrier], None],
         *,
-        refusal: ConnectError | None = None,
+        refusal: bytes = b"",
     ) -> None:
         """Make one; nothing happens yet.
 
@@ -58,7 +58,7 @@ class Carrier:
             head: What was read from it.
             flow: Its flow.
             ended: Called on a thread of the carrier, once, at its end.
-            refusal: Why it is to be answered here, and not carried.
+            refusal: Its answer, if it is to be answered here and not carried.
         """
         self.head = head
         self.answered = False
@@ -105,12 +105,13 @@ class Carrier:
             self._ended(self)
 
     def _carry(self) -> None:
+        if self._refusal:
+            self._refuse(self._refusal)
+            return
         try:
-            if self._refusal is not None:
-                raise self._refusal
             channel = self._flow.dial()
         except ConnectError as error:
-            self._refuse(error)
+            self._refuse(http.unreached(error))
             return
         with self._lock:
             self._channel = channel
@@ -162,17 +163,12 @@ class Carrier:
         if not said_all.wait(_LINGER):
             _shut_down(self._client, socket.SHUT_RDWR)
 
-    def _refuse(self, error: ConnectError) -> None:
-        """Tell a browser why there is no answer, in words that hold nothing of its request."""
+    def _refuse(self, answer: bytes) -> None:
         if self._cut or self._secure:
             return
-        if error.kind == "refused":
-            text = f"nssh: {error}. If the login has ended there, start it once more.\n"
-        else:
-            text = f"nssh: the remote can't be reached ({error}). Reload this page once it can.\n"
         with contextlib.suppress(OSError):
             self._client.settimeout(_LINGER)
-            self._client.sendall(http.refusal("502 Bad Gateway", text))
+            self._client.sendall(answer)
             self._client.shutdown(socket.SHUT_WR)
             while self._client.recv(_CHUNK):  # closed with something unread, it would be reset and the answer lost
                 pass

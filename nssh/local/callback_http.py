@@ -1,15 +1,23 @@
-"""As much of HTTP as a callback's carrier must see: which path is asked for, and whether the answer was a success."""
+"""As much of HTTP as a callback's carrier must see: who is asked for what, and whether the answer was a success."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-LONGEST_HEAD = 8192
-"""Bytes within which a request must have told its path; the length of the longest URL that is opened, about."""
+if TYPE_CHECKING:
+    from nssh.errors import ConnectError
+
+LONGEST_HEAD = 1 << 15
+"""Bytes within which a request must have told its path and its host; a provider's answer, which may be long, stands in
+between."""
 
 _REQUEST = re.compile(rb"([A-Z]{3,16}) ([^ ?#\r\n]*)[ ?#]")
 _BEGUN = re.compile(rb"[A-Z]{0,16}|[A-Z]{3,16} [^ ?#\r\n]*")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_HOST = re.compile(rb"\nhost:[ \t]*([^\r\n]*)\r?\n", re.IGNORECASE)
+_LOOPBACK = re.compile(rb"(([a-z0-9-]+\.)*localhost\.?|127\.0\.0\.1|\[::1\])(:[0-9]*)?[ \t]*", re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/1\.[0-9] ([0-9]{3})")
 _STATUS_LENGTH = len(b"HTTP/1.1 200")
 _TLS_HANDSHAKE = b"\x16\x03"
@@ -31,6 +39,19 @@ def read_request(head: bytes) -> tuple[str, str] | None:
     if not _BEGUN.fullmatch(head) or len(head) >= LONGEST_HEAD:
         raise NotHttpError
     return None
+
+
+def is_for_loopback(head: bytes) -> bool | None:
+    """Whether a request calls this machine by a name that can mean no other; None if more is to come.
+
+    One by another name is a page of somebody else's, which had its own name resolve to 127.0.0.1 so as to read what is
+    answered (DNS rebinding). A request that names no host is none of a browser's.
+    """
+    parts = _HEAD_END.split(head, maxsplit=1)
+    host = _HOST.search(parts[0] + b"\n")
+    if len(parts) == 1 and (host is None or host.end() > len(head)):
+        return None
+    return host is None or _LOOPBACK.fullmatch(host[1]) is not None
 
 
 def is_tls(head: bytes) -> bool:
@@ -82,8 +103,20 @@ class Conversation:
 
 def refusal(status: str, text: str) -> bytes:
     """Return an answer of our own, in plain text; the connection ends with it."""
-    body = text.encode()
+    body = f"nssh: {text}\n".encode()
     return (
         f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
         "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
     ).encode() + body
+
+
+MISDIRECTED = refusal("421 Misdirected Request", "only a request to localhost, 127.0.0.1 or [::1] is carried.")
+
+
+def unreached(error: ConnectError) -> bytes:
+    """Tell a browser why there is no answer, in words that hold nothing of its request."""
+    if error.kind == "refused":
+        text = f"{error}. If the login has ended there, start it once more."
+    else:
+        text = f"the remote can't be reached ({error}). Reload this page once it can."
+    return refusal("502 Bad Gateway", text)

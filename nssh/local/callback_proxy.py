@@ -236,7 +236,9 @@ class CallbackProxy:
             data = b""
         head += data
         try:
-            asks = (flow.secure and http.is_tls(head)) or http.read_request(head) is not None
+            asks = (flow.secure and http.is_tls(head)) or (
+                http.read_request(head) is not None and http.is_for_loopback(head) is not None
+            )
         except http.NotHttpError:
             data = b""
         if not data:
@@ -254,7 +256,7 @@ class CallbackProxy:
             flow, client, head = self._waiting.popleft()
             flow.connections += 1
             flow.moved()
-            carrier = Carrier(client, head, flow, self._carried, refusal=self._loop(flow, head))
+            carrier = Carrier(client, head, flow, self._carried, refusal=self._refusal(flow, head))
             with self._lock:
                 self._carriers.add(carrier)
                 flow.carriers &= self._carriers
@@ -263,13 +265,16 @@ class CallbackProxy:
         while len(self._waiting) > MOST_WAITING:
             self._waiting.pop()[1].close()
 
-    def _loop(self, flow: Flow, head: bytes) -> ConnectError | None:
-        """Tell a request that has come round: the remote is this machine, and its port is the one that we listen on."""
+    def _refusal(self, flow: Flow, head: bytes) -> bytes:
+        """Return the answer to a request that is not carried, or ``."""
+        if not http.is_tls(head) and not http.is_for_loopback(head):
+            return http.MISDIRECTED
         with self._lock:
             carriers = flow.carriers & self._carriers
-        if sum(other.head == head and not other.answered for other in carriers) < MOST_ALIKE:
-            return None
-        return ConnectError(f"nothing but nssh itself listens on port {flow.port}", "refused")
+        # One that has come round: the remote is this machine, and its port is the one that we listen on.
+        if sum(other.head == head and not other.answered for other in carriers) >= MOST_ALIKE:
+            return http.unreached(ConnectError(f"nothing but nssh itself listens on port {flow.port}", "refused"))
+        return b""
 
     def _drop(self, client: socket.socket) -> None:
         del self._silent[client]

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from nssh.local.browser import LONGEST_URL
 from nssh.local.callback import MOST_CALLBACKS, Callback, find_callbacks
-from nssh.local.callback_http import LONGEST_HEAD, Conversation, NotHttpError, is_tls, read_request, refusal
+from nssh.local.callback_http import (
+    LONGEST_HEAD,
+    Conversation,
+    NotHttpError,
+    is_for_loopback,
+    is_tls,
+    read_request,
+    refusal,
+)
 
 PROVIDER = "https://provider.example/oauth/authorize?client_id=x&redirect_uri="
 
@@ -301,6 +309,32 @@ def test_a_request_in_two_pieces_reads_like_one(rest: bytes, at: int) -> None:
     assert early in {None, whole}
 
 
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        (b"Host: localhost:8085\r\n", True),
+        (b"host:127.0.0.1:8085 \r\n", True),
+        (b"Host: [::1]:8085\r\n", True),
+        (b"HOST: LocalHost\r\n", True),
+        (b"Host: app.localhost:1\r\n", True),
+        (b"Host: localhost.:1\r\n", True),
+        (b"", True),
+        (b"Host: evil.example:8085\r\n", False),
+        (b"Host: localhost.evil.example\r\n", False),
+        (b"Host: evillocalhost\r\n", False),
+        (b"Host: evil.example#localhost\r\n", False),
+        (b"Host: 127.0.0.1.evil.example\r\n", False),
+        (b"Host: localhost:1@evil.example\r\n", False),
+        (b"Host:\r\n", False),
+    ],
+)
+def test_a_request_by_another_name_is_told(host: bytes, expected: bool) -> None:  # noqa: FBT001
+    head = b"GET /?Host:%20localhost HTTP/1.1\r\nX-Host: localhost\r\n" + host + b"\r\nHost: localhost\r\n"
+    assert is_for_loopback(head) is expected
+    told = [is_for_loopback(head[:at]) for at in range(len(head))]
+    assert told == sorted(told, key=[None, expected].index), "nothing is told before all of it is there"
+
+
 def test_tls_is_told_from_a_request() -> None:
     assert is_tls(b"\x16\x03\x01")
     assert not is_tls(b"GET / HTTP/1.1")
@@ -366,7 +400,7 @@ def test_any_conversation_is_followed(pieces: list[tuple[bool, bytes]]) -> None:
 
 
 def test_a_refusal_is_plain_text_of_the_length_it_says() -> None:
-    head, _, body = refusal("502 Bad Gateway", "nssh: é <b>").partition(b"\r\n\r\n")
+    head, _, body = refusal("502 Bad Gateway", "é <b>").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
     assert b"text/plain" in head

@@ -316,6 +316,21 @@ def test_what_is_no_request_never_reaches_the_remote(remote: Remote, port: int, 
     assert ask(port) == ANSWER
 
 
+def test_a_page_whose_name_is_made_to_mean_this_machine_reads_nothing(remote: Remote, port: int) -> None:
+    remote.run(port)
+    remote.proxy.expect(Callback("localhost", port, "/callback"))
+    answer = ask(port, REQUEST.replace(b"localhost", b"rebound.example:%d" % port))
+    assert answer.startswith(b"HTTP/1.1 421 Misdirected Request\r\n")
+    assert remote.dialled == []
+    assert ask(port) == ANSWER
+
+
+def test_a_long_answer_of_a_provider_is_carried(remote: Remote, port: int) -> None:
+    remote.run(port)
+    remote.proxy.expect(Callback("localhost", port, "/callback"))
+    assert ask(port, REQUEST.replace(b"secret", b"s" * 20_000)) == ANSWER
+
+
 def test_a_callback_by_tls_is_carried_as_it_is(remote: Remote, port: int) -> None:
     hello = b"\x16\x03\x01\x00\x05hello"
     remote.run(port, lambda peer: peer.sendall(peer.recv(100)[::-1]))
@@ -517,6 +532,19 @@ def test_what_is_no_callback_is_no_success(remote: Remote, port: int, request_: 
     assert ask(port) == ANSWER
 
 
+def test_a_login_that_begins_on_the_remote_may_take_its_time_with_the_provider(remote: Remote, port: int) -> None:
+    """As kubelogin's and tsh's: the browser is sent to the remote's own port, and from there to the provider."""
+    remote.run(port, answer_with(b"HTTP/1.1 302 Found\r\nLocation: https://provider.example/\r\n\r\n"))
+    (own,) = find_callbacks(f"http://localhost:{port}/")
+    remote.proxy.expect(own)
+    assert ask(port, REQUEST.replace(b"/callback?code=secret", b"/")).startswith(b"HTTP/1.1 302")
+    remote.advance(QUIET + 1)
+    remote.programs.pop(port).end()
+    remote.run(port)
+    assert ask(port) == ANSWER
+    assert (remote.succeeded, remote.ended) == ([], [])
+
+
 def test_a_flow_lasts_five_minutes_at_most_and_takes_its_connections_along(remote: Remote, port: int) -> None:
     def serve(peer: socket.socket) -> None:
         read_head(peer)
@@ -532,19 +560,6 @@ def test_a_flow_lasts_five_minutes_at_most_and_takes_its_connections_along(remot
         assert remote.ended == []
         remote.advance(1)
         remote.wait_ended("timeout")
-def test_a_login_that_begins_on_the_remote_may_take_its_time_with_the_provider(remote: Remote, port: int) -> None:
-    """As kubelogin's and tsh's: the browser is sent to the remote's own port, and from there to the provider."""
-    remote.run(port, answer_with(b"HTTP/1.1 302 Found\r\nLocation: https://provider.example/\r\n\r\n"))
-    (own,) = find_callbacks(f"http://localhost:{port}/")
-    remote.proxy.expect(own)
-    assert ask(port, REQUEST.replace(b"/callback?code=secret", b"/")).startswith(b"HTTP/1.1 302")
-    remote.advance(QUIET + 1)
-    remote.programs.pop(port).end()
-    remote.run(port)
-    assert ask(port) == ANSWER
-    assert (remote.succeeded, remote.ended) == ([], [])
-
-
         assert talking.recv(1) == b""
         assert silent.recv(1) == b""
     assert is_free(port)
