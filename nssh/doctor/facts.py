@@ -38,6 +38,8 @@ class SessionFile(NamedTuple):
     """A salted hash."""
     overridden: str
     """What beats it there."""
+    unusable: str
+    """Why the shims can't use what is configured beside it."""
 
 
 class Facts(NamedTuple):
@@ -100,6 +102,7 @@ def read(answer: dict[str, Any]) -> Facts:
             server=_text(session, "server"),
             topic=_text(session, "topic"),
             overridden=_text(session, "overridden"),
+            unusable=_text(session, "unusable"),
         ),
         relay=_text(answer, "relay"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -94,11 +95,12 @@ def _openssh_method(walk: Walk) -> str:
 
 
 def _advice(walk: Walk, error: ConnectError) -> str:
-    host, text = walk.host, str(error)
+    host, text = walk.words, str(error)
     if error.kind == "auth":
         if "password" in text or "keyboard-interactive" in text:
             return f"it needs a password or a second factor: start nssh {host} first, doctor then uses its connection"
-        return f"give it your key (ssh-copy-id {host}), or unlock the key (ssh-add), or start nssh {host} first"
+        copy = shlex.join(["ssh-copy-id", *walk.wish.ssh_options, walk.host])
+        return f"give it your key ({copy}), or unlock the key (ssh-add), or start nssh {host} first"
     if error.kind == "hostkey":
         if "offending key" in text.lower():
             return "if the machine was installed anew: remove that line, connect with ssh, and compare the new key"

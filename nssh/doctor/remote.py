@@ -91,7 +91,7 @@ def python(walk: Walk) -> Result:
 
 def nssh(walk: Walk) -> Result:
     """Compare the nssh there with ours, and see that it runs."""
-    seen, infect = walk.facts, f"nssh infect {walk.host}"
+    seen, infect = walk.facts, f"nssh infect {walk.words}"
     version, digest, *_ = [*seen.installed.split(" ", 2), "", ""]
     wrong, advice = "", f"{infect} repairs it"
     if not version:
@@ -101,7 +101,7 @@ def nssh(walk: Walk) -> Result:
     elif seen.installed_problem:
         wrong = f"{version} is there and does not run: {seen.installed_problem}"
     elif seen.foreign:
-        wrong, advice = f"{seen.foreign[0]} is not nssh's", f"nssh infect --force {walk.host} puts its own there"
+        wrong, advice = f"{seen.foreign[0]} is not nssh's", f"nssh infect --force {walk.words} puts its own there"
     elif seen.lacking:
         wrong = f"{', '.join(seen.lacking)} of nssh's are missing"
     if wrong:
@@ -160,10 +160,12 @@ def session_file(walk: Walk) -> Result:
     """See whether the programs there speak to a session of ours."""
     seen = walk.facts.session
     live = [record for record in walk.sessions if not record.foreign]
-    again = f"end the session; nssh {walk.host} writes it anew" if live else f"nssh {walk.host} writes it anew"
+    again = f"{'end the session; ' if live else ''}nssh {walk.words} writes it anew"
     wrong = ""
     if seen.problem:
         wrong = seen.problem
+    elif seen.unusable:
+        wrong, again = seen.unusable, f"on {walk.host}, correct it: no shim there can do without"
     elif not seen.there:
         wrong = f"{seen.path} is missing, though a session is live" if live else ""
     elif not seen.mine or seen.mode & 0o077:

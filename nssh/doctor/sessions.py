@@ -71,12 +71,12 @@ def live(walk: Walk) -> Result:
     if all(map(_is_held, serials)):
         return ok(f"{text}; the topic's lease is held" if serials else text)
     return failed(
-        f"{text}; nobody holds the topic's lease, so nobody acts", f"start another: nssh --replace {walk.host}"
+        f"{text}; nobody holds the topic's lease, so nobody acts", f"start another: nssh --replace {walk.words}"
     )
 
 
 def _trouble(walk: Walk, record: Record, answer: liveness.Liveness) -> Result | None:
-    again = f"nssh --replace {walk.host} ends it and starts another; nssh status --tail shows its events"
+    again = f"nssh --replace {walk.words} ends it and starts another; nssh status --tail shows its events"
     match answer.state:
         case State.WEDGED:
             return failed("", again)

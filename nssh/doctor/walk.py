@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from nssh.config import Config
@@ -60,6 +61,11 @@ class Walk:
     def host(self) -> str:
         """How the user calls it."""
         return self.wish.host
+
+    @property
+    def words(self) -> str:
+        """How it is called on a command line, with the options that lead to it."""
+        return shlex.join([self.wish.host, *self.wish.ssh_options])
 
 
 class NotTried(NsshError):  # noqa: N818 - it is no error

@@ -232,7 +232,7 @@ def _state(private: Private) -> dict[str, Any]:
 def _session(salt: str) -> dict[str, Any]:
     """Say what the session file has; of the topic only a hash, which tells two apart and nothing else."""
     path = os.path.join(files.state_dir(), "session")
-    found: dict[str, Any] = {"path": path, "there": False, "problem": "", "overridden": ""}
+    found: dict[str, Any] = {"path": path, "there": False, "problem": "", "overridden": "", "unusable": ""}
     try:
         info = os.stat(path)
     except FileNotFoundError:
@@ -247,9 +247,12 @@ def _session(salt: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             own = session_file.parse(file.read(session_file.MAX_SIZE).decode("utf-8"))
-        used = session_file.load()
     except (OSError, ValueError) as error:
-        return {**found, "problem": _reason(error)}
+        return {**found, "problem": "%s: %s" % (path, getattr(error, "strerror", None) or error)}
+    try:
+        used = session_file.load()
+    except ValueError as error:
+        return {**found, "unusable": "$NSSH_NTFY_BASE: %s" % error if os.environ.get("NSSH_NTFY_BASE") else str(error)}
     found.update(server=own.server, topic=hashlib.sha256((salt + own.topic).encode()).hexdigest())
     if os.environ.get("NSSH_NTFY_BASE"):
         found["overridden"] = "$NSSH_NTFY_BASE"

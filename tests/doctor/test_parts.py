@@ -47,7 +47,7 @@ def test_whatever_a_remote_answers_is_facts_or_one_error(answer: dict[str, Any])
 
 INNER = st.sampled_from(
     ["line", "problem", "ms", "foreign", "lacking", "mode", "path", "there", "mine", "server", "topic", "overridden",
-     "shell", "way", "answered", "shadows", "missing", "behind", "advice"]
+     "unusable", "shell", "way", "answered", "shadows", "missing", "behind", "advice"]
 )  # fmt: skip
 TABLE = st.dictionaries(INNER, JSON)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -191,6 +192,15 @@ def test_no_nssh(own: Sshd) -> None:
     assert report.steps["nssh"]["text"] == "devbox has none"
     assert report.steps["nssh"]["advice"] == "nssh infect devbox"
     wait_tidy(own)
+
+
+def test_what_to_do_is_told_with_the_options_that_lead_there(own: Sshd) -> None:
+    laptop, host = Laptop(own.client), ("devbox", "-o", "SendEnv=A B")
+    laptop.infect("--remove")
+    advice = one_wrong(laptop, "nssh", host=host).steps["nssh"]["advice"]
+    assert advice == "nssh infect devbox -o 'SendEnv=A B'"
+    assert laptop.run(*shlex.split(advice)[1:]).returncode == 0
+    assert doctor(laptop, host=host).status == 0
 
 
 def test_an_old_nssh(own: Sshd) -> None:
@@ -400,6 +410,26 @@ def test_a_config_there_that_beats_the_session_file(own: Sshd) -> None:
         report = one_wrong(laptop, "session-file")
         assert f"{own.config}/nssh/config.toml there beats the session file" in report.text("session-file")
         assert report.steps["paste"]["state"] == "ok", "the doctor's own session is not concerned"
+    laptop.wait_gone()
+
+
+def test_files_there_that_no_shim_can_read(own: Sshd) -> None:
+    laptop = Laptop(own.client)
+    with RemoteShell(laptop):
+        laptop.wait_up()
+        config = own.write_home(".config/nssh/config.toml", "rubbish\n")
+        report = one_wrong(laptop, "session-file")
+        assert f"{config}: line 1: expected" in report.text("session-file")
+        assert "on devbox, correct it" in report.text("session-file")
+        config.unlink()
+        path = own.write_home(".local/state/nssh/session", "rubbish\n")
+        report = one_wrong(laptop, "session-file")
+        assert f"{path}: line 1: expected" in report.text("session-file")
+        assert "end the session; nssh devbox writes it anew" in report.text("session-file")
+    laptop.wait_gone()
+    with RemoteShell(laptop):
+        laptop.wait_up()
+        assert doctor(laptop).status == 0
     laptop.wait_gone()
 
 
