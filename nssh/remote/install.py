@@ -160,7 +160,7 @@ def remove(places: Places, say: Callable[[str, str], None]) -> bool:
             changed = True
     changed = stop.forget(places.state) or changed
     made = [os.fsdecode(line) for line in _read(os.path.join(places.data, _MADE)).splitlines()]
-    if os.path.isdir(places.data) and not os.path.islink(places.data):
+    if os.path.isdir(places.data):
         _sweep_libraries(places.data, [], fresh=True)
         for name in ("version", stub.COMMAND, _MADE):
             changed = _unlink(os.path.join(places.data, name)) or changed
@@ -341,4 +341,6 @@ def _explain(error: OSError) -> str:
         return "no space left to install nssh in %s: free some space, then run it again" % where
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "can't write %s (%s): make it writable, then run it again" % (where, error.strerror)
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return "%s must be a directory, and is none: move it away, then run it again" % where
     return "%s: %s" % (where, error.strerror or error)

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,7 @@ from nssh.remote_command import remote_command
 from tests.remote.support import Home, Interpreter, interpreters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -186,9 +186,21 @@ def test_a_read_only_home_is_one_clear_line(home: Home) -> None:
     assert "make it writable" in text
 
 
-def test_a_file_where_a_directory_is_needed_is_one_clear_line(home: Home) -> None:
-    (home.path / ".local").write_text("")
-    assert str(home.path / ".local") in home.refusal()
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("nowhere")], ids=["file", "link"])
+def test_what_stands_where_a_directory_is_needed_is_one_clear_line(home: Home, make: Callable[[Path], None]) -> None:
+    make(home.path / ".local")
+    assert f"{home.path / '.local'} must be a directory, and is none: move it away" in home.refusal()
+
+
+def test_directories_that_are_links_are_used_and_left_as_they_were(home: Home) -> None:
+    for link in (home.bin, home.data):
+        (home.path / "elsewhere" / link.name).mkdir(parents=True)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(home.path / "elsewhere" / link.name)
+    before = tree(home.path)
+    home.infect()
+    assert deploy.remove(home.connection).changed is True
+    assert tree(home.path) == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="mounting a small disk needs root")
