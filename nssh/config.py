@@ -1,14 +1,14 @@
 """What the user configured: `$XDG_CONFIG_HOME/nssh/config.toml` and the environment, checked, as one frozen value.
 
-This is on the way to ssh: without a file nothing beyond `typing` is imported; the TOML parser, `shlex` and `difflib`
-are imported by what needs them.
+This is on the way to ssh: without a file nothing beyond `typing` is imported; `nssh.document`, which reads one, and
+`shlex` are imported by what needs them.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from nssh.durations import parse_duration
 from nssh.errors import ConfigError
@@ -16,6 +16,8 @@ from nssh.wire.files import config_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from nssh.document import Document
 
 _T = TypeVar("_T")
 _SIZE_LIMIT = 64 << 10
@@ -112,7 +114,11 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
     path = config_path(environ)
     home = environ.get("HOME", "")
     data, mode = _read(path)
-    config = _Document(path, data, home).config(mode) if data.strip() else Config()
+    config = Config()
+    if data.strip():
+        from nssh.document import Document
+
+        config = _read_document(Document(path, data, _TOP, _TABLES), mode, home)
     base, ssh = environ.get("NSSH_NTFY_BASE"), environ.get("NSSH_SSH")
     if base:
         config = config._replace(server=_from_environment("NSSH_NTFY_BASE", base, _server))
@@ -230,7 +236,6 @@ def _user(value: str) -> str:
     return value
 
 
-_TYPES = {str: "a string", bool: "true or false", int: "an integer", float: "a number", list: "a list", dict: "a table"}
 _TOP = ("server", "topic", "token", "user", "password")
 _TABLES = {
     "ssh": ("command",),
@@ -242,163 +247,50 @@ _TABLES = {
 }
 
 
-class _Document:
-    """One `config.toml`: its text, for the line numbers of errors, and what it says."""
+def _read_document(document: Document, mode: int, home: str) -> Config:
+    """Return what a `config.toml` says; `mode` is that of the file."""
 
-    def __init__(self, path: str, data: bytes, home: str) -> None:
-        self._path = path
-        self._home = home
-        try:
-            self._text = data.decode()
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise ConfigError(f"{path}:{line}: is not UTF-8; save the file in that encoding") from None
-        self._values = self._parse()
+    def command(name: str) -> tuple[str, ...]:
+        return document.words(name, lambda value: split_command(value, home))
 
-    def _parse(self) -> dict[str, Any]:
-        import tomllib
-
-        try:
-            return tomllib.loads(self._text)
-        except RecursionError:
-            raise ConfigError(f"{self._path}: nests its values too deeply") from None
-        except ValueError as error:  # TOMLDecodeError, and a plain one for an integer of too many digits
-            reason, _, place = str(error).partition(" (at ")
-            number = place.removeprefix("line ").partition(",")[0]
-            line = int(number) if number.isdecimal() else len(self._text.splitlines())
-            raise ConfigError(f"{self._path}:{line}: is not TOML here: {reason[:1].lower()}{reason[1:]}") from None
-
-    def config(self, mode: int) -> Config:
-        self._refuse_unknown_keys()
-        config = Config(
-            server=self._get("server", _server) or "relay",
-            topic=self._get("topic", _topic),
-            token=self._get("token", _token),
-            user=self._get("user", _user),
-            password=self._get("password", _secret),
-            ssh=SshConfig(self._command("ssh.command") or ("ssh",)),
-            mosh=MoshConfig(
-                self._command("mosh.command"),
-                self._duration("mosh.network_timeout", MoshConfig().network_timeout),
-                self._duration("mosh.signal_timeout", MoshConfig().signal_timeout),
-            ),
-            browser=BrowserConfig(self._command("browser.command")),
-            clipboard=ClipboardConfig(
-                self._command("clipboard.copy"),
-                self._command("clipboard.paste"),
-                self._size("clipboard.copy_limit"),
-                self._size("clipboard.paste_limit"),
-            ),
-            log=LogConfig(self._duration("log.keep", LogConfig().keep)),
-            sweep=SweepConfig(self._get("sweep.on_connect", parse_duration)),
-        )
-        if (config.user is None) != (config.password is None):
-            given, missing = ("user", "password") if config.password is None else ("password", "user")
-            raise self._error(given, f'needs "{missing}" beside it')
-        if config.token is not None and config.user is not None:
-            raise self._error("token", 'can\'t be used together with "user" and "password"; keep one of the two')
-        if mode & 0o002:
-            raise ConfigError(f"{self._path}: anybody may change it, and it names programs; chmod 600 {self._path}")
-        if mode & 0o077 and (config.token is not None or config.password is not None):
-            secret = "token" if config.token is not None else "password"
-            raise self._error(secret, f"is in a file that others can open; chmod 600 {self._path}")
-        return config
-
-    def _refuse_unknown_keys(self) -> None:
-        for name, value in self._values.items():
-            if name in _TABLES:
-                if not isinstance(value, dict):
-                    raise self._error(name, f"must be a table ([{name}]), not {_type_name(value)}")
-                for key in value:
-                    if key not in _TABLES[name]:
-                        raise self._error(f"{name}.{key}", f"is unknown; {self._suggest(key, name)}")
-            elif name not in _TOP:
-                raise self._error(name, f"is unknown; {self._suggest(name, '')}")
-
-    def _suggest(self, key: str, table: str) -> str:
-        import difflib
-
-        if table and key in _TOP:
-            return f'"{key}" must stand above the first [table]'
-        everywhere = {f"{owner}.{name}": name for owner, names in _TABLES.items() for name in names}
-        here = {_dotted(table, name): name for name in (_TABLES[table] if table else (*_TOP, *_TABLES))}
-        for known, closeness in ((everywhere, 1.0), (here, 0.6), (everywhere | {name: name for name in _TOP}, 0.6)):
-            near = difflib.get_close_matches(key, known.values(), 1, closeness)
-            if near:
-                places = [place for place, name in known.items() if name == near[0]]
-                return 'did you mean "{}"?'.format('" or "'.join(places))
-        return f"known here: {', '.join(here.values())}"
-
-    def _get(self, name: str, check: Callable[[str], _T]) -> _T | None:
-        value = self._value(name)
-        if value is None:
-            return None
-        if not isinstance(value, str):
-            raise self._error(name, f"must be a string, not {_type_name(value)}")
-        return self._checked(name, lambda: check(value))
-
-    def _duration(self, name: str, default: float) -> float:
-        value = self._get(name, parse_duration)
+    def duration(name: str, default: float) -> float:
+        value = document.text(name, parse_duration)
         return default if value is None else value
 
-    def _size(self, name: str) -> int:
-        value = self._get(name, _bytes)
+    def size(name: str) -> int:
+        value = document.text(name, _bytes)
         return LARGEST if value is None else value
 
-    def _command(self, name: str) -> tuple[str, ...]:
-        value = self._value(name)
-        if value is None:
-            return ()
-        if isinstance(value, str):
-            return self._checked(name, lambda: split_command(value, self._home))
-        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-            raise self._error(name, "must be a string or a list of strings")
-        if not value or not value[0]:
-            raise self._error(name, "names no program")
-        if any("\0" in word for word in value):
-            raise self._error(name, "holds a NUL character")
-        return tuple(value)
-
-    def _value(self, name: str) -> Any:
-        table, _, key = name.rpartition(".")
-        return (self._values.get(table, {}) if table else self._values).get(key)
-
-    def _checked(self, name: str, check: Callable[[], _T]) -> _T:
-        try:
-            return check()
-        except ValueError as error:
-            raise self._error(name, str(error)) from None
-
-    def _error(self, name: str, what: str) -> ConfigError:
-        shown = "".join(char if char.isprintable() else "?" for char in name[:80])
-        return ConfigError(f'{self._path}:{self._line(name)}: "{shown}" {what}')
-
-    def _line(self, name: str) -> int:
-        """Find the line on which a key's statement begins.
-
-        A document cut after some line parses if and only if the cut is between statements, and the key is there from
-        its own statement on: so this needs no second TOML parser.
-        """
-        import tomllib
-
-        table, _, key = name.rpartition(".") if name.partition(".")[0] in _TABLES else ("", "", name)
-        lines = self._text.split("\n")
-        start = 1
-        for count in range(1, len(lines) + 1):
-            try:
-                values = tomllib.loads("\n".join(lines[:count]))
-            except ValueError:
-                continue
-            found = values.get(table, {}) if table else values
-            if isinstance(found, dict) and key in found:
-                return start
-            start = count + 1
-        return min(start, len(lines))
-
-
-def _dotted(table: str, key: str) -> str:
-    return f"{table}.{key}" if table else key
-
-
-def _type_name(value: object) -> str:
-    return _TYPES.get(type(value), "a date or time")
+    config = Config(
+        server=document.text("server", _server) or "relay",
+        topic=document.text("topic", _topic),
+        token=document.text("token", _token),
+        user=document.text("user", _user),
+        password=document.text("password", _secret),
+        ssh=SshConfig(command("ssh.command") or ("ssh",)),
+        mosh=MoshConfig(
+            command("mosh.command"),
+            duration("mosh.network_timeout", MoshConfig().network_timeout),
+            duration("mosh.signal_timeout", MoshConfig().signal_timeout),
+        ),
+        browser=BrowserConfig(command("browser.command")),
+        clipboard=ClipboardConfig(
+            command("clipboard.copy"),
+            command("clipboard.paste"),
+            size("clipboard.copy_limit"),
+            size("clipboard.paste_limit"),
+        ),
+        log=LogConfig(duration("log.keep", LogConfig().keep)),
+        sweep=SweepConfig(document.text("sweep.on_connect", parse_duration)),
+    )
+    if (config.user is None) != (config.password is None):
+        given, missing = ("user", "password") if config.password is None else ("password", "user")
+        raise document.error(given, f'needs "{missing}" beside it')
+    if config.token is not None and config.user is not None:
+        raise document.error("token", 'can\'t be used together with "user" and "password"; keep one of the two')
+    if mode & 0o002:
+        raise ConfigError(f"{document.path}: anybody may change it, and it names programs; chmod 600 {document.path}")
+    if mode & 0o077 and (config.token is not None or config.password is not None):
+        secret = "token" if config.token is not None else "password"
+        raise document.error(secret, f"is in a file that others can open; chmod 600 {document.path}")
+    return config
