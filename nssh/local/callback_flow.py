@@ -118,10 +118,11 @@ class Flow:
         return self._succeeded and not told
 
     def retire(self) -> bool:
-        """End it now if it has succeeded; return whether it has."""
-        if self._succeeded:
+        """End it now if it has succeeded, or if no callback of it is known; return whether that is so."""
+        may = self._succeeded or not self.paths
+        if may:
             self._expires = self._clock()
-        return self._succeeded
+        return may
 
     def deadline(self) -> float:
         """Return when it will be over if nothing happens."""

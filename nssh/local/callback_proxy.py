@@ -118,7 +118,7 @@ class CallbackProxy:
         return Refusal(port, problem) if problem else None
 
     def _make_room(self) -> bool:
-        """Whether there may be one more flow; of those that have succeeded, the oldest gives way."""
+        """Whether there may be one more flow; of those that have succeeded, or are mere pages, the oldest gives way."""
         under_way = [flow for flow in self._flows.values() if not flow.end()]
         return len(under_way) < MOST_FLOWS or any(flow.retire() for flow in under_way)
 

@@ -497,6 +497,16 @@ def test_a_login_that_succeeded_makes_room(remote: Remote) -> None:
     wait_until(lambda: [end.port for end in remote.ended] == [ports[3], ports[7]], "the two that succeeded end")
 
 
+def test_a_page_of_the_remote_makes_room(remote: Remote) -> None:
+    """Programs that show a page each, and tell of no callback, keep no login from its port."""
+    ports = [free_port() for _ in range(MOST_FLOWS + 1)]
+    for number in ports:
+        assert remote.proxy.expect(find_callbacks(f"http://localhost:{number}/")[0]) is None
+    assert remote.wait_ended("timeout").port == ports[0]
+    assert remote.proxy.expect(Callback("localhost", free_port(), "/callback")) is None
+    wait_until(lambda: [end.port for end in remote.ended] == ports[:2], "the next one ends")
+
+
 # --- The end of a flow ------------------------------------------------------------------------------------------------
 
 
