@@ -7,6 +7,7 @@ there: so nothing of this stays in the user's spool. An ntfy server forgets it b
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -93,8 +94,11 @@ def relay(walk: Walk) -> Result:
     """See how the user's own relay is, without publishing on it."""
     if walk.facts.relay in {"healthy", "none"}:
         return ok("runs" if walk.facts.relay == "healthy" else "does not run at present; it is started when needed")
+    directory = shlex.quote(f"{walk.facts.state}/relay")
     return failed(
-        f"the relay of your sessions: {walk.facts.relay}", f"on {walk.host}, see ~/.local/state/nssh/relay/relay.log"
+        f"the relay of your sessions: {walk.facts.relay}",
+        f"on {walk.host}, kill -9 $(cat {directory}/lock) ends it, and who needs one starts another; "
+        f"{directory}/relay.log may tell why",
     )
 
 
