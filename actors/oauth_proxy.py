@@ -134,6 +134,8 @@ class OAuthProxy(BaseActor):
         self._save()
 
     def _save(self) -> None:
+        now = time.time()
+        self._expected = {one: until for one, until in self._expected.items() if until > now}
         try:
             store.write(self._path, [store.Expected(*entry) for entry in self._expected.items()])
         except OSError as error:

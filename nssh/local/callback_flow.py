@@ -18,6 +18,9 @@ LONGEST = 300.0
 QUIET = 30.0
 """Seconds without traffic after which a login that succeeded is over."""
 
+MOST_PATHS = 64
+"""Of one flow; a program that asks for the same port for ever, by other paths each time, has had its share."""
+
 _BACKLOG = 64
 _LOOPBACK = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 
@@ -71,7 +74,8 @@ class Flow:
     def expect(self, callback: Callback, seconds: float) -> None:
         """Wait for a callback, as well as for those before; the time begins anew."""
         self.addresses += tuple(address for address in callback.addresses if address not in self.addresses)
-        self.paths |= {callback.path} if callback.path else set()
+        if callback.path and len(self.paths) < MOST_PATHS:
+            self.paths |= {callback.path}
         self.secure |= callback.secure
         self._expires = self._clock() + seconds
         self._succeeded = self._closed = self._told = self.reached = False

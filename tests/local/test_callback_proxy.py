@@ -17,7 +17,7 @@ import pytest
 
 from nssh.errors import ConnectError
 from nssh.local.callback import Callback, find_callbacks
-from nssh.local.callback_flow import LONGEST, QUIET, FlowEnded, FlowSucceeded
+from nssh.local.callback_flow import LONGEST, MOST_PATHS, QUIET, FlowEnded, FlowSucceeded
 from nssh.local.callback_proxy import MOST_ALIKE, MOST_CARRIED, MOST_FLOWS, MOST_SILENT, CallbackProxy, Refusal
 from nssh.ssh._streams import SocketStream
 from tests.lab.tools import DEADLINE, wait_until
@@ -653,6 +653,14 @@ def test_a_second_callback_of_a_port_joins_the_first(remote: Remote, port: int) 
     assert remote.ended == []
     remote.advance(2)
     remote.wait_ended("success")
+
+
+def test_a_port_that_is_asked_for_without_end_does_not_grow(remote: Remote, port: int) -> None:
+    remote.run(port)
+    for number in range(MOST_PATHS + 9):
+        remote.proxy.expect(Callback("localhost", port, f"/{number}"))
+    assert len(remote.proxy._flows[port].paths) == MOST_PATHS
+    assert ask(port).startswith(b"HTTP/1.1 200")
 
 
 def test_several_flows_at_once(remote: Remote) -> None:

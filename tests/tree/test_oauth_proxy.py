@@ -9,12 +9,14 @@ import socket
 import stat
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors import oauth_proxy
 from actors.messages import EventKind, Expect, LeaseChanged, Suspect
 from nssh.errors import ConnectError
 from nssh.local import callback_store as store
@@ -90,6 +92,20 @@ def test_the_next_bridge_goes_on_with_what_is_not_over(stage: Stage, port: int) 
     assert not accepts(port)
     with stage.playing():
         eventually(lambda: accepts(port), "it is listened on")
+
+
+def test_what_is_over_is_forgotten_though_its_port_is_asked_for_again(
+    stage: Stage, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(oauth_proxy, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
+
+    with stage.playing():
+        ask = stage.tree.supervisor.directory.ask
+        for path, left in (("/first", ["/first"]), ("/second", ["/second"])):
+            ask("oauth_proxy", Expect((Callback("127.0.0.1", port, path),)), PATIENCE)
+            assert [entry["path"] for entry in json.loads((stage.state / "t.callbacks").read_text())] == left
+            now += LONGEST + 1
 
 
 def test_a_session_that_stands_by_listens_to_nothing(stage: Stage, port: int) -> None:
