@@ -100,6 +100,8 @@ def _infect(arguments: list[str]) -> int:
     target = argv.parse_ssh(rest)
     if target.command or not target.destination:
         raise UsageError(f"nssh infect takes one host\n{argv.USAGE}")
+    if len(given) > 1:
+        raise UsageError(f"nssh infect takes one of --force and --remove\n{argv.USAGE}")
     from nssh import infect
 
     return infect.run(target, config.load(), force="--force" in given, remove="--remove" in given)

@@ -41,7 +41,18 @@ def test_help_is_there_for_every_command(run: Run, words: str) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["", "--bogus", "status x", "status --bogus", "infect", "infect a b", "infect --x a", "sweep", "sweep --bogus a"],
+    [
+        "",
+        "--bogus",
+        "status x",
+        "status --bogus",
+        "infect",
+        "infect a b",
+        "infect --x a",
+        "infect --force --remove a",
+        "sweep",
+        "sweep --bogus a",
+    ],
 )
 def test_wrong_usage_is_one_line_and_the_usage(run: Run, words: str) -> None:
     done = run(*words.split())
