@@ -316,7 +316,7 @@ def test_a_request_in_two_pieces_reads_like_one(rest: bytes, at: int) -> None:
         (b"host:127.0.0.1:8085 \r\n", True),
         (b"Host: [::1]:8085\r\n", True),
         (b"HOST: LocalHost\r\n", True),
-        (b"Host: app.localhost:1\r\n", True),
+        (b"Host: my_app.dev.localhost:1\r\n", True),
         (b"Host: localhost.:1\r\n", True),
         (b"", True),
         (b"Host: evil.example:8085\r\n", False),
