@@ -23,6 +23,15 @@ def _tell(destination: str, report: Report) -> None:
         print(f"nssh: {destination}: {warning}", file=sys.stderr)
 
 
+def _remember(target: Target, host: Host) -> None:
+    """Remember a remote; what can't be is asked for again by the next session."""
+    try:
+        hosts.write(target.key, host)
+    except OSError as error:
+        reason = f"{error.filename or 'the state directory'}: {error.strerror}"
+        print(f"nssh: can't write {reason}; the next session asks {target.destination} anew", file=sys.stderr)
+
+
 def over_control(target: Target, path: str, *, force: bool = False) -> Host:
     """Install over a live control socket, tell the user, remember it; returns what is now known of the remote.
 
@@ -38,7 +47,7 @@ def over_control(target: Target, path: str, *, force: bool = False) -> Host:
     verb = "installed" if report.changed else "already has"
     print(f"nssh: {target.destination}: {verb} nssh {report.version} ({report.python})", file=sys.stderr)
     host = hosts.read(target.key)._replace(version=report.version, declined=False)
-    hosts.write(target.key, host)
+    _remember(target, host)
     return host
 
 
@@ -71,7 +80,7 @@ def run(arguments: SshArguments, config: Config, *, force: bool, remove: bool) -
             _tell(target.destination, report)
             done = "removed" if report.changed else "nothing to remove"
             print(f"nssh: {target.destination}: {done}", file=sys.stderr)
-            hosts.write(target.key, Host())
+            _remember(target, Host())
         else:
             over_control(target, path, force=force)
     finally:

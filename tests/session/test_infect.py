@@ -31,6 +31,17 @@ def test_a_refusal_names_the_host() -> None:
         laptop.wait_gone()
 
 
+def test_a_state_directory_that_is_none_is_no_failure_of_the_remote_s(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with Sshd() as remote:
+        laptop = Laptop(remote.client, XDG_STATE_HOME=os.fspath(tmp_path / "file"))
+        done = laptop.run("infect", "devbox")
+        assert done.returncode == 0
+        assert "nssh: devbox: installed nssh" in done.stderr
+        assert done.stderr.endswith("/nssh/hosts: Not a directory; the next session asks devbox anew\n")
+        laptop.wait_gone()
+
+
 def test_a_remote_that_lies_steers_no_terminal(tmp_path: Path) -> None:
     liar = tmp_path / "liar"
     liar.write_text(LIAR)
