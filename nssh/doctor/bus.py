@@ -87,7 +87,8 @@ def _advice(walk: Walk, error: BusError) -> str:
         return "wait a little, or have its limits raised (visitor-request-limit-burst and others)"
     if walk.config.server == "relay":
         return f"on {walk.host}, run ~/.local/share/nssh/nssh-remote relay start: it says more"
-    return "start it, or correct server in config.toml"
+    named = "$NSSH_NTFY_BASE" if os.environ.get("NSSH_NTFY_BASE") else "server in config.toml"
+    return f"start it, or correct {named}"
 
 
 def relay(walk: Walk) -> Result:

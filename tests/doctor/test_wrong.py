@@ -163,9 +163,12 @@ def ntfy_laptop(remote: Sshd, url: str, token: str) -> Laptop:
 def test_an_ntfy_server_that_is_down(remote: Sshd) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        laptop = ntfy_laptop(remote, f"http://127.0.0.1:{bound.getsockname()[1]}", "tk_x")
-        report = one_wrong(laptop, "bus")
-    assert "connection refused" in report.text("bus")
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        report = one_wrong(ntfy_laptop(remote, url, "tk_x"), "bus")
+        assert "connection refused" in report.text("bus")
+        assert report.steps["bus"]["advice"] == "start it, or correct server in config.toml"
+        report = one_wrong(Laptop(remote.client, NSSH_NTFY_BASE=url), "bus")
+        assert report.steps["bus"]["advice"] == "start it, or correct $NSSH_NTFY_BASE"
 
 
 def test_a_wrong_token(remote: Sshd, server: NtfyServer) -> None:
