@@ -2,7 +2,7 @@
 
 One thread waits for all of them, and for clients that have not asked for anything yet: browsers open connections on
 suspicion, and a remote's little server may take each one for the callback. Only a connection that begins with a request
-is carried, by threads of its own (`nssh.local.callback_carrier`).
+to this machine's loopback, called so, is carried, by threads of its own (`nssh.local.callback_carrier`).
 """
 
 from __future__ import annotations

@@ -179,11 +179,17 @@ def port() -> int:
     return free_port()
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port that is free on both families."""
+    """Return a port that is free on both families, another one each time."""
     while True:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = int(server.getsockname()[1])
+            if port in _given:
+                continue
+            _given.add(port)
             with contextlib.suppress(OSError), socket.create_server(("::1", port), family=socket.AF_INET6):
                 return port
             if not socket.has_ipv6:
