@@ -196,15 +196,16 @@ class BaseActor(pykka.ThreadingActor):
         """Handle one message, and whatever comes of it."""
         incarnation = self.context.incarnation
         mail = message if isinstance(message, Mail) else Mail(message)
-        if incarnation.abandoned or incarnation.hurried:
-            self.__leave(unhandled=mail)
-            return None
-        if mail.taken is not None:
-            mail.taken()
-        if mail.expired:
-            return None
         incarnation.begin(type(mail.message).__name__, mail.reply)
         try:
+            # Behind `begin`: who abandons us either sees the reply to this message there, or we see that we are.
+            if incarnation.abandoned or incarnation.hurried:
+                self.__leave(unhandled=mail)
+                return None
+            if mail.taken is not None:
+                mail.taken()
+            if mail.expired:
+                return None
             answer = self.__answer(mail)
         except BaseException as error:  # noqa: BLE001 - pykka would stop every actor
             # SystemExit must not travel: in the asker it would be a crash of its own, or the end of the process.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from actors.debug import describe
 from actors.incarnation import Incarnation, Phase
-from actors.messages import ChildState, ChildStatus, Event, EventKind
+from actors.messages import Event, EventKind
 from actors.restarts import Attempts, Backoff
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Child:
-    """One child; written by the supervisor's thread alone, read by others under the supervisor's condition.
+    """One child; for the supervisor's thread alone.
 
     Attributes:
         incarnation: Its present life, None while it is down.
@@ -89,17 +88,3 @@ class Child:
     def event(self, kind: EventKind) -> Event:
         """An event about its present life, or the last one."""
         return Event(kind, self.id, self.generation, self.restarts)
-
-    def status(self, now: float) -> ChildStatus:
-        """Where it stands."""
-        incarnation = self.incarnation
-        if incarnation is None:
-            # Before its first start it waits like one between two lives.
-            state = ChildState.FINISHED if self.finished else ChildState.WAITING
-        else:
-            state = {Phase.STARTING: ChildState.STARTING, Phase.RUNNING: ChildState.RUNNING}.get(
-                incarnation.phase, ChildState.STOPPING
-            )
-        uptime = incarnation.uptime(now) if incarnation is not None and state is ChildState.RUNNING else 0.0
-        error = "" if self.error is None else describe(self.error)
-        return ChildStatus(self.id, state, self.generation, self.restarts, uptime, error)

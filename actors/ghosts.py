@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from actors.incarnation import Incarnation
+    from actors.incarnation import Incarnation, WedgedError
 
 
 class Ghosts:
@@ -21,16 +21,23 @@ class Ghosts:
             raise ValueError(f"abandonments must not be negative: {allowed} in {period} s")
         self.allowed = allowed
         self.period = period
+        self.last: WedgedError | None = None
+        """Why the last one was given up."""
         self._ghosts: list[tuple[float, Incarnation]] = []
 
-    def add(self, incarnation: Incarnation, now: float) -> bool:
-        """Count one more at the time `now`; False if it is one too many."""
+    def add(self, incarnation: Incarnation, error: WedgedError, now: float) -> None:
+        """Count one more at the time `now`."""
         kept = [ghost for ghost in self._ghosts if now - ghost[0] <= self.period or ghost[1].has_thread]
         self._ghosts = [*kept, (now, incarnation)]
-        return len(self._ghosts) <= self.allowed
+        self.last = error
+
+    @property
+    def too_many(self) -> bool:
+        """Whether more counted than are borne when the last one was added."""
+        return len(self._ghosts) > self.allowed
 
     def names(self) -> tuple[str, ...]:
-        """Those that count, as of the last one."""
+        """Those that counted then."""
         return tuple(incarnation.name for _, incarnation in self._ghosts)
 
     def existing(self) -> tuple[str, ...]:

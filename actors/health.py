@@ -1,13 +1,14 @@
 """Finds actors that are stuck, at no cost to those that are idle.
 
 An idle actor is asleep before an empty mailbox, and a ping would only wake it up to tell us so. Instead an actor notes
-what it is busy with and until when it may be; the supervisor looks when such a time has passed. With nobody busy,
-nobody looks; and a long queue, which a ping would wait behind, is no failure.
+what it is busy with and until when it may be; the supervisor looks when the first such time has passed, and no more
+until somebody is busy again. A long queue, which a ping would wait behind, is no failure.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -32,27 +33,31 @@ class HealthWatch:
     """Remembers when to look next, and whom the last look made a suspect.
 
     Args:
-        wake: Called, on an actor's thread, when the supervisor must look earlier than `next_look`.
+        wake: Called, on an actor's thread, when the supervisor must look earlier than it was to: see `next_look`.
     """
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self.next_look = math.inf
         self._wake = wake
+        self._lock = threading.Lock()  # guards changes of `next_look`
         self._suspects: dict[Incarnation, _Suspect] = {}
 
     def on_busy(self, deadline: float) -> None:
         """An actor has taken up something that may last until `deadline`. Runs on its thread, for every message."""
-        if deadline < self.next_look:
+        if deadline < self.next_look:  # most find a look planned already, and take no lock
+            with self._lock:
+                self.next_look = min(self.next_look, deadline)
             self._wake()
 
     def look(self, running: Iterable[Incarnation], now: float) -> list[Incarnation]:
         """Those that are wedged; plans the next look."""
         # In this order, so that no deadline is missed: either we see the work that an actor has just written, or the
-        # actor sees the infinity that we have just written, and wakes us.
-        self.next_look = math.inf
+        # actor sees the infinity that we have just written, and plans a look itself.
+        with self._lock:
+            self.next_look = math.inf
         suspects: dict[Incarnation, _Suspect] = {}
         wedged = []
-        looks = [math.inf]
+        looks: list[float] = []
         for incarnation in running:
             work = incarnation.work
             if work is None or work.deadline == math.inf:
@@ -69,5 +74,6 @@ class HealthWatch:
             else:
                 wedged.append(incarnation)
         self._suspects = suspects
-        self.next_look = min(looks)
+        with self._lock:
+            self.next_look = min([self.next_look, *looks])
         return wedged

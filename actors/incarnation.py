@@ -212,6 +212,11 @@ class Incarnation:
         """Whether its thread is gone without having reported so, which nothing known can bring about."""
         return self.phase is not Phase.ENDED and self.thread is not None and not self.thread.is_alive()
 
+    @property
+    def came_up(self) -> bool:
+        """Whether `started()` has returned, however long ago."""
+        return self.up_at is not None
+
     def is_well(self, patience: float) -> bool:
         """Whether it takes messages, and has not been at one for `patience` seconds without having said so."""
         work = self.work  # written by its own thread

@@ -52,29 +52,6 @@ class Event(NamedTuple):
     delay: float = 0.0  # seconds
 
 
-class ChildState(enum.StrEnum):
-    """Where a child stands, as `Supervisor.snapshot` shows it."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    WAITING = "waiting"  # down, to be started again after its backoff
-    FINISHED = (
-        "finished"  # down for good: a temporary child that ended, a transient one that ended well, a stopped tree
-    )
-
-
-class ChildStatus(NamedTuple):
-    """One line of `Supervisor.snapshot`."""
-
-    id: str
-    state: ChildState
-    generation: int
-    restarts: int
-    uptime: float  # seconds since `started()` returned; 0.0 while it is not running
-    error: str  # why its previous life ended, or ""
-
-
 # --- The application: what the bridge's actors tell one another -------------------------------------------------------
 
 

@@ -285,14 +285,14 @@ class Stage:
         self.tree = Tree(self.session, self.config, **self.supervision, **options)
         self.happened.clear()
         self._logged = len(self.log("actor-restart"))
-        told = self.tree.supervisor._on_event
+        told = self.tree.supervisor._lives._on_event
 
         def note(event: Event) -> None:
             self.happened.append(event)
             assert told is not None
             told(event)
 
-        self.tree.supervisor._on_event = note
+        self.tree.supervisor._lives._on_event = note
         try:
             self.tree.supervisor.start()
             if until_up:

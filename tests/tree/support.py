@@ -164,14 +164,33 @@ def crash(tree: Supervisor, child: str, error: BaseException | None = None) -> N
     tree.directory.send(child, Do(raising(error or RuntimeError("crash"))))
 
 
+class Status(NamedTuple):
+    """Where a child stands."""
+
+    id: str
+    state: str  # "waiting" for its start or restart, "starting", "running", "leaving", "ended", or "finished" for good
+    generation: int
+    restarts: int
+
+
+def snapshot(tree: Supervisor) -> list[Status]:
+    """Look at all children, in the order of the specifications."""
+    found = []
+    for child in tree._children.values():
+        life = child.incarnation
+        state = life.phase.name.lower() if life is not None else "finished" if child.finished else "waiting"
+        found.append(Status(child.id, state, child.generation, child.restarts))
+    return found
+
+
 def generations(tree: Supervisor) -> dict[str, int]:
-    return {status.id: status.generation for status in tree.snapshot()}
+    return {status.id: status.generation for status in snapshot(tree)}
 
 
 def serves(tree: Supervisor, child: str, generation: int = 1) -> None:
     """Wait until `child` answers in its `generation` or a later one."""
     eventually(
-        lambda: any(s.id == child and s.generation >= generation and s.state == "running" for s in tree.snapshot()),
+        lambda: any(s.id == child and s.generation >= generation and s.state == "running" for s in snapshot(tree)),
         f"generation {generation} of {child}",
     )
     assert tree.directory.ask(child, Which(), PATIENCE) >= generation

@@ -18,6 +18,7 @@ from tests.tree.support import Do, FakeClock, Probe, Script, Tell, Which, crash,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actors.directory import Reply
     from actors.supervisor import Supervisor
     from tests.tree.conftest import MakeTree
 
@@ -88,12 +89,12 @@ def test_a_wedged_actor_is_found_by_its_limit_and_not_before(
 ) -> None:
     tree = make_tree(script.spec("victim", health=10.0), "other", clock=clock)
     tree.directory.send("victim", Do(script.hang))
-    eventually(lambda: tree._health.next_look == clock.monotonic() + 10)
+    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 10)
     clock.advance(9.9)
     serves(tree, "other")
     assert script.count(EventKind.ABANDONED) == 0
     clock.advance(0.2)
-    eventually(lambda: tree._health.next_look == clock.monotonic() + 1)  # looks a second time
+    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)  # looks a second time
     assert script.count(EventKind.ABANDONED) == 0
     clock.advance(1.0)
     eventually(lambda: script.count(EventKind.ABANDONED) == 1)
@@ -105,9 +106,9 @@ def test_a_process_that_was_stopped_as_a_whole_loses_no_actor(
 ) -> None:
     tree = make_tree(script.spec("victim", health=10.0), clock=clock)
     tree.directory.send("victim", Do(script.hang))
-    eventually(lambda: tree._health.next_look < 1e9)
+    eventually(lambda: tree._lives.health.next_look < 1e9)
     clock.advance(3600.0)  # SIGSTOP, SIGCONT: the supervisor is the first to run again
-    eventually(lambda: tree._health.next_look == clock.monotonic() + 1)
+    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)
     script.release.set()
     assert tree.directory.ask("victim", Which(), 30) == 1
     clock.advance(3600.0)
@@ -128,10 +129,10 @@ def test_an_actor_may_be_busy_as_long_as_it_declares(make_tree: MakeTree, script
     assert declared.wait(30)
     for _ in range(5):
         clock.advance(11.9)
-        eventually(lambda: tree._health.next_look > clock.monotonic())
+        eventually(lambda: tree._lives.health.next_look > clock.monotonic())
     assert script.count(EventKind.ABANDONED) == 0
     clock.advance(1.0)
-    eventually(lambda: tree._health.next_look == clock.monotonic() + 1)
+    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)
     clock.advance(1.0)
     eventually(lambda: script.count(EventKind.ABANDONED) == 1)
 
@@ -146,7 +147,7 @@ def test_waiting_for_an_answer_counts_as_declared(make_tree: MakeTree, script: S
     tree = make_tree(script.spec("slow", health=None), script.spec("victim", health=SHORT), script.spec("probe"))
     answers: list[str] = []
     tree.directory.send("victim", Do(lambda probe: answers.append(probe.ask("slow", Do(answer), 20.0))))
-    eventually(lambda: tree._health.next_look < 1e9)
+    eventually(lambda: tree._lives.health.next_look < 1e9)
     # A second actor wedges meanwhile, with the limit that the first one has, and is found: the watch has looked.
     crash(tree, "probe")
     serves(tree, "probe", 2)
@@ -229,6 +230,24 @@ def test_what_a_ghost_had_in_its_mailbox_goes_to_its_successor(make_tree: MakeTr
     assert script.told["victim"] == ["a", "b", "c"]
 
 
+def test_what_is_taken_up_at_the_moment_of_the_abandonment_goes_to_the_successor(
+    make_tree: MakeTree, script: Script
+) -> None:
+    tree = make_tree("victim")
+    life = tree._children["victim"].incarnation
+    assert life is not None
+    begin = life.begin
+
+    def abandoned_before_it_begins(what: str, reply: Reply | None) -> None:
+        tree.directory.abandon(life)
+        begin(what, reply)
+
+    life.begin = abandoned_before_it_begins  # type: ignore[method-assign]
+    tree.directory.send("victim", Do(lambda probe: script.told["victim"].append(f"in {probe.context.generation}")))
+    serves(tree, "victim", 2)
+    assert script.told["victim"] == ["in 2"]
+
+
 def test_timers_of_a_ghost_are_void(make_tree: MakeTree, script: Script, clock: FakeClock) -> None:
     def arm_and_hang(probe: Probe) -> None:
         probe.after(60.0, Tell("from the first life"))
@@ -237,9 +256,9 @@ def test_timers_of_a_ghost_are_void(make_tree: MakeTree, script: Script, clock: 
 
     tree = make_tree(script.spec("victim", health=10.0), clock=clock)
     tree.directory.send("victim", Do(arm_and_hang))
-    eventually(lambda: tree._health.next_look < 1e9)
+    eventually(lambda: tree._lives.health.next_look < 1e9)
     clock.advance(10.0)
-    eventually(lambda: tree._health.next_look == clock.monotonic() + 1)
+    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)
     clock.advance(1.0)
     eventually(lambda: script.count(EventKind.RESTARTING) == 1)
     clock.advance(1.0)
@@ -265,12 +284,19 @@ def test_abandonment_that_recurs_escalates(make_tree: MakeTree, script: Script) 
 
 def test_abandonment_once_in_a_while_does_not(make_tree: MakeTree, script: Script, clock: FakeClock) -> None:
     tree = make_tree(script.spec("victim", health=10.0), clock=clock, abandonment_period=600.0)
+    entered = threading.Event()
+
+    def enter_and_hang(_probe: Probe) -> None:
+        entered.set()
+        script.hang()
+
     for generation in (1, 2, 3):
         serves(tree, "victim", generation)
-        tree.directory.send("victim", Do(script.hang))
-        eventually(lambda: tree._health.next_look < 1e9)
+        entered.clear()
+        tree.directory.send("victim", Do(enter_and_hang))
+        assert entered.wait(30)
         clock.advance(10.0)
-        eventually(lambda: tree._health.next_look == clock.monotonic() + 1)
+        eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)
         clock.advance(1.0)
         script.await_count(EventKind.RESTARTING, generation)
         script.release.set()  # the thread ends,

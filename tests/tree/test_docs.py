@@ -1,17 +1,26 @@
-"""docs/supervision.md names every option with its default."""
+"""docs/supervision.md names every option with its default, and what it shows runs."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 import re
+import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from actors._base import BaseActor
 from actors.restarts import Backoff
 from actors.spec import ChildSpec
 from actors.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actors.incarnation import Context
 
 PAGE = Path(__file__).parents[2] / "docs" / "supervision.md"
 
@@ -40,3 +49,55 @@ def test_every_option_is_documented_with_its_default(name: str, default: object)
         assert f"{default:g}" in re.findall(r"[\d.]+", text)
     elif hasattr(default, "name"):
         assert f"`{default.name}`" == text.strip()
+
+
+class Line(NamedTuple):
+    text: str
+
+
+class Record(NamedTuple):
+    text: str
+
+
+class Stream:
+    """What the example reads from: two lines, and then nothing until it is shut down."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from ("first", "last")
+        self._over.wait(30)
+
+    def shutdown(self) -> None:
+        self._over.set()
+
+
+class RemoteHost(BaseActor):
+    def __init__(self, context: Context, target: str) -> None:
+        super().__init__(context)
+        assert target == "devbox"
+
+    def handle(self, message: object) -> None:
+        pass
+
+
+def test_the_examples_run() -> None:
+    tree, actor = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    logged: list[str] = []
+
+    class LogWriter(BaseActor):
+        def handle(self, message: Record) -> None:
+            logged.append(message.text)
+            if message.text == "last":
+                names["tree"].request_stop()
+
+    names: dict[str, Any] = {
+        "BusError": OSError, "Line": Line, "Record": Record, "connect": Stream, "LogWriter": LogWriter,
+        "RemoteHost": RemoteHost, "target": "devbox", "sys": sys,
+    }  # fmt: skip
+    exec(actor, names)  # noqa: S102 - the page's own
+    with pytest.raises(SystemExit) as end:
+        exec(tree, names)  # noqa: S102
+    assert end.value.code is False
+    assert logged == ["first", "last"]

@@ -12,7 +12,7 @@ from actors.messages import Event, EventKind
 from actors.restarts import Backoff
 from actors.spec import Restart, Strategy
 from actors.supervisor import Outcome, Supervisor
-from tests.tree.support import Do, FakeClock, Script, Tell, crash, eventually, generations, serves
+from tests.tree.support import Do, FakeClock, Script, Tell, crash, eventually, generations, serves, snapshot
 
 if TYPE_CHECKING:
     from tests.tree.conftest import MakeTree
@@ -76,7 +76,7 @@ def test_the_restart_type_decides_after_which_end(  # noqa: PLR0917 - parameters
     if then == "restarted":
         serves(tree, "b", 2)
     else:
-        eventually(lambda: tree.snapshot()[1].state == "finished")
+        eventually(lambda: snapshot(tree)[1].state == "finished")
         assert generations(tree) == {"a": 1, "b": 1, "c": 1}
         assert not tree.directory.send("b", "too late")
         assert script.count(EventKind.DROPPED, "b") == 1
@@ -90,13 +90,13 @@ def test_a_temporary_sibling_is_stopped_with_the_others_and_stays_down(make_tree
     crash(tree, "a")
     serves(tree, "c", 2)
     assert generations(tree) == {"a": 2, "b": 1, "c": 2}
-    assert tree.snapshot()[1].state == "finished"
+    assert snapshot(tree)[1].state == "finished"
 
 
 def test_a_transient_sibling_that_had_ended_well_starts_with_the_others(make_tree: MakeTree, script: Script) -> None:
     tree = make_tree("a", script.spec("b", Restart.TRANSIENT), strategy=Strategy.ONE_FOR_ALL)
     end(tree, "b")
-    eventually(lambda: tree.snapshot()[1].state == "finished")
+    eventually(lambda: snapshot(tree)[1].state == "finished")
     crash(tree, "a")
     serves(tree, "b", 2)  # as OTP has it: its specification is still there
 
@@ -106,11 +106,11 @@ def test_messages_for_a_finished_sibling_are_kept_from_the_moment_it_is_to_start
 ) -> None:
     tree = make_tree("a", script.spec("b", Restart.TRANSIENT), strategy=Strategy.ONE_FOR_ALL, clock=clock)
     end(tree, "b")
-    eventually(lambda: tree.snapshot()[1].state == "finished")
+    eventually(lambda: snapshot(tree)[1].state == "finished")
     assert not tree.directory.send("b", Tell("to nobody"))
     crash(tree, "a")
     script.await_count(EventKind.RESTARTING, 1)
-    assert tree.snapshot()[1].state == "waiting"
+    assert snapshot(tree)[1].state == "waiting"
     assert tree.directory.send("b", Tell("to the next"))
     clock.advance(1.0)
     serves(tree, "b", 2)
