@@ -89,8 +89,6 @@ class BusClient:
         self._dead_after = dead_after
         self._cutter = Cutter()
         self._session = self._transport.session(self._cutter)
-        self.unreadable = 0
-        """Messages left out so far because they were longer than a line may be."""
 
     @property
     def where(self) -> str:
@@ -292,7 +290,6 @@ class BusClient:
                 if backlog and (total > POLL_MAX or time.monotonic() > enough):
                     backlog.complete = False
                     break
-        self.unreadable += lines.skipped
         return backlog
 
 

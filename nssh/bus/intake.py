@@ -52,12 +52,6 @@ class Intake:
             self._reach = reach
             self._advance()
 
-    @property
-    def in_flight(self) -> int:
-        """Messages handed over and not done."""
-        with self._lock:
-            return len(self._in_flight)
-
     def seen(self, message_id: str) -> bool:
         """Whether a message was handed over before, by this process or another."""
         with self._lock:

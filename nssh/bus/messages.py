@@ -84,8 +84,6 @@ class Lines:
     def __init__(self) -> None:
         self._rest = bytearray()
         self._skipping = False
-        self.skipped = 0
-        """Lines left out because they were too long."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the lines that `data` completes, without their ends and without empty ones."""
@@ -95,7 +93,6 @@ class Lines:
             self._rest.clear()
             start = stop + 1
             if self._skipping or len(line) > MAX_LINE:
-                self.skipped += 1
                 self._skipping = False
             elif line.strip():
                 yield line

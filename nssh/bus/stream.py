@@ -34,8 +34,6 @@ class Stream:
         self._closed = threading.Event()
         self._session = transport.session(self._cutter)
         self._response: requests.Response | None = None
-        self.skipped = 0
-        """Messages left out because they were longer than a line may be."""
 
     def __enter__(self) -> Self:
         try:
@@ -68,7 +66,6 @@ class Stream:
                     if self._closed.is_set():
                         return
                     yield event
-                self.skipped = lines.skipped
         except BusError:
             if not self._closed.is_set():
                 raise

@@ -20,14 +20,6 @@ _KINDS = (
 _OFFENDING = re.compile(r"Offending \S+ key in (\S+?):(\d+)", re.IGNORECASE)
 
 
-def classify(text: str) -> str:
-    """Return the `kind` of a `ConnectError` for something ssh said."""
-    for kind, pattern in _KINDS:
-        if re.search(pattern, text, re.IGNORECASE):
-            return kind
-    return "unreachable"
-
-
 def _clean(line: str) -> str:
     line = "".join(c for c in line.strip()[:300] if c.isprintable())
     return line.removeprefix("ssh: ").rstrip(".")
