@@ -1,7 +1,9 @@
 """Every message of the tree: what its parts tell one another, frozen and typed, in one module.
 
 Messages are `NamedTuple`s: immutable, cheap, and compared by value, so a test can say which message it expects. A
-message never carries an actor's ref: peers are addressed by id (see `actors.directory`).
+message never carries an actor's ref: peers are addressed by id (see `actors.directory`). Each says who tells it whom;
+one that is answered begins with "Ask of". What is in it and can change belongs to its receiver from then on (a
+connection, a socket), or is changed by nobody any more (fields, an envelope).
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
 
     from nssh.bus.feed import Down, Up
     from nssh.bus.losses import Lost
     from nssh.bus.messages import Attachment, Message
     from nssh.local.callback import Callback
+    from nssh.local.callback_flow import FlowEnded, FlowSucceeded
     from nssh.local.content import Content
     from nssh.session import Session
     from nssh.ssh.connection import Connection
@@ -59,7 +63,7 @@ class Log(NamedTuple):
     """To the log writer: an event of PROTOCOL.md with its fields."""
 
     event: str
-    fields: dict[str, object]
+    fields: Mapping[str, object]
 
 
 class Told(NamedTuple):
@@ -71,7 +75,7 @@ class Told(NamedTuple):
 class Update(NamedTuple):
     """To the registry: fields of the session's record that changed."""
 
-    fields: dict[str, object]
+    fields: Mapping[str, object]
 
 
 class Problem(NamedTuple):
@@ -109,6 +113,12 @@ class Expect(NamedTuple):
     callbacks: tuple[Callback, ...]
 
 
+class FlowNews(NamedTuple):
+    """The OAuth proxy's thread to it: a login has succeeded, or is over."""
+
+    news: FlowSucceeded | FlowEnded
+
+
 class NetworkChanged(NamedTuple):
     """To the remote host: the laptop woke or its network changed; a connection may only seem to live: drop it."""
 
@@ -137,10 +147,9 @@ class Prepared(NamedTuple):
 
 
 class ConnectFailed(NamedTuple):
-    """The remote host's reader to it: no way led there; `kind` as in `ConnectError`."""
+    """The remote host's reader to it: no way led there."""
 
     reason: str
-    kind: str
 
 
 class Publish(NamedTuple):

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from actors._base import BaseActor
-from actors.messages import Expect, LeaseChanged, Lend, Log, Problem, Report, Suspect, Tick
+from actors.messages import Expect, FlowNews, LeaseChanged, Lend, Log, Problem, Report, Suspect, Tick
 from nssh.errors import ConnectError
 from nssh.local import callback_store as store
 from nssh.local.callback_flow import LONGEST, FlowEnded, FlowSucceeded
@@ -60,7 +60,7 @@ class OAuthProxy(BaseActor):
         self._expected: dict[Callback, float] = {}
         self._complaint: tuple[int, str] = (0, "")
         self._over = threading.Event()
-        self._proxy = CallbackProxy(self._dial, self.post)
+        self._proxy = CallbackProxy(self._dial, lambda news: self.post(FlowNews(news)))
 
     def started(self) -> None:
         """Serve; which flows there were is looked up once the lease is known to be ours."""
@@ -68,16 +68,16 @@ class OAuthProxy(BaseActor):
         self.spawn_reader(self._proxy.run, "proxy", close=self._close)
         self.send("session_registry", Report(self.context.id))
 
-    def handle(self, message: Expect | FlowSucceeded | FlowEnded | LeaseChanged | Report | Tick) -> None:
+    def handle(self, message: Expect | FlowNews | LeaseChanged | Report | Tick) -> None:
         """Listen for callbacks; or take note of a flow's end."""
         match message:
             case Expect(callbacks):
                 for callback in callbacks:
                     self._expect(callback, LONGEST)
                 self._save()
-            case FlowSucceeded(port):
+            case FlowNews(FlowSucceeded(port)):
                 self._forget(port)
-            case FlowEnded(port, reason, connections):
+            case FlowNews(FlowEnded(port, reason, connections)):
                 self._forget(port)
                 fields: dict[str, object] = {"port": port, "reason": reason, "connections": connections}
                 self.send("log_writer", Log("callback-end", fields))

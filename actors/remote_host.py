@@ -104,7 +104,7 @@ class RemoteHost(BaseActor):
                 self._session = self._session._replace(prepared=True)
                 self.send("session_registry", Update({"version": version}))
                 self.send("session_registry", Problem("remote", problem))
-            case ConnectFailed(reason, _kind):
+            case ConnectFailed(reason):
                 self._connecting = False
                 self._reason = reason
                 self.send("log_writer", Log("connect-failed", {"err": reason}))
@@ -166,8 +166,7 @@ class RemoteHost(BaseActor):
             if not session.prepared:
                 self._prepare(session, connection)
         except (ConnectError, RemoteError) as error:
-            kind = error.kind if isinstance(error, ConnectError) else "closed"
-            self.post(ConnectFailed(str(error), kind))
+            self.post(ConnectFailed(str(error)))
             return
         self._fresh = connection
         if not self.post(Connected(connection)):
