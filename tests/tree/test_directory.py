@@ -14,6 +14,8 @@ from actors.spec import Restart
 from tests.tree.support import Do, Probe, Script, Tell, Which, crash, eventually, raising, serves
 
 if TYPE_CHECKING:
+    from actors.directory import Mail
+    from actors.incarnation import Incarnation
     from tests.tree.conftest import MakeTree
 
 SLOW = Backoff(initial=10.0, maximum=10.0, jitter=0.0)  # on a clock that only the test moves
@@ -59,6 +61,28 @@ def test_messages_across_a_crash_arrive_in_order_and_the_fatal_one_is_not_repeat
     serves(tree, "a", 2)
     assert script.told["a"] == ["1", "2", "3", "4", "5"]
     assert script.count(EventKind.CRASHED) == 1
+
+
+def test_what_was_in_the_mailbox_comes_before_what_is_sent_while_its_owner_leaves(
+    make_tree: MakeTree, script: Script
+) -> None:
+    tree = make_tree("a")
+    detach = tree.directory.detach
+
+    def late(incarnation: Incarnation, first: Mail | None = None) -> None:
+        tree.directory.detach = detach  # type: ignore[method-assign]
+        tree.directory.send("a", Tell("3"))  # it takes no more messages, and those it had are still there
+        detach(incarnation, first)
+
+    def fill_and_crash(probe: Probe) -> None:
+        for text in "12":
+            probe.send("a", Tell(text))
+        tree.directory.detach = late  # type: ignore[method-assign]
+        raise RuntimeError
+
+    tree.directory.send("a", Do(fill_and_crash))
+    serves(tree, "a", 2)
+    assert script.told["a"] == ["1", "2", "3"]
 
 
 def test_an_ask_is_answered_by_the_successor(make_tree: MakeTree, script: Script) -> None:
