@@ -276,10 +276,22 @@ class _Adapter(HTTPAdapter):
 def _pool_classes(dial: Callable[[], ByteStream] | None, cutter: Cutter) -> dict[str, type[HTTPConnectionPool]]:
     """Return urllib3's pools, making connections that `cutter` can cut; urllib3 offers no other way to say how."""
 
-    class Plain(HTTPConnection):
+    class Cut(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connect_tcp(self.host, self.port, self.timeout, cutter, self)
+
+        def connect(self) -> None:
+            super().connect()
+            cutter.connected(self.sock)
+
+        def close(self) -> None:
+            super().close()
+            cutter.forget(self)
+
+    class Plain(Cut):
         def _new_conn(self) -> socket.socket:
             if dial is None:
-                return _connect_tcp(self.host, self.port, self.timeout, cutter, self)
+                return super()._new_conn()
             stream = dial()
             cutter.add(self, stream)
             return as_socket(stream)
@@ -291,25 +303,8 @@ def _pool_classes(dial: Callable[[], ByteStream] | None, cutter: Cutter) -> dict
             except (OSError, ValueError):  # whoever dialled it closed it: there is no descriptor to look at
                 return False
 
-        def connect(self) -> None:
-            super().connect()
-            cutter.connected(self.sock)
-
-        def close(self) -> None:
-            super().close()
-            cutter.forget(self)
-
-    class Secure(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _connect_tcp(self.host, self.port, self.timeout, cutter, self)
-
-        def connect(self) -> None:
-            super().connect()
-            cutter.connected(self.sock)
-
-        def close(self) -> None:
-            super().close()
-            cutter.forget(self)
+    class Secure(Cut, HTTPSConnection):
+        pass
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain

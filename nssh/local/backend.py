@@ -17,7 +17,7 @@ from nssh.local.convert import FORMATS
 from nssh.wire import mimes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 MARKED_SECRET = "x-nssh/secret"  # noqa: S105  (a type's name)
 """What an `_offered` may list when the system itself marks the content as a password."""
@@ -76,10 +76,29 @@ class Clipboard(ABC):
         self.store(mime, Content(data))
 
 
-class OfferingClipboard(Clipboard):
-    """One whose owner offers its content under several names at a time."""
+class ToolClipboard(Clipboard):
+    """One that is reached through programs.
 
-    read_timeout: float
+    Args:
+        environ: Theirs.
+        read_timeout: Seconds that a read may take, whatever it takes.
+        write_timeout: Seconds.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        read_timeout: float = content.READ_TIMEOUT,
+        write_timeout: float = content.WRITE_TIMEOUT,
+    ) -> None:
+        self._environ = environ
+        self.read_timeout = read_timeout
+        self._write_timeout = write_timeout
+
+
+class OfferingClipboard(ToolClipboard):
+    """One whose owner offers its content under several names at a time."""
 
     @abstractmethod
     def _offered(self, deadline: float) -> list[str]:

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 from nssh.errors import ToolError
 from nssh.local import content, tools
-from nssh.local.backend import Clipboard
+from nssh.local.backend import ToolClipboard
 from nssh.local.content import ClipboardEmpty, Content
 from nssh.wire import mimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from nssh.local.backend import Clipboard
+
 TYPE_VARIABLE = "NSSH_CLIPBOARD_TYPE"
 """Tells the copying command the type of what comes on its stdin, and the pasting one what is asked for."""
 
 
-class CommandClipboard(Clipboard):
+class CommandClipboard(ToolClipboard):
     """One command that takes the content on stdin and one that prints it; nothing received is ever part of a command.
 
     Where only one of them is set, `other` does the rest. Methods block for the timeouts at most; for any thread.
@@ -31,16 +33,12 @@ class CommandClipboard(Clipboard):
         paste: tuple[str, ...],
         other: Clipboard,
         environ: Mapping[str, str],
-        *,
-        read_timeout: float = content.READ_TIMEOUT,
-        write_timeout: float = content.WRITE_TIMEOUT,
+        **timeouts: float,
     ) -> None:
+        super().__init__(environ, **timeouts)
         self._copy = copy
         self._paste = paste
         self._other = other
-        self._environ = environ
-        self._read_timeout = read_timeout
-        self._write_timeout = write_timeout
 
     def targets(self) -> list[str]:
         """Return the type of what the command prints, by how it begins; nothing printed is nothing there."""
@@ -62,7 +60,7 @@ class CommandClipboard(Clipboard):
         data = Content()
         tools.run(
             [_program(self._paste[0], self._environ), *self._paste[1:]],
-            timeout=self._read_timeout, limit=limit, output=data, progress=progress,
+            timeout=self.read_timeout, limit=limit, output=data, progress=progress,
             environ={**self._environ, TYPE_VARIABLE: "" if wild else wanted},
         )  # fmt: skip
         image = mimes.image_type(data.head(16))

@@ -65,22 +65,13 @@ class MacClipboard(OfferingClipboard):
     name = "macos"
 
     def __init__(
-        self,
-        pbcopy: str,
-        pbpaste: str,
-        osascript: str | None,
-        environ: Mapping[str, str],
-        *,
-        read_timeout: float = content.READ_TIMEOUT,
-        write_timeout: float = content.WRITE_TIMEOUT,
+        self, pbcopy: str, pbpaste: str, osascript: str | None, environ: Mapping[str, str], **timeouts: float
     ) -> None:
+        # pbcopy and pbpaste take the encoding of the locale; what launchd starts has none.
+        super().__init__({**environ, "LC_ALL": "en_US.UTF-8"}, **timeouts)
         self._pbcopy = pbcopy
         self._pbpaste = pbpaste
         self._osascript = osascript
-        # pbcopy and pbpaste take the encoding of the locale; what launchd starts has none.
-        self._environ = {**environ, "LC_ALL": "en_US.UTF-8"}
-        self.read_timeout = read_timeout
-        self._write_timeout = write_timeout
 
     def store(self, mime: str, data: Content) -> None:
         """Replace the clipboard's content.

@@ -21,20 +21,10 @@ class WaylandClipboard(OfferingClipboard):
 
     name = "wl-clipboard"
 
-    def __init__(
-        self,
-        wl_copy: str,
-        wl_paste: str,
-        environ: Mapping[str, str],
-        *,
-        read_timeout: float = content.READ_TIMEOUT,
-        write_timeout: float = content.WRITE_TIMEOUT,
-    ) -> None:
+    def __init__(self, wl_copy: str, wl_paste: str, environ: Mapping[str, str], **timeouts: float) -> None:
+        super().__init__(environ, **timeouts)
         self._wl_copy = wl_copy
         self._wl_paste = wl_paste
-        self._environ = environ
-        self.read_timeout = read_timeout
-        self._write_timeout = write_timeout
 
     def store(self, mime: str, data: Content) -> None:
         """Replace the clipboard's content; a wl-copy stays behind to serve it until somebody else replaces it.

@@ -77,11 +77,9 @@ class WslClipboard(OfferingClipboard):
         read_timeout: float = _READ_TIMEOUT,
         write_timeout: float = _READ_TIMEOUT,
     ) -> None:
+        super().__init__(environ, read_timeout=read_timeout, write_timeout=write_timeout)
         self._clip = clip
         self._powershell = powershell
-        self._environ = environ
-        self.read_timeout = read_timeout
-        self._write_timeout = write_timeout
 
     def store(self, mime: str, data: Content) -> None:
         """Replace the clipboard's content.

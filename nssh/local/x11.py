@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nssh.errors import ToolError
 from nssh.local import content, tools
-from nssh.local.backend import Clipboard, OfferingClipboard
+from nssh.local.backend import OfferingClipboard, ToolClipboard
 from nssh.local.content import ClipboardEmpty, Content
 from nssh.wire import mimes
 
@@ -28,18 +28,9 @@ class XclipClipboard(OfferingClipboard):
 
     name = "xclip"
 
-    def __init__(
-        self,
-        xclip: str,
-        environ: Mapping[str, str],
-        *,
-        read_timeout: float = content.READ_TIMEOUT,
-        write_timeout: float = content.WRITE_TIMEOUT,
-    ) -> None:
+    def __init__(self, xclip: str, environ: Mapping[str, str], **timeouts: float) -> None:
+        super().__init__(environ, **timeouts)
         self._xclip = xclip
-        self._environ = environ
-        self.read_timeout = read_timeout
-        self._write_timeout = write_timeout
 
     def store(self, mime: str, data: Content) -> None:
         """Replace the clipboard's content; an xclip stays behind to serve it until somebody else replaces it.
@@ -129,23 +120,14 @@ def _settle(data: Content, read: Callable[[tools.Sink], None]) -> None:
         raise failure
 
 
-class XselClipboard(Clipboard):
+class XselClipboard(ToolClipboard):
     """Text through xsel, which can do nothing else. Methods block for the timeouts at most; for any thread."""
 
     name = "xsel"
 
-    def __init__(
-        self,
-        xsel: str,
-        environ: Mapping[str, str],
-        *,
-        read_timeout: float = content.READ_TIMEOUT,
-        write_timeout: float = content.WRITE_TIMEOUT,
-    ) -> None:
+    def __init__(self, xsel: str, environ: Mapping[str, str], **timeouts: float) -> None:
+        super().__init__(environ, **timeouts)
         self._xsel = xsel
-        self._environ = environ
-        self._read_timeout = read_timeout
-        self._write_timeout = write_timeout
 
     def targets(self) -> list[str]:
         """Return `text/plain` if there is any; raises what `XclipClipboard.targets` raises."""
@@ -185,7 +167,7 @@ class XselClipboard(Clipboard):
 
     def _text(self, limit: int, progress: Callable[[], None] | None) -> Content:
         data = Content()
-        self._ask(limit, data, progress, self._read_timeout)
+        self._ask(limit, data, progress, self.read_timeout)
         return data
 
     def _ask(self, limit: int, output: tools.Sink, progress: Callable[[], None] | None, timeout: float) -> None:
