@@ -33,6 +33,14 @@ def test_a_second_look_at_another_message_is_a_first_look(clock: FakeClock) -> N
     assert watch.look([actor], clock.monotonic()) == [actor]
 
 
+def test_who_declares_less_than_it_may_take_may_take_that(clock: FakeClock) -> None:
+    actor = life(clock)
+    actor.begin("Message", None)
+    actor.extend(1.0)
+    assert actor.work is not None
+    assert actor.work.deadline == clock.monotonic() + 10
+
+
 def test_work_that_begins_during_a_look_is_not_missed() -> None:
     woken: list[str] = []
     watch = HealthWatch(lambda: woken.append("wake"))

@@ -93,6 +93,31 @@ def test_what_a_reader_reads_from_is_closed_unless_it_returned(
     assert closed == closers
 
 
+def test_each_thing_is_released_whatever_the_others_raise(make_tree: MakeTree, script: Script) -> None:
+    def listen(probe: Probe) -> None:
+        for name in "12":
+            done = threading.Event()
+
+            def close(name: str = name, done: threading.Event = done) -> None:
+                script.lines.append(f"closed {name}")
+                done.set()
+                raise OSError(name)
+
+            probe.spawn_reader(done.wait, name, close)
+
+    script.acts["a", "started", 1] = listen
+    script.fail("a", "stopped", 1)
+    tree = make_tree("a")
+    crash(tree, "a")
+    serves(tree, "a", 2)
+    assert script.lines[2:5] == ["closed 2", "closed 1", "stopped a#1"]
+    (event,) = [event for event in script.events if event.kind is EventKind.CRASHED]
+    assert event.error == "RuntimeError: crash"
+    assert [line for line in event.trace.splitlines() if line.startswith("and then")] == [
+        "and then OSError: 2", "and then OSError: 1", "and then RuntimeError: stopped of a",
+    ]  # fmt: skip
+
+
 def test_timers_may_be_set_while_the_actor_leaves(make_tree: MakeTree, script: Script) -> None:
     leaving = threading.Event()
 
