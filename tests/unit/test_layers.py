@@ -21,6 +21,14 @@ SHIPPED: dict[str, set[str]] = {
 # What is below the programs that are started: no layer knows who calls it.
 PROGRAMS = {"nssh.cli", "nssh.launcher", "nssh.__main__"}
 LIBRARIES = ("nssh.bus", "nssh.ssh", "nssh.local")
+# The supervisor and what it is made of, which no application is known to. All speak in `actors.messages`.
+SUPERVISION = {
+    f"actors.{name}"
+    for name in (
+        "_base", "child", "debug", "directory", "ghosts", "health", "incarnation", "lifecycle", "restarts", "spec",
+        "supervisor", "timers",
+    )
+}  # fmt: skip
 HEAVY = {
     "paramiko", "requests", "psutil", "prompt_toolkit", "pykka", "cryptography", "subprocess", "dataclasses", "pathlib",
     "argparse", "tomllib", "asyncio", "logging", "urllib", "http", "ssl", "email", "concurrent", "multiprocessing",
@@ -83,6 +91,11 @@ def test_there_is_something_to_look_at() -> None:
 @pytest.mark.parametrize("module", sorted(modules("nssh")))
 def test_nssh_never_imports_the_actors(module: str) -> None:
     assert not {name for name in imports(module, at_start=False) if inside(name, "actors")}
+
+
+@pytest.mark.parametrize("module", sorted(SUPERVISION))
+def test_supervision_knows_no_application(module: str) -> None:
+    assert imports(module, at_start=False) <= SUPERVISION | {"actors.messages"}
 
 
 @pytest.mark.parametrize("module", sorted(name for name in ALL if any(inside(name, package) for package in SHIPPED)))
