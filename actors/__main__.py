@@ -89,6 +89,9 @@ class Bridge:
             fields |= {"server": session.server, "joined": session.joined, "replaced": list(session.replaced)}
             send("log_writer", Log("session-start", fields))
         outcome = supervisor.wait()
+        if outcome is Outcome.ESCALATED:
+            # Where the launcher says to look; what writes the log may be what failed.
+            print(f"nssh: the bridge gives up: {supervisor.escalation}", file=sys.stderr)
         if outcome is Outcome.ESCALATED or not self._launcher_gone.is_set():
             # The session goes on, with the record and the master that are its own; the launcher starts another bridge.
             return 1

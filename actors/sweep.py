@@ -125,6 +125,8 @@ def main() -> int:
     except StartError as error:
         print(f"nssh: the sweep did not start: {error}: {error.__cause__}", file=sys.stderr)
     outcome = supervisor.wait()
+    if outcome is Outcome.ESCALATED:
+        print(f"nssh: the sweep gives up: {supervisor.escalation}", file=sys.stderr)
     _end_children()
     return 0 if outcome is Outcome.STOPPED else 1
 
