@@ -89,6 +89,7 @@ class Supervisor:
         self._clock = Clock() if clock is None else clock
         self._ghosts = Ghosts(abandonments, abandonment_period)
         self._lives = Lifecycle(specs, self._ghosts, self._clock, on_event)
+        self._timers = self._lives.timers
         self.directory = self._lives.directory
         self._thread: threading.Thread | None = None
         self._up = False
@@ -173,7 +174,7 @@ class Supervisor:
         finally:
             try:
                 self._stop_all()
-                lives.timers.close()
+                self._timers.close()
                 lives.emit(Event(EventKind.STOPPED, restarts=self.restarts, error=" ".join(self._ghosts.existing())))
             finally:
                 with lives.changed:
