@@ -128,6 +128,23 @@ def test_those_after_a_child_that_does_not_come_back_wait_for_it(make_tree: Make
     ]  # fmt: skip
 
 
+def test_one_for_one_nobody_waits_for_who_started_earlier(
+    make_tree: MakeTree, script: Script, clock: FakeClock
+) -> None:
+    backoff = Backoff(initial=1.0, factor=100.0, maximum=100.0, jitter=0.0)
+    tree = make_tree("a", "b", backoff=backoff, clock=clock, intensity=3, period=1000.0)
+    crash(tree, "a")
+    script.await_count(EventKind.RESTARTING, 1)
+    clock.advance(1.0)
+    serves(tree, "a", 2)
+    for count, child in enumerate("ab", start=2):
+        crash(tree, child)
+        script.await_count(EventKind.RESTARTING, count)
+    clock.advance(1.0)
+    serves(tree, "b", 2)
+    assert snapshot(tree)[0].state == "waiting"
+
+
 def test_two_crashes_at_once_restart_both(make_tree: MakeTree, script: Script) -> None:
     tree = make_tree("a", "b", "c")
     for child in ("a", "b"):
