@@ -167,7 +167,7 @@ class Supervisor:
                 with lives.changed:
                     self._up = True
                     lives.changed.notify_all()
-                while not lives.stop_requested and not self._gives_up():
+                while not self._ends():
                     self._step()
         except BaseException as error:  # noqa: BLE001 - a defect here must not leave a tree that nobody watches
             self._escalate(f"the supervisor failed: {describe(error)}", trace_of(error))
@@ -253,7 +253,7 @@ class Supervisor:
 
     def _restart_after(self, ended: Child) -> None:
         """Decide what follows, as the child's specification and the strategy say."""
-        if self._gives_up():
+        if self._ends():
             return
         kind = ended.spec.restart
         if kind is Restart.TEMPORARY or (kind is Restart.TRANSIENT and ended.error is None):
@@ -279,7 +279,7 @@ class Supervisor:
 
     def _start_due(self) -> None:
         """Start again what has waited long enough."""
-        while not self._lives.stop_requested and not self._gives_up():
+        while not self._ends():
             child = next((child for child, due in self._waiting() if due <= self._clock.monotonic()), None)
             if child is None:
                 return
@@ -296,9 +296,11 @@ class Supervisor:
                 break
         return waiting
 
-    def _gives_up(self) -> bool:
-        """Whether the tree has to end; too many ghosts are a reason."""
-        if self._ghosts.too_many and not self._lives.stop_requested:
+    def _ends(self) -> bool:
+        """Whether the tree has to end: as requested, or because it gives up, for which too many ghosts are a reason."""
+        if self._lives.stop_requested:
+            return True
+        if self._ghosts.too_many:
             names = self._ghosts.names()
             last = describe(self._ghosts.last)
             self._escalate(f"{len(names)} actors had to be abandoned ({', '.join(names)}), the last {last}")

@@ -101,6 +101,18 @@ def test_a_wedged_actor_is_found_by_its_limit_and_not_before(
     assert script.events[-1].error.startswith("WedgedError: in Do for 11.1 s")
 
 
+def test_who_has_gone_on_by_the_time_it_is_to_be_abandoned_is_left_alone(
+    make_tree: MakeTree, script: Script, clock: FakeClock
+) -> None:
+    tree = make_tree(script.spec("victim", health=10.0), clock=clock)
+    tree.directory.send("victim", Do(script.hang))
+    life = tree._children["victim"].incarnation
+    eventually(lambda: life is not None and life.work is not None)
+    tree._lives.health.look = lambda running, _now: list(running)  # type: ignore[assignment]
+    tree._replace_the_stuck()
+    assert script.count(EventKind.ABANDONED) == 0
+
+
 def test_a_process_that_was_stopped_as_a_whole_loses_no_actor(
     make_tree: MakeTree, script: Script, clock: FakeClock
 ) -> None:
@@ -278,6 +290,7 @@ def test_abandonment_that_recurs_escalates(make_tree: MakeTree, script: Script) 
     assert tree.wait(30) is Outcome.ESCALATED
     assert tree.escalation is not None
     assert tree.escalation.startswith("2 actors had to be abandoned (victim#1, victim#2)")
+    assert script.count(EventKind.RESTARTING) == 1  # no more once it gives up
     assert tree.stop() == ("victim", "victim")
     assert "stopped other#1" in script.lines
 

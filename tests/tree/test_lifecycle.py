@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ import pykka
 import pytest
 
 from actors.child import Child
+from actors.ghosts import Ghosts
 from actors.incarnation import Incarnation
+from actors.lifecycle import Lifecycle
 from actors.messages import EventKind
 from actors.restarts import Backoff
 from actors.spec import ChildSpec, Restart, Strategy
@@ -131,6 +134,18 @@ def test_waits_grow_and_a_quiet_life_resets_them(make_tree: MakeTree, script: Sc
     assert delays == [1.0, 2.0, 1.0]
 
 
+def test_a_life_that_takes_long_to_end_was_not_quiet(make_tree: MakeTree, script: Script, clock: FakeClock) -> None:
+    backoff = Backoff(initial=1.0, factor=2.0, jitter=0.0, quiet=100.0)
+    tree = make_tree(script.spec("a", shutdown=3600.0), backoff=backoff, clock=clock, intensity=2, period=1000.0)
+    for generation in (1, 2):
+        script.acts["a", "stopped", generation] = lambda _probe: clock.advance(101.0)
+        crash(tree, "a")
+        script.await_count(EventKind.RESTARTING, generation)
+        clock.advance(5.0)
+        serves(tree, "a", generation + 1)
+    assert [event.delay for event in script.events if event.kind is EventKind.RESTARTING] == [1.0, 2.0]
+
+
 def test_stop_during_backoff_does_not_wait_for_it(make_tree: MakeTree, script: Script) -> None:
     tree = make_tree("a", "b", backoff=Backoff(initial=3600.0, maximum=3600.0), intensity=1, period=1e6)
     crash(tree, "a")
@@ -178,6 +193,13 @@ def test_stop_while_a_child_is_starting(phase: str, generation: int, make_tree: 
     assert tree.wait(0) is (Outcome.FAILED if generation == 1 else Outcome.STOPPED)
     assert script.count(EventKind.STARTED, "b") == generation - 1
     assert [line for line in script.phases("stopped") if "a#" in line] == ["stopped a#1"]
+
+
+def test_the_shortest_of_the_deadlines_for_the_stop_counts(clock: FakeClock) -> None:
+    lives = Lifecycle([], Ghosts(1, 600.0), clock, None)
+    for timeout, left in [(None, math.inf), (4.0, 4.0), (3600.0, 4.0), (None, 4.0), (1.0, 1.0)]:
+        lives.request_stop(timeout)
+        assert lives.stop_by - clock.monotonic() == left
 
 
 def test_stop_before_start_starts_nothing(make_tree: MakeTree, script: Script) -> None:
