@@ -64,3 +64,18 @@ def test_work_that_is_due_after_the_next_look_wakes_nobody(clock: FakeClock) -> 
     for _ in range(1000):
         watch.on_busy(clock.monotonic() + 10)
     assert woken == []
+
+
+def test_of_two_that_plan_a_look_at_once_the_earlier_counts() -> None:
+    watch = HealthWatch(lambda: None)
+
+    class Turn:
+        def __enter__(self) -> None:
+            watch.next_look = 5.0  # another actor was quicker
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    watch._lock = Turn()  # type: ignore[assignment]
+    watch.on_busy(7.0)
+    assert watch.next_look == 5.0
