@@ -113,6 +113,39 @@ def test_who_has_gone_on_by_the_time_it_is_to_be_abandoned_is_left_alone(
     assert script.count(EventKind.ABANDONED) == 0
 
 
+def test_two_that_are_found_stuck_at_once_are_one_failure_where_all_are_restarted(
+    make_tree: MakeTree, script: Script, clock: FakeClock
+) -> None:
+    stuck = [script.spec(child, health=10.0, shutdown=2.0) for child in ("x", "y")]
+    tree = make_tree(*stuck, strategy=Strategy.ONE_FOR_ALL, abandonments=2, clock=clock)
+    entered = threading.Barrier(3)
+
+    def enter_and_hang(_probe: Probe) -> None:
+        entered.wait(30)
+        script.hang()
+
+    for child in ("x", "y"):
+        tree.directory.send(child, Do(enter_and_hang))
+    entered.wait(30)
+    eventually(lambda: tree._lives.health.next_look < 1e9)
+    clock.advance(10.0)
+    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)
+    clock.advance(1.0)
+
+    def both_given_up() -> bool:
+        if script.count(EventKind.ABANDONED) == 1:
+            clock.advance(0.1)  # the second one is when it does not stop
+        return script.count(EventKind.ABANDONED) == 2
+
+    eventually(both_given_up)
+    script.await_count(EventKind.RESTARTING, 1)
+    clock.advance(1.0)
+    for child in ("x", "y"):
+        serves(tree, child, 2)
+    assert script.count(EventKind.RESTARTING) == 1
+    assert generations(tree) == {"x": 2, "y": 2}
+
+
 def test_a_process_that_was_stopped_as_a_whole_loses_no_actor(
     make_tree: MakeTree, script: Script, clock: FakeClock
 ) -> None:
