@@ -40,7 +40,6 @@ class Lifecycle:
     Attributes:
         changed: Guards what the supervisor waits for: the phases of all lives, and the requests below.
         stop_requested, stop_by: Whether the tree is to stop, and the time by which all of it must have.
-        woken: Set when there may be something to look at earlier than planned.
     """
 
     def __init__(
@@ -49,7 +48,6 @@ class Lifecycle:
         self.changed = threading.Condition()
         self.stop_requested = False
         self.stop_by = math.inf
-        self.woken = False
         self.ghosts = ghosts
         self.clock = clock
         self.timers = Timers(clock)
@@ -71,14 +69,13 @@ class Lifecycle:
 
     def _wake(self) -> None:
         with self.changed:
-            self.woken = True
             self.changed.notify_all()
 
-    def wait(self, condition: Callable[[], bool], until: float) -> bool:
-        """Wait for `condition`, until the time `until` or that of a shared deadline."""
+    def wait(self, condition: Callable[[], bool], until: Callable[[], float]) -> bool:
+        """Wait for `condition`, until the time `until` or that of a shared deadline; both are asked at each change."""
         with self.changed:
             while not condition():
-                remaining = min(until, self.stop_by) - self.clock.monotonic()
+                remaining = min(until(), self.stop_by) - self.clock.monotonic()
                 if remaining <= 0:
                     return False
                 self.clock.wait(self.changed, remaining)
@@ -92,7 +89,7 @@ class Lifecycle:
         context = Context(spec.id, self.directory, self.timers, self.clock, incarnation)
         incarnation.launch(lambda: spec.start(context), self.health.on_busy)
         until = self.clock.monotonic() + spec.startup
-        self.wait(lambda: incarnation.phase is not Phase.STARTING or self.stop_requested, until)
+        self.wait(lambda: incarnation.phase is not Phase.STARTING or self.stop_requested, lambda: until)
         if incarnation.came_up:  # also if it has ended by now
             self.emit(child.event(EventKind.STARTED))
         elif incarnation.phase is Phase.STARTING and not self.stop_requested:
@@ -108,9 +105,9 @@ class Lifecycle:
             patience = min(child.spec.shutdown, share)
             incarnation.request_stop()
             # First it may work off its mailbox. If that takes too long, what is left there is given up, not the actor.
-            if not self.wait(lambda: incarnation.over, now + patience / 2):
+            if not self.wait(lambda: incarnation.over, lambda: now + patience / 2):
                 incarnation.hurry()
-                if not self.wait(lambda: incarnation.over, now + patience):
+                if not self.wait(lambda: incarnation.over, lambda: now + patience):
                     self.abandon(child, WedgedError(f"not down after {patience:g} s"))
         self.bury(child)
 

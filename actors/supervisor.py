@@ -210,8 +210,7 @@ class Supervisor:
 
     def _step(self) -> None:
         """Wait until something is to be done, and do it."""
-        self._lives.woken = False  # first: whoever wakes us from here on has planned what `_next_time` finds
-        self._lives.wait(self._has_work, self._next_time())
+        self._lives.wait(self._has_work, self._next_time)
         if self._lives.stop_requested:
             return
         for child in self._children.values():
@@ -226,11 +225,7 @@ class Supervisor:
 
     def _has_work(self) -> bool:
         now = self._clock.monotonic()
-        return (
-            self._lives.stop_requested
-            or self._lives.woken
-            or any(child.has_left(now) for child in self._children.values())
-        )
+        return self._lives.stop_requested or any(child.has_left(now) for child in self._children.values())
 
     def _next_time(self) -> float:
         """When something is to be done even if nothing is reported."""

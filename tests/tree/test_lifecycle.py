@@ -340,6 +340,25 @@ def test_messages_do_not_wake_the_supervisor_each(make_tree: MakeTree) -> None:
     assert clock.counts["supervisor"] < 20  # the first one does, to have a look planned
 
 
+def test_the_supervisor_sleeps_no_longer_than_an_actor_may_take_to_leave(make_tree: MakeTree, script: Script) -> None:
+    clock = RecordingClock()
+    tree = make_tree(script.spec("a", health=None, shutdown=20.0), clock=clock)
+    entered, go = threading.Event(), threading.Event()
+
+    def fail(_probe: Probe) -> None:
+        entered.set()
+        go.wait(30)
+        raise RuntimeError
+
+    script.acts["a", "stopped", 1] = script.hang
+    tree.directory.send("a", Do(fail))
+    assert entered.wait(30)
+    eventually(lambda: (clock.waits.get("supervisor") or 0.0) > 25)  # it sleeps, for long
+    go.set()
+    eventually(lambda: (clock.waits["supervisor"] or 30.0) <= 20)
+    assert script.count(EventKind.ABANDONED) == 0
+
+
 @pytest.mark.parametrize("strategy", Strategy)
 def test_two_hundred_crashes_leave_no_thread_and_no_life_behind(
     strategy: Strategy, make_tree: MakeTree, script: Script
