@@ -18,7 +18,6 @@ from tests.tree.support import Do, FakeClock, Probe, Script, Tell, Which, crash,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.directory import Reply
     from actors.supervisor import Supervisor
     from tests.tree.conftest import MakeTree
 
@@ -101,51 +100,6 @@ def test_a_wedged_actor_is_found_by_its_limit_and_not_before(
     clock.advance(1.0)
     eventually(lambda: script.count(EventKind.ABANDONED) == 1)
     assert script.events[-1].error.startswith("WedgedError: in Do for 11.1 s")
-
-
-def test_who_has_gone_on_by_the_time_it_is_to_be_abandoned_is_left_alone(
-    make_tree: MakeTree, script: Script, clock: FakeClock
-) -> None:
-    tree = make_tree(script.spec("victim", health=10.0), clock=clock)
-    tree.directory.send("victim", Do(script.hang))
-    life = tree._children["victim"].incarnation
-    eventually(lambda: life is not None and life.work is not None)
-    tree._lives.health.look = lambda running, _now: list(running)  # type: ignore[assignment]
-    tree._replace_the_stuck()
-    assert script.count(EventKind.ABANDONED) == 0
-
-
-def test_two_that_are_found_stuck_at_once_are_one_failure_where_all_are_restarted(
-    make_tree: MakeTree, script: Script, clock: FakeClock
-) -> None:
-    stuck = [script.spec(child, health=10.0, shutdown=2.0) for child in ("x", "y")]
-    tree = make_tree(*stuck, strategy=Strategy.ONE_FOR_ALL, abandonments=2, clock=clock)
-    entered = threading.Barrier(3)
-
-    def enter_and_hang(_probe: Probe) -> None:
-        entered.wait(30)
-        script.hang()
-
-    for child in ("x", "y"):
-        tree.directory.send(child, Do(enter_and_hang))
-    entered.wait(30)
-    eventually(lambda: tree._lives.health.next_look < 1e9)
-    clock.advance(10.0)
-    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)
-    clock.advance(1.0)
-
-    def both_given_up() -> bool:
-        if script.count(EventKind.ABANDONED) == 1:
-            clock.advance(1.0)  # the second one is when it does not stop
-        return script.count(EventKind.ABANDONED) == 2
-
-    eventually(both_given_up)
-    script.await_count(EventKind.RESTARTING, 1)
-    clock.advance(1.0)
-    for child in ("x", "y"):
-        serves(tree, child, 2)
-    assert script.count(EventKind.RESTARTING) == 1
-    assert generations(tree) == {"x": 2, "y": 2}
 
 
 def test_a_process_that_was_stopped_as_a_whole_loses_no_actor(
@@ -275,24 +229,6 @@ def test_what_a_ghost_had_in_its_mailbox_goes_to_its_successor(make_tree: MakeTr
         tree.directory.send("victim", Tell(text))
     assert tree.directory.ask("victim", Which(), 30) == 2
     assert script.told["victim"] == ["a", "b", "c"]
-
-
-def test_what_is_taken_up_at_the_moment_of_the_abandonment_goes_to_the_successor(
-    make_tree: MakeTree, script: Script
-) -> None:
-    tree = make_tree("victim")
-    life = tree._children["victim"].incarnation
-    assert life is not None
-    begin = life.begin
-
-    def abandoned_before_it_begins(what: str, reply: Reply | None) -> None:
-        tree.directory.abandon(life)
-        begin(what, reply)
-
-    life.begin = abandoned_before_it_begins  # type: ignore[method-assign]
-    tree.directory.send("victim", Do(lambda probe: script.told["victim"].append(f"in {probe.context.generation}")))
-    serves(tree, "victim", 2)
-    assert script.told["victim"] == ["in 2"]
 
 
 def test_timers_of_a_ghost_are_void(make_tree: MakeTree, script: Script, clock: FakeClock) -> None:
