@@ -36,7 +36,10 @@ say now "$(date +%s)"
 if [ -r /proc/self/stat ]; then
     form='-c %X_%n'
     read -r boot < /proc/sys/kernel/random/boot_id && say boot "$boot"
-    read -r up rest < /proc/uptime && say uptime "$up"
+    # Now, on the clock of start times: /proc/uptime may be a container's own.
+    stat=$(cat /proc/self/stat)
+    set -f; set -- ${stat##*\)}; set +f
+    say tick "${20}"
     say hertz "$(getconf CLK_TCK 2>/dev/null || echo 100)"
     for directory in /proc/[0-9]*; do
         [ -O "$directory" ] || continue
@@ -117,6 +120,8 @@ class _Process(NamedTuple):
 _FIRST_CONTACT = 60.0
 _SILENCE = 30.0
 _MINUTE = 60.0
+# Servers of one host: there are a thousand UDP ports for them.
+_MOST = 2000
 
 
 def read(answer: Answer) -> Listing:
@@ -126,7 +131,10 @@ def read(answer: Answer) -> Listing:
         RemoteError: It makes no sense.
     """
     told = _Told(answer)
-    servers = [told.server(process) for process in told.servers()]
+    found = told.servers()
+    if len(found) > _MOST:
+        raise RemoteError(f"it tells of {len(found)} mosh-servers, more than anybody can have")
+    servers = [told.server(process) for process in found]
     servers.sort(key=lambda server: (-server.age, server.pid))
     return Listing(tuple(servers), *told.addresses())
 
@@ -142,17 +150,26 @@ class _Told:
         self._lines = lines
         try:
             self._now = _number(self._one("now"))
-            self._uptime = _number(self._one("uptime") or "0")
+            self._tick = _number(self._one("tick") or "0")
             self._hertz = _number(self._one("hertz") or "100") or 100.0
             self._boot = self._one("boot")[:8]
             self._processes = [_from_proc(value) for value in lines.get("process", ())]
             self._processes += [_from_ps(value) for value in lines.get("ps", ())]
         except ValueError as error:
             raise RemoteError(f"the list of processes makes no sense: {error}") from None
+        self._children: dict[int, list[_Process]] = {}
+        self._jobs: dict[str, list[_Process]] = {}
+        for process in self._processes:
+            self._children.setdefault(process.parent, []).append(process)
+            if process.tty and process.group == process.foreground:
+                self._jobs.setdefault(process.tty, []).append(process)
         self._programs = dict(_pairs(lines.get("program", ())))
         self._limits = dict(_pairs(lines.get("limit", ())))
         self._read = dict(_read_times(lines.get("read", ())))
-        self._entries = [entry for line in lines.get("who", ()) if (entry := who.read(line, self._now))]
+        self._entries: dict[int, list[Entry]] = {}
+        for line in lines.get("who", ()):
+            if entry := who.read(line, self._now):
+                self._entries.setdefault(entry.pid, []).append(entry)
         self._ports = self._all_ports()
         self._named = {process.pid for process in self._processes if process.name == NAME}
 
@@ -176,7 +193,7 @@ class _Told:
         return program.rpartition("/")[2] in {"", NAME}
 
     def server(self, process: _Process) -> Server:
-        children = [child for child in self._processes if child.parent == process.pid]
+        children = self._children.get(process.pid, ())
         tty = next((child.tty for child in children if child.tty), "")
         born = self._born(process)
         age = max(0.0, self._now - born)
@@ -189,7 +206,7 @@ class _Told:
             state=state,
             since=since,
             client=client,
-            idle=None if read is None else max(0.0, self._now - read),
+            idle=None if read is None else min(max(0.0, self._now - read), age),
             runs="" if state is State.NEVER else self._runs(tty),
             ports=self._ports.get(process.pid, ()),
             signal_timeout=_timeout(self._limits.get(process.pid, "")),
@@ -198,7 +215,7 @@ class _Told:
 
     def _born(self, process: _Process) -> float:
         if process.start.isascii() and process.start.isdigit():
-            return self._now - (self._uptime - int(process.start) / self._hertz)
+            return self._now - (self._tick - int(process.start)) / self._hertz
         return float(timegm(strptime(process.start)))
 
     def _state(self, pid: int, tty: str, born: float, *, held: bool) -> tuple[State, float | None, str]:
@@ -213,7 +230,7 @@ class _Told:
         if held:
             return State.NEVER, None, ""
         # A killed server leaves its entry, and another one may bear its PID now: on another terminal.
-        entries = [one for one in self._entries if one.pid == pid and (not tty or one.tty == tty)]
+        entries = [one for one in self._entries.get(pid, ()) if not tty or one.tty == tty]
         if not entries:
             return State.UNKNOWN, None, ""
         entry = entries[-1]
@@ -231,7 +248,7 @@ class _Told:
 
     def _runs(self, tty: str) -> str:
         """Return the name of the program in the foreground of a terminal, `` if that can't be told."""
-        job = [one for one in self._processes if tty and one.tty == tty and one.group == one.foreground]
+        job = self._jobs.get(tty, [])
         leader = next((one for one in job if one.pid == one.group), None) or next(iter(job), None)
         return leader.name if leader else ""
 
@@ -272,7 +289,8 @@ def _from_ps(line: str) -> _Process:
 
 
 def _ids(*words: str) -> tuple[int, int, int, int]:
-    if not all(re.fullmatch("-?[0-9]{1,9}", word) for word in words):
+    # No kernel has a process 0 that could be listed, and -1 means everybody to kill(2); a foreground may be -1.
+    if not re.fullmatch("[1-9][0-9]{0,8}", words[0]) or not all(re.fullmatch("-?[0-9]{1,9}", one) for one in words):
         raise ValueError(f"{' '.join(words)[:60]!r} are no processes")
     pid, parent, group, foreground = map(int, words)
     return pid, parent, group, foreground

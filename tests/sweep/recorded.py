@@ -15,7 +15,7 @@ _LINUX = """\
 address 192.0.2.7 47240 10.0.0.5 22
 now 1795481227
 boot 6214a721-1489-44b7-bacd-7c5aead9a971
-uptime 3213.10
+tick 321310
 hertz 100
 program 12479 /usr/bin/mosh-server
 limit 12479

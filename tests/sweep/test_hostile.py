@@ -22,7 +22,7 @@ begin() {{ printf '\\n%s begin\\n' "$mark"; }}
 end() {{ printf '\\n%s end %s\\n' "$mark" "$1"; }}
 {body}
 """
-LINES = "printf 'now 1795481227\\nuptime 3213.10\\nboot abcdef01\\n'"
+LINES = "printf 'now 1795481227\\ntick 321310\\nboot abcdef01\\n'"
 
 
 def lie(tmp_path: Path, body: str) -> str:

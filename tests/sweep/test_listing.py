@@ -37,7 +37,7 @@ def by_pid(answer: Answer) -> dict[int, Server]:
 def test_linux(answer: Answer) -> None:
     assert listing.read(answer) == Listing(
         (
-            Server(12479, "312239", about(90.71), State.ATTACHED, None, "192.0.2.7", 91.0, "tmux: client",
+            Server(12479, "312239", about(90.71), State.ATTACHED, None, "192.0.2.7", about(90.71), "tmux: client",
                    (60001,), 0, "6214a721/312239"),
             # Its package was upgraded meanwhile.
             Server(12487, "312257", about(90.53), State.DETACHED, 67.0, "", 81.0, "sh",
@@ -121,9 +121,12 @@ def test_an_old_mosh_that_lets_its_shell_begin_at_once_is_known_by_its_entry() -
     [
         ("now 1795481227", "now soon"),
         ("now 1795481227", "now 99999999999999999999"),
-        ("uptime 3213.10", "uptime -1"),
+        ("tick 321310", "tick -1"),
         ("process 12479 1 12478 -1 - 312239", "process 12479 1 12478 -1 - x"),
         ("process 12479 1 12478", "process 12479 one 12478"),
+        ("process 12479 1 12478", "process -1 1 12478"),
+        ("process 12479 1 12478", "process 0 1 12478"),
+        ("process 12479 1 12478", "process 99999999999999999999 1 12478"),
         ("process 12479 1 12478 -1 - 312239 mosh-server", "process 12479"),
         ("now 1795481227", "now 1795481227\nps 1 2 3 4 pts/0 Tue Nov 94 00:45:36 2026 mosh-server"),
         ("now 1795481227", "now 1795481227\nps 1 2 3"),
@@ -134,7 +137,14 @@ def test_nonsense_is_one_error(old: str, new: str) -> None:
         listing.read(edited(recorded.DEBIAN, old, new))
 
 
-_KEYS = ["now", "uptime", "hertz", "boot", "address", "process", "ps", "program", "limit", "socket", "udp", "port",
+def test_more_than_anybody_can_have_is_one_error_at_once() -> None:
+    """An answer may have a megabyte."""
+    lines = "\n".join(f"process {pid} 1 {pid} -1 - 1 mosh-server" for pid in range(1000, 25000))
+    with pytest.raises(RemoteError, match="tells of 24000 mosh-servers"):
+        listing.read(recorded.answer(f"now 1795481227\n{lines}"))
+
+
+_KEYS = ["now", "tick", "hertz", "boot", "address", "process", "ps", "program", "limit", "socket", "udp", "port",
          "read", "who", "x"]  # fmt: skip
 
 
@@ -198,3 +208,22 @@ def test_the_script_finds_what_runs_here(shell: str, by: str, tmp_path: Path) ->
                 one.kill()
             linked.wait()
             pretender.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount of its own")
+def test_a_container_may_have_an_uptime_of_its_own(tmp_path: Path) -> None:
+    """As LXC's have; the start times of processes count from the boot of the host nevertheless."""
+    program, uptime = tmp_path / "mosh-server", tmp_path / "uptime"
+    shutil.copy("/bin/sleep", program)
+    uptime.write_text("1.00 1.00\n")
+    inside = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /proc/uptime && exec "$@"', os.fspath(uptime)]
+    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespaces here")
+    script = framing.pack(listing.SCRIPT)
+    with subprocess.Popen([os.fspath(program), "60"]) as server:
+        try:
+            command = [*inside, *bootstrap("sh")]
+            done = subprocess.run(command, input=script.stdin, capture_output=True, check=True, timeout=30)
+            assert 0 < by_pid(framing.unpack(script, done.stdout))[server.pid].age < 60
+        finally:
+            server.kill()

@@ -37,7 +37,7 @@ case $script in
             count=$((count - 1))
         done ;;
     *)
-        printf 'now 1795481227\\nuptime 900000\\nhertz 100\\nboot abcdef01\\n'
+        printf 'now 1795481227\\ntick 90000000\\nhertz 100\\nboot abcdef01\\n'
         pid=1001
         while [ "$pid" -le 1200 ]; do
             echo "program $pid /usr/bin/mosh-server"
