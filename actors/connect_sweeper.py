@@ -9,7 +9,7 @@ from actors.directory import AskError
 from actors.messages import Lend, Log, SweepNews, Tick
 from nssh.errors import ConnectError, RemoteError
 from nssh.printable import LONGEST, printable
-from nssh.sweep import choice, mine
+from nssh.sweep import choice, mine, reach
 from nssh.sweep.options import Wish
 from nssh.sweep.pipe import Failed, Judged
 from nssh.sweep.remote import Remote
@@ -67,7 +67,7 @@ class ConnectSweeper(BaseActor):
     def _sweep(self, remote: Remote) -> None:
         wish = Wish(hosts=())
         try:
-            listing = remote.servers(_TIMEOUT)
+            listing = reach.resolved(remote.servers(_TIMEOUT), self._session.target)
             ours = mine.look()
             chosen = [
                 (server, choice.how(server, unused=True))

@@ -157,8 +157,7 @@ class RemoteSweeper(BaseActor):
         connection = self._connect(deadline)
         listing = Remote(connection).servers(max(deadline - time.monotonic(), 0.1))
         self._used = time.monotonic()
-        known = {*listing.addresses, *reach.addresses(sweep.target)}
-        self.post(SweepNews(Listed(sweep.number, listing._replace(addresses=tuple(sorted(known))))))
+        self.post(SweepNews(Listed(sweep.number, reach.resolved(listing, sweep.target))))
 
     def _end(self) -> None:
         sweep = self._sweep

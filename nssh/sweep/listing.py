@@ -32,6 +32,8 @@ me=$(id -u)
 ttys=
 on_tty() { case "$ttys " in *" $1 "*) ;; *) ttys="$ttys $1" ;; esac; }
 say address "${SSH_CONNECTION:-}"
+{ ip -o addr || ifconfig -a; } 2>/dev/null | sed -n 's/.*inet6* *\(addr:\)* *\([0-9a-f.:]*\).*/\2/p' |
+    while read -r own; do say own "$own"; done
 say now "$(date +%s)"
 if [ -r /proc/self/stat ]; then
     form='-c %X_%n'
@@ -122,6 +124,9 @@ _SILENCE = 30.0
 _MINUTE = 60.0
 # Servers of one host: there are a thousand UDP ports for them.
 _MOST = 2000
+_ADDRESSES = 500
+# Beginnings of addresses that tell no host from another: the loopback's, a link's.
+_EVERYBODYS = ("127.", "fe80:")
 
 
 def read(answer: Answer) -> Listing:
@@ -174,9 +179,10 @@ class _Told:
         self._named = {process.pid for process in self._processes if process.name == NAME}
 
     def addresses(self) -> tuple[tuple[str, ...], str]:
-        """Return the host's own address, and ours, as its sshd has them."""
+        """Return the host's own addresses, and ours as its sshd has it."""
         words = self._one("address").split()
-        return ((words[2],), words[0]) if len(words) == 4 else ((), "")
+        own = [one for one in self._lines.get("own", ()) if one != "::1" and not one.startswith(_EVERYBODYS)]
+        return tuple(dict.fromkeys([*words[2:3], *own[:_ADDRESSES]])), words[0] if words else ""
 
     def _one(self, key: str) -> str:
         return next(iter(self._lines.get(key, ())), "")

@@ -15,6 +15,7 @@ from nssh.wire import files
 if TYPE_CHECKING:
     from nssh.identity import Target
     from nssh.ssh.connection import Connection
+    from nssh.sweep.servers import Listing
 
 
 def reach(target: Target, deadline: float) -> Connection:
@@ -50,12 +51,12 @@ def _control_paths(target: Target) -> list[str]:
     return [path for path in paths if path and os.path.exists(path)]
 
 
-def addresses(target: Target) -> set[str]:
-    """Return the addresses of a host by our own resolver; what is behind a jump host is not known to it."""
+def resolved(listing: Listing, target: Target) -> Listing:
+    """Add the addresses of a host by our own resolver, as a mosh-client knows it that began here."""
     if target.proxied:
-        return set()
+        return listing  # what is behind a jump host is not known to our resolver
     try:
         found = socket.getaddrinfo(target.hostname, None, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
-        return set()
-    return {str(address[0]) for *_, address in found}
+        return listing
+    return listing._replace(addresses=tuple(sorted({*listing.addresses, *(str(one[0]) for *_, one in found)})))

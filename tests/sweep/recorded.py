@@ -13,6 +13,11 @@ def answer(text: str) -> Answer:
 
 _LINUX = """\
 address 192.0.2.7 47240 10.0.0.5 22
+own 127.0.0.1
+own ::1
+own 10.0.0.5
+own 10.8.0.2
+own fe80::fc:ff:fe00:1
 now 1795481227
 boot 6214a721-1489-44b7-bacd-7c5aead9a971
 tick 321310
@@ -97,3 +102,45 @@ port 812 60001
 read 1795481136_/dev/ttys003
 who alice    console  Nov 20 09:00
 """)
+
+# What `ifconfig -a` says of one machine in four dialects.
+
+_IFCONFIG_LINUX = """\
+eth0: flags=4163<UP,BROADCAST,RUNNING,MULTICAST>  mtu 1400
+        inet 192.0.2.2  netmask 255.255.255.0  broadcast 192.0.2.255
+        inet6 fd00::2  prefixlen 64  scopeid 0x0<global>
+        ether 02:fc:00:00:00:01  txqueuelen 1000  (Ethernet)
+"""
+
+_IFCONFIG_BUSYBOX = """\
+eth0      Link encap:Ethernet  HWaddr 02:FC:00:00:00:01
+          inet addr:192.0.2.2  Bcast:192.0.2.255  Mask:255.255.255.0
+          inet6 addr: fd00::2/64 Scope:Global
+          UP BROADCAST RUNNING MULTICAST  MTU:1400  Metric:1
+"""
+
+_IFCONFIG_FREEBSD = """\
+em0: flags=1008843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST,LOWER_UP> metric 0 mtu 1500
+\tether 02:fc:00:00:00:01
+\tinet 192.0.2.2 netmask 0xffffff00 broadcast 192.0.2.255
+\tinet6 fd00::2 prefixlen 64 autoconf
+\tinet6 fe80::fc:ff:fe00:1%em0 prefixlen 64 scopeid 0x1
+"""
+
+_IFCONFIG_MACOS = """\
+en0: flags=8863<UP,BROADCAST,SMART,RUNNING,SIMPLEX,MULTICAST> mtu 1500
+\toptions=6463<RXCSUM,TXCSUM,TSO4,TSO6,CHANNEL_IO,PARTIAL_CSUM,ZEROINVERT_CSUM>
+\tinet6 fe80::10fc:ff:fe00:1%en0 prefixlen 64 secured scopeid 0xb
+\tinet 192.0.2.2 netmask 0xffffff00 broadcast 192.0.2.255
+\tinet6 fd00::2 prefixlen 64 autoconf secured
+\tnd6 options=201<PERFORMNUD,DAD>
+"""
+
+_IP = """\
+1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
+4: eth0    inet 192.0.2.2/24 brd 192.0.2.255 scope global eth0\\       valid_lft forever preferred_lft forever
+4: eth0    inet6 fd00::2/64 scope global nodad \\       valid_lft forever preferred_lft forever
+"""
+
+INTERFACES = {"ip": _IP, "linux": _IFCONFIG_LINUX, "busybox": _IFCONFIG_BUSYBOX, "freebsd": _IFCONFIG_FREEBSD,
+              "macos": _IFCONFIG_MACOS}  # fmt: skip

@@ -147,12 +147,14 @@ def test_who_is_only_chosen_for_being_unused_is_asked_in_a_way_that_spares_the_u
 
 
 @pytest.mark.parametrize(("server", "is_forgotten"), [
-    (SERVER._replace(idle=2 * DAY), True),
-    (SERVER._replace(idle=None), True),
-    (SERVER._replace(idle=DAY / 2), False),
-    (SERVER._replace(age=DAY / 2), False),
     (SERVER._replace(state=State.DETACHED, idle=DAY), True),
-    (SERVER._replace(state=State.ATTACHED, idle=2 * DAY), False),
+    (SERVER._replace(state=State.DETACHED, idle=None), True),
+    (SERVER._replace(state=State.DETACHED, idle=DAY / 2), False),
+    (SERVER._replace(state=State.DETACHED, age=DAY / 2), False),
+    (SERVER._replace(state=State.ATTACHED, idle=2 * DAY, signal_timeout=60), False),
+    # Nobody knows whether somebody looks at it, but the server itself.
+    (SERVER._replace(idle=2 * DAY), False),
+    (SERVER._replace(idle=2 * DAY, signal_timeout=60), True),
 ])  # fmt: skip
 def test_what_is_forgotten_on_connect(server: Server, *, is_forgotten: bool) -> None:
     assert choice.forgotten(server, DAY) == is_forgotten

@@ -46,7 +46,7 @@ def test_linux(answer: Answer) -> None:
             Server(12495, "320275", about(10.35), State.NEVER, None, "", None, "",
                    (60003,), 0, "6214a721/320275"),
         ),
-        ("10.0.0.5",),
+        ("10.0.0.5", "10.8.0.2"),
         "192.0.2.7",
     )  # fmt: skip
 
@@ -208,6 +208,22 @@ def test_the_script_finds_what_runs_here(shell: str, by: str, tmp_path: Path) ->
                 one.kill()
             linked.wait()
             pretender.wait()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("told", recorded.INTERFACES)
+def test_the_script_tells_the_addresses_of_its_host(shell: str, told: str) -> None:
+    require(shell.split(maxsplit=1)[0])
+    by, other = ("ip", "ifconfig") if told == "ip" else ("ifconfig", "ip")
+    fakes = f"{by}() {{ cat <<'END'\n{recorded.INTERFACES[told]}END\n}}\n{other}() {{ return 1; }}\n"
+    script = framing.pack(fakes + listing.SCRIPT)
+    environ = {**os.environ, "SSH_CONNECTION": "198.51.100.9 4711 10.0.0.5 22"}
+    done = subprocess.run(
+        bootstrap(shell), input=script.stdin, capture_output=True, check=True, timeout=30, env=environ
+    )
+    found = listing.read(framing.unpack(script, done.stdout))
+    assert sorted(found.addresses) == ["10.0.0.5", "192.0.2.2", "fd00::2"]
+    assert found.seen_from == "198.51.100.9"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount of its own")

@@ -16,7 +16,7 @@ from tests.lab.laptop import NSSH, Laptop
 from tests.lab.sshd import Sshd
 from tests.lab.terminal import Terminal
 from tests.lab.tools import wait_until
-from tests.sweep.support import ANY_PROMPT, Window, listed, start_server, sweep, wait_ended
+from tests.sweep.support import ANY_PROMPT, Window, listed, require_utmp, start_server, sweep, wait_ended
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,9 +96,10 @@ def outcome(laptop: Laptop) -> list[dict[str, Any]]:
 
 def test_a_session_sweeps_what_was_forgotten_when_it_connects(remote: Sshd, laptop: Laptop) -> None:
     """61 seconds stand for a week: younger ones are spared in any case."""
+    require_utmp()
     laptop.infect()
     forgotten, used = start_server(remote, laptop), start_server(remote, laptop)
-    # Its client was there once, or it would end by itself; the other's is there still.
+    # Its client was there once, or it would end by itself; the other's is there still, as utmp says.
     Window(laptop, forgotten).close()
     window = Window(laptop, used)
     lines = laptop.config.read_text()
