@@ -15,6 +15,7 @@ from nssh.errors import ConnectError, UsageError
 from nssh.printable import LONGEST, printable
 from nssh.sweep import ending, show
 from nssh.sweep.child import Child
+from nssh.sweep.ending import Fate
 from nssh.sweep.mine import Mine, look
 from nssh.sweep.pipe import Failed, Job, Listed
 from nssh.sweep.round import Round
@@ -83,7 +84,12 @@ class _Sweep:
         self._listen("waiting for", lambda host: not host.answered, self._wish.timeout + _SLACK)
         if not self._at_once:
             self._end(self._decide())
-        self._listen("ending those on", lambda host: host.busy, 2 * self._wish.timeout + ending.LONGEST + _SLACK)
+        try:
+            self._listen("ending those on", lambda host: host.busy, 2 * self._wish.timeout + ending.LONGEST + _SLACK)
+        except KeyboardInterrupt:
+            for host in self.round.hosts:
+                self._show(host.unjudged, str(Fate.LOST))
+            raise
         if self._wish.json:
             print(show.as_json(self.round.hosts))
         elif not self.round.entries and any(not host.error for host in self.round.hosts):
@@ -95,19 +101,21 @@ class _Sweep:
     def _listen(self, title: str, owes: Callable[[Host], bool], seconds: float) -> None:
         """Hear the child until no host owes anything, or the time is up; meanwhile show who does."""
         deadline = time.monotonic() + seconds
-        with tui.Progress(title, [host.name for host in self.round.hosts if owes(host)]) as self._progress:
-            while any(map(owes, self.round.hosts)):
-                left = deadline - time.monotonic()
-                news = self._child.news(left)
-                if news is None:
-                    news = [*self.round.give_up(f"the sweep's own process ended; see {self._child.log}.err")]
-                elif left <= 0:
-                    news = [*self.round.give_up("no answer in time")]
-                for one in news:
-                    host = self._hear(one)
-                    if not owes(host):
-                        self._progress.done(host.name)
-        self._progress = None
+        try:
+            with tui.Progress(title, [host.name for host in self.round.hosts if owes(host)]) as self._progress:
+                while any(map(owes, self.round.hosts)):
+                    left = deadline - time.monotonic()
+                    news = self._child.news(left)
+                    if news is None:
+                        news = [*self.round.give_up(f"the sweep's own process ended; see {self._child.log}.err")]
+                    elif left <= 0:
+                        news = [*self.round.give_up("no answer in time")]
+                    for one in news:
+                        host = self._hear(one)
+                        if not owes(host):
+                            self._progress.done(host.name)
+        finally:
+            self._progress = None
 
     def _hear(self, news: News) -> Host:
         host, judged = self.round.hear(news, self._mine)

@@ -55,14 +55,16 @@ class Verdict(NamedTuple):
     fate: Fate
 
 
-# Between the last look at a process and its signal nothing else is run, so that on Linux no other can take its PID.
+# Between the last look at a process and its signal nothing is started: on Linux they are two steps of one shell, too
+# close for a PID to come round; elsewhere the end of ps lies between.
 SCRIPT = r"""
 exec 2>/dev/null
 export LC_ALL=C TZ=UTC0
 me=$(id -u)
 newline='
 '
-# see PID: leaves its start time in `is` (nothing if there is no such process), and in `ours` whether it is the user's.
+# see PID: leaves its start time in `is` (nothing if there is no such process), its name in `name`, and in `ours`
+# whether it is the user's. file PID: leaves the file that it runs in `file`, where that can be told.
 if [ -r /proc/self/stat ]; then
     see() {
         is= ours=no
@@ -74,10 +76,7 @@ if [ -r /proc/self/stat ]; then
         case $1 in Z | X) return ;; esac
         is=${20}
     }
-    is_mosh() {
-        program=$(readlink "/proc/$1/exe") && program=${program% (deleted)} || program=$name
-        [ "${program##*/}" = mosh-server ]
-    }
+    file() { file=$(readlink "/proc/$1/exe") && file=${file% (deleted)} || file=; }
 else
     see() {
         is= ours=no
@@ -87,17 +86,17 @@ else
         [ "$1" != "$me" ] || ours=yes
         is="$3 $4 $5 $6 $7" name=$8
     }
-    is_mosh() { [ "${name##*/}" = mosh-server ]; }
+    file() { file=; }
 fi
 # check PID START: whether it is the one that was listed, and if not, in `why`, what it is.
 check() {
+    file "$1"
     see "$1"
     why=gone
     [ -n "$is" ] || return 1
     why=other
-    [ "$is" = "$2" ] && is_mosh "$1" || return 1
-    see "$1"
-    [ "$is" = "$2" ] || return 1
+    : "${file:=$name}"
+    [ "$is" = "$2" ] && [ "${file##*/}" = mosh-server ] || return 1
     why=denied
     [ "$ours" = yes ]
 }
@@ -158,6 +157,8 @@ left=
 for one do
     take "$one"
     if [ "$signal" = USR1 ]; then say fate "$pid used"
+    # Where nobody listens any more (this ends us, or fails), the user has given up.
+    elif ! say kill "$pid"; then exit 1
     elif hit KILL; then left=$left$one$newline
     elif [ "$why" = denied ]; then say fate "$pid left"
     else say fate "$pid ended"

@@ -87,7 +87,10 @@ class Remote:
 def _converse(stream: ByteStream, reader: framing.Reader, deadline: float, on_line: Callable[[str], object]) -> Answer:
     seen = 0
     while True:
-        stream.settimeout(max(deadline - time.monotonic(), 0.1))
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError  # whatever goes on arriving
+        stream.settimeout(left)
         data = stream.recv(1 << 16)
         if not data:
             noise = reader.noise.decode("utf-8", "replace").strip().splitlines()

@@ -83,6 +83,18 @@ class Ways:
             ) -> dict[int, Fate]:  # fmt: skip
         """Run the script; return the fates in the order in which they were told."""
         script = ending.pack(chosen, grace)
+        done = subprocess.run(
+            bootstrap(self.shell), input=self.told(script, prelude), capture_output=True, timeout=60, check=True,
+            user=user, cwd="/",
+        )  # fmt: skip
+        answer = framing.unpack(script, done.stdout)
+        assert answer.status == 0
+        verdicts = [verdict for verdict in map(ending.read, answer.lines) if verdict]
+        assert len({verdict.pid for verdict in verdicts}) == len(verdicts) == len(chosen)
+        return {verdict.pid: verdict.fate for verdict in verdicts}
+
+    def told(self, script: framing.Script, prelude: str = "") -> bytes:
+        """Return the input that makes the shell look where we want it to."""
         text = script.stdin
         if self.by == "ps" or prelude:
             size, _, rest = text.partition(b"\n")
@@ -91,14 +103,7 @@ class Ways:
                 body = body.replace(b"/proc/self/stat", b"/nowhere")
             body = body.replace(b"exec 2>/dev/null\n", b"exec 2>/dev/null\n" + prelude.encode() + b"\n", 1)
             text = b"%d\n%s%s" % (len(body), body, data)
-        done = subprocess.run(
-            bootstrap(self.shell), input=text, capture_output=True, timeout=60, check=True, user=user, cwd="/"
-        )
-        answer = framing.unpack(script, done.stdout)
-        assert answer.status == 0
-        verdicts = [verdict for verdict in map(ending.read, answer.lines) if verdict]
-        assert len({verdict.pid for verdict in verdicts}) == len(verdicts) == len(chosen)
-        return {verdict.pid: verdict.fate for verdict in verdicts}
+        return text
 
 
 @pytest.fixture(params=[(shell, by) for shell in SHELLS for by in ("proc", "ps")], ids=lambda p: f"{p[0]}-{p[1]}")
@@ -124,6 +129,27 @@ def test_each_meets_its_fate(ways: Ways, start: Start) -> None:
     assert stubborn.wait(5) == -signal.SIGKILL
     assert list(fates).index(willing.pid) < list(fates).index(stubborn.pid), "told as it becomes known"
     assert time.monotonic() - begun >= 1.0, "it has its time to say goodbye"
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["sigpipe", "no-sigpipe"])
+def test_when_nobody_listens_any_more_there_is_no_sigkill(ways: Ways, start: Start, *, ignored: bool) -> None:
+    """The user has pressed Ctrl-C: those that were asked politely may end still."""
+    willing, stubborn = start(), start(STUBBORN)
+    script = ending.pack([(ways.server(one), How.TERM) for one in (willing, stubborn)], 1)
+    with subprocess.Popen(
+        bootstrap(ways.shell), stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", restore_signals=not ignored
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        running.stdin.write(ways.told(script))
+        running.stdin.close()
+        told = b""
+        while b"fate %d ended" % willing.pid not in told:
+            told = running.stdout.readline()
+            assert told
+        running.stdout.close()
+        running.wait(30)
+    assert stubborn.poll() is None
 
 
 def test_another_process_in_its_place_is_never_signalled(ways: Ways, start: Start) -> None:

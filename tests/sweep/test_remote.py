@@ -1,11 +1,20 @@
-"""An answer is read while it arrives: a fate is told as soon as it is known, whole, and once."""
+"""An answer is read while it arrives: a fate is told as soon as it is known, whole, once; one without end is left."""
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING, cast
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nssh import framing
+from nssh.errors import ConnectError
+from nssh.sweep.remote import Remote
+
+if TYPE_CHECKING:
+    from nssh.ssh.connection import Connection
 
 words = st.text(st.characters(codec="ascii", exclude_characters="\r\n"), max_size=12)
 
@@ -25,3 +34,36 @@ def test_lines_are_there_whole_as_they_arrive_and_none_is_missed(said: list[str]
         if answer is not None:
             break
     assert [line for line in heard if line] == said
+
+
+class Talker:
+    """A connection whose remote goes on talking, and its stream."""
+
+    def __init__(self) -> None:
+        self.over = time.monotonic() + 20.0
+        self.closed = False
+
+    def open_stream(self, _command: str, *, timeout: float) -> Talker:
+        assert timeout > 0
+        return self
+
+    def settimeout(self, seconds: float) -> None:
+        assert seconds > 0
+
+    def sendall(self, data: bytes) -> None:
+        pass
+
+    def recv(self, _size: int) -> bytes:
+        assert time.monotonic() < self.over, "it is listened to for ever"
+        return b"and another thing\n"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_who_goes_on_talking_is_left_when_the_time_is_up() -> None:
+    """As a remote whose start-up files print for ever: a sweep on connect would be kept busy by it."""
+    talker = Talker()
+    with pytest.raises(ConnectError, match="no answer in time"):
+        Remote(cast("Connection", talker)).servers(0.2)
+    assert talker.closed

@@ -96,6 +96,21 @@ def test_ctrl_c_while_hosts_answer_ends_nobody(remote: Sshd, laptop: Laptop) -> 
     laptop.wait_gone()
 
 
+def test_ctrl_c_while_they_end_tells_whose_fate_is_not_known(remote: Sshd, laptop: Laptop) -> None:
+    willing, deaf = (start_server(remote, laptop) for _ in range(2))
+    deaf.process.suspend()
+    with sweeping(laptop, "--all", "--yes", "--min-age", "0", "devbox") as screen:
+        screen.wait(" ended")
+        screen.window.send(b"\x03")
+        assert screen.window.wait() == 130
+        told = [line.split() for line in screen.lines if line.startswith("devbox ")]
+        assert [(words[1], words[-1]) for words in told] == [(str(willing.pid), "ended"), (str(deaf.pid), "known")]
+    assert deaf.runs
+    laptop.wait_gone()
+    deaf.process.resume()
+    wait_ended(willing, deaf)
+
+
 def test_standard_output_may_go_elsewhere(remote: Sshd, laptop: Laptop) -> None:
     server = start_server(remote, laptop)
     reader, writer = os.pipe()
