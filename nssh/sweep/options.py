@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from nssh import argv
@@ -61,36 +62,34 @@ def parse(arguments: list[str]) -> Wish:
             name, equals, value = word.partition("=")
             if name in _VALUED:
                 if not equals and not rest:
-                    raise UsageError(f"{name} needs a duration\n{argv.USAGE}")
+                    raise UsageError(f"{name} needs a duration, like 24h or 7d")
                 given[name] = value if equals else rest.pop(0)
             elif name in _FLAGS and not equals:
                 given[name] = ""
             else:
-                raise UsageError(f"unknown option {word}\n{argv.USAGE}")
+                raise _unknown(word)
         elif word.startswith("-") and word != "-":
             ssh.append(word)
             if (lacking := argv.read_cluster(word, letters)) is not None:
                 if not rest:
-                    raise UsageError(f"option -{lacking} needs an argument\n{argv.USAGE}")
+                    raise UsageError(f"option -{lacking} needs an argument")
                 ssh.append(rest.pop(0))
         else:
             hosts.append(word)
     if letters & argv.NO_SESSION:
-        raise UsageError(f"nssh sweep can't be given -{min(letters & argv.NO_SESSION)}\n{argv.USAGE}")
+        raise UsageError(f"nssh sweep can't be given ssh's -{min(letters & argv.NO_SESSION)}")
     return _checked(hosts, ssh, given)
 
 
+def _unknown(word: str) -> UsageError:
+    name = word.partition("=")[0]
+    if name in _FLAGS:
+        return UsageError(f"{name} takes no value")
+    near = get_close_matches(name, (*_FLAGS, *_VALUED), 1)
+    return UsageError(f"unknown option {word}; {f'is it {near[0]}?' if near else 'nssh sweep --help lists them'}")
+
+
 def _checked(hosts: list[str], ssh: list[str], given: dict[str, str]) -> Wish:
-    if not hosts:
-        raise UsageError(f"nssh sweep needs a host\n{argv.USAGE}")
-    for host in hosts:
-        if not host:
-            raise UsageError(f"the host is an empty word\n{argv.USAGE}")
-        if host.startswith("-"):
-            raise UsageError(f"a host can't begin with '-': {host}")
-    for other in ("--older", "--detached"):
-        if "--all" in given and other in given:
-            raise UsageError(f"--all and {other} contradict each other")
     seconds: dict[str, float] = {}
     for name in _VALUED:
         if name in given:
@@ -100,6 +99,16 @@ def _checked(hosts: list[str], ssh: list[str], given: dict[str, str]) -> Wish:
                 raise UsageError(f"{name}: {error}") from None
     if seconds.get("--timeout") == 0:
         raise UsageError("--timeout: 0 leaves no time to connect")
+    if not hosts:
+        raise UsageError("nssh sweep needs a host, as in: nssh sweep --dry-run devbox")
+    for host in hosts:
+        if not host:
+            raise UsageError("a host is an empty word")
+        if host.startswith("-"):
+            raise UsageError(f"a host can't begin with '-': {host}")
+    for other in ("--older", "--detached"):
+        if "--all" in given and other in given:
+            raise UsageError(f"--all and {other} contradict each other: --all chooses all")
     return Wish(
         hosts=tuple(hosts),
         ssh_options=tuple(ssh),

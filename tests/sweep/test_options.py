@@ -43,7 +43,7 @@ def test_what_is_understood(words: str, wish: Wish) -> None:
         ("--all --older 1h a", "--all and --older contradict each other"),
         ("--older 1h a --all", "--all and --older contradict each other"),
         ("--all --detached a", "--all and --detached contradict each other"),
-        ("--older a", "needs a host|is not a duration"),
+        ("--older a", "--older: 'a' is not a duration"),
         ("--older", "--older needs a duration"),
         ("--older 5x a", "--older: '5x' is not a duration"),
         ("--older -5h a", "is not a duration"),
@@ -52,17 +52,20 @@ def test_what_is_understood(words: str, wish: Wish) -> None:
         ("--timeout 0 a", "leaves no time"),
         ("--timeout ten a", "--timeout: "),
         ("--older 200w300000d a", "is not a duration|longer than"),
-        ("--bogus a", "unknown option --bogus"),
-        ("--all=yes a", "unknown option --all=yes"),
+        ("--bogus a", "unknown option --bogus; nssh sweep --help lists them"),
+        ("--odler 1h a", "unknown option --odler; is it --older\\?"),
+        ("--minage=1h a", "unknown option --minage=1h; is it --min-age\\?"),
+        ("--all=yes a", "--all takes no value"),
         ("-p", "option -p needs an argument"),
-        ("-N a", "can't be given -N"),
-        ("-fO check a", "can't be given -O|can't be given -f"),
+        ("-N a", "can't be given ssh's -N"),
+        ("-fO check a", "can't be given ssh's -[Of]"),
         ("-- -x", "can't begin with '-'"),
     ],
 )
 def test_what_is_refused(words: str, reason: str) -> None:
-    with pytest.raises(UsageError, match=reason):
+    with pytest.raises(UsageError, match=reason) as wrong:
         parse(words.split())
+    assert "\n" not in str(wrong.value), "one line"
 
 
 def test_an_empty_host_is_a_scripts_mistake() -> None:

@@ -41,18 +41,7 @@ def test_help_is_there_for_every_command(run: Run, words: str) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [
-        "",
-        "--bogus",
-        "status x",
-        "status --bogus",
-        "infect",
-        "infect a b",
-        "infect --x a",
-        "infect --force --remove a",
-        "sweep",
-        "sweep --bogus a",
-    ],
+    ["", "--bogus", "status x", "status --bogus", "infect", "infect a b", "infect --x a", "infect --force --remove a"],
 )
 def test_wrong_usage_is_one_line_and_the_usage(run: Run, words: str) -> None:
     done = run(*words.split())
@@ -61,6 +50,14 @@ def test_wrong_usage_is_one_line_and_the_usage(run: Run, words: str) -> None:
     line, _, usage = done.stderr.partition("\n")
     assert line.startswith("nssh: ")
     assert usage == f"{USAGE}\n"
+
+
+@pytest.mark.parametrize("words", ["sweep", "sweep --bogus a", "sweep --older a", "sweep a"])
+def test_wrong_usage_of_a_sweep_is_one_line(run: Run, words: str) -> None:
+    done = run(*words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("nssh: ")
 
 
 @pytest.mark.parametrize("command", [[], ["infect"]], ids=["connect", "infect"])
