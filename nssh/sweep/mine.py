@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CLIENT = "mosh-client"
-_TMUX_SECONDS = 2.0
 
 
 class Client(NamedTuple):
@@ -53,46 +51,52 @@ def _clients() -> Iterator[Client]:
         # mosh-client's last words are its server's address and port; its socket is not connected.
         address, port = words[-2:]
         if port.isascii() and port.isdigit() and len(port) <= 5:
-            yield Client(address, int(port), next((keys[pid] for pid in _parents(one) if pid in keys), ""))
+            yield Client(address, int(port), next((keys[up.pid] for up in _parents(one) if up.pid in keys), ""))
 
 
-def _parents(one: psutil.Process) -> list[int]:
+def _parents(one: psutil.Process) -> list[psutil.Process]:
     try:
-        return [parent.pid for parent in one.parents()]
+        return one.parents()
     except psutil.Error:
         return []
 
 
 def _around() -> Iterator[tuple[int, str]]:
-    """Yield the mosh-servers among our ancestors, and among those of the tmux clients that may be showing us."""
-    seen: set[int] = set()
-    for pid in (os.getpid(), *_tmux_clients()):
-        try:
-            parents = psutil.Process(pid).parents()
-        except psutil.Error:
+    """Yield the mosh-servers among our ancestors, and among those of whatever shows us."""
+    us = psutil.Process()
+    above = {parent.pid: parent for one in (us, *_viewers(us)) for parent in _parents(one)}
+    for parent in above.values():
+        if _name(parent) == NAME:
+            yield parent.pid, process.birth(parent.pid)
+
+
+def _viewers(us: psutil.Process) -> Iterator[psutil.Process]:
+    """Yield what shows us if we run in tmux, screen or the like, whose server is nobody's child and has no terminal.
+
+    Its clients are processes of the same name on terminals; which of them shows us is its own business, so all count.
+    """
+    server = next((one for one in _parents(us) if _terminal(one) is None), None)
+    if server is None or _name(server) == NAME or _terminal(us) is None:
+        return
+    # tmux calls itself `tmux: server` and `tmux: client`, screen SCREEN and screen.
+    name = _name(server).partition(":")[0].lower()
+    for one in psutil.process_iter(["name", "uids", "terminal"]):
+        told = one.info
+        if told["uids"] is None or told["uids"].real != os.getuid() or told["terminal"] is None:
             continue
-        for parent in parents:
-            if parent.pid not in seen and _name(parent) == NAME:
-                seen.add(parent.pid)
-                yield parent.pid, process.birth(parent.pid)
+        if (told["name"] or "").partition(":")[0].lower() == name:
+            yield one
+
+
+def _terminal(one: psutil.Process) -> str | None:
+    try:
+        return one.terminal()
+    except psutil.Error:
+        return None
 
 
 def _name(one: psutil.Process) -> str:
     try:
-        return str(one.name())
+        return one.name()
     except psutil.Error:
         return ""
-
-
-def _tmux_clients() -> list[int]:
-    """Return the PIDs of the clients of the tmux that we run in: its server is nobody's child."""
-    if not os.environ.get("TMUX"):
-        return []
-    try:
-        done = subprocess.run(
-            ["tmux", "list-clients", "-F", "#{client_pid}"],
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=_TMUX_SECONDS, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return [int(word) for word in done.stdout.split() if word.isdigit()]

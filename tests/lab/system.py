@@ -28,6 +28,7 @@ PACKAGES = {
     "dash": "dash",
     "busybox": "busybox",
     "tmux": "tmux",
+    "screen": "screen",
     "who": "coreutils",
     "ps": "procps",
     "ip": "iproute2",

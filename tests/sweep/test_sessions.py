@@ -56,26 +56,41 @@ def test_a_live_session_of_nssh_is_spared(remote: Sshd, laptop: Laptop) -> None:
     wait_until(lambda: not mosh_servers(remote), "its server is gone")
 
 
-@pytest.mark.parametrize("within", ["mosh", "tmux"])
+def multiplexer(within: str, directory: Path) -> tuple[str, str]:
+    """Return the commands that start one, showing `[inside]`, and that end it; `` for none."""
+    if within == "tmux":
+        tmux = f"tmux -L {directory.name} -f /dev/null"
+        return f"{tmux} new -s inside", f"{tmux} kill-server"
+    if within == "screen":
+        config, sockets = directory / "screenrc", directory / "sockets"
+        config.write_text('startup_message off\nhardstatus alwayslastline "[inside]"\n')
+        sockets.mkdir(mode=0o700)
+        screen = f"env SCREENDIR={sockets} screen"
+        # Detached once: until then its server is the child of its client.
+        return f"{screen} -c {config} -dmS inside; {screen} -r inside", f"{screen} -S inside -X quit"
+    return "", ""
+
+
+@pytest.mark.parametrize("within", ["mosh", "tmux", "screen"])
 def test_the_server_that_one_is_in_is_spared(tmp_path: Path, within: str) -> None:
     """The remote is the machine that is swept from. It is our own account's, so nothing but a list is asked for."""
-    system.require("mosh-server", *(["tmux"] if within == "tmux" else []))
+    system.require("mosh-server", *([within] if within != "mosh" else []))
     with Sshd() as here:
         laptop = Laptop(here.client)
         server = start_server(here, laptop)
         output = tmp_path / "listed"
         script = tmp_path / "sweep"
         exports = "".join(
-            f"export {name}={shlex.quote(value)}\n" for name, value in laptop.env.items() if name != "TMUX"
+            f"export {name}={shlex.quote(value)}\n" for name, value in laptop.env.items() if name not in {"TMUX", "STY"}
         )
         script.write_text(
             f"{exports}{shlex.join(NSSH)} sweep --json devbox > {output}.part; mv {output}.part {output}\n"
         )
         window = Window(laptop, server)
-        tmux = f"tmux -L {tmp_path.name} -f /dev/null"
+        begin, end = multiplexer(within, tmp_path)
         try:
-            if within == "tmux":
-                window.terminal.send(f"{tmux} new -s inside\r".encode())
+            if begin:
+                window.terminal.send(f"{begin}\r".encode())
                 window.terminal.expect(b"[inside]")
             window.terminal.send(f"sh {script}\r".encode())
             window.terminal.wait_until(output.exists, "it was swept from within")
@@ -83,8 +98,8 @@ def test_the_server_that_one_is_in_is_spared(tmp_path: Path, within: str) -> Non
             spared = {one["pid"]: one["spared"] for one in host["servers"]}
             assert spared[server.pid] == "you are in it"
         finally:
-            if within == "tmux":
-                subprocess.run([*tmux.split(), "kill-server"], check=False, capture_output=True)
+            if end:
+                subprocess.run(end.split(), check=False, capture_output=True)
             window.close()
 
 
