@@ -83,6 +83,7 @@ class _Sweep:
         self._mine = look()  # while the child connects
         self._listen("waiting for", lambda host: not host.answered, self._wish.timeout + _SLACK)
         if not self._at_once:
+            self._columns = show.fitted(self.round.entries)
             self._end(self._decide())
         try:
             self._listen("ending those on", lambda host: host.busy, 2 * self._wish.timeout + ending.LONGEST + _SLACK)
@@ -133,11 +134,10 @@ class _Sweep:
 
     def _note_unknown(self, host: Host) -> None:
         """Say that nothing was chosen where `--detached` has nothing to go by."""
-        unknown = sum(entry.server.state is State.UNKNOWN for entry in host.entries)
+        unknown = sum(entry.server.state is State.UNKNOWN and not entry.spared for entry in host.entries)
         if self._wish.detached and unknown:
-            self._say(
-                f"{host.name}: of {unknown} mosh-servers its utmp does not tell whether they are detached: not chosen"
-            )
+            them = "one mosh-server is" if unknown == 1 else f"{unknown} mosh-servers are"
+            self._say(f"{host.name}: utmp does not tell whether {them} detached; not chosen")
 
     def _show(self, entries: Iterable[Entry], note: str = "") -> None:
         if not self._wish.json:

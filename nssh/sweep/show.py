@@ -56,6 +56,12 @@ def widths(hosts: Iterable[Host]) -> tuple[int, ...]:
     return (max(longest, 4), 7, 7, len("detached for 23h59m"), 15, 7, 12, 0)
 
 
+def fitted(entries: Iterable[Entry]) -> tuple[int, ...]:
+    """Return the widths of the columns once all servers are known."""
+    columns = [*zip(HEAD, *map(cells, entries), strict=True)]
+    return (*(max(map(len, texts)) for texts in columns[:-1]), 0)
+
+
 def line(texts: tuple[str, ...], columns: tuple[int, ...]) -> str:
     """Return one line of the table."""
     return "  ".join(text.ljust(width) for text, width in zip(texts, columns, strict=True)).rstrip()

@@ -178,3 +178,18 @@ def test_a_dumb_terminal_is_asked_by_lines(many: Laptop) -> None:
         window.send(b"1002, 1004\r")
         assert window.wait() == 0
         assert len(re.findall(rb"(?m) ended\r$", window.output)) == 2
+
+
+def test_the_printed_list_is_no_wider_than_it_must_be(many: Laptop) -> None:
+    lines = many.run("sweep", "--dry-run", "--older", "10d", "devbox").stdout.splitlines()
+    assert lines[:2] == [
+        "HOST    PID   AGE    STATE    CLIENT  IDLE  RUNS",
+        "devbox  1001  10d8h  unknown  -       -     -     to be ended",
+    ]
+    assert len(lines) == 201
+
+
+def test_where_utmp_does_not_tell_nobody_is_chosen_as_detached(many: Laptop) -> None:
+    done = many.run("sweep", "--detached", "devbox")
+    assert (done.returncode, done.stdout) == (0, "nothing to end\n")
+    assert done.stderr == "nssh: devbox: utmp does not tell whether 200 mosh-servers are detached; not chosen\n"
