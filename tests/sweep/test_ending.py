@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,6 @@ from tests.sweep.shells import SHELLS, bootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -161,6 +161,35 @@ def test_another_process_in_its_place_is_never_signalled(ways: Ways, start: Star
     assert fates == {other.pid: Fate.OTHER, renamed.pid: Fate.OTHER}
     assert other.poll() is None
     assert renamed.poll() is None
+
+
+def group_exists(number: int) -> bool:
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_pid_that_the_kernel_gave_away_again_is_never_signalled(dash: Ways, start: Start) -> None:
+    """Another mosh-server of the same user has it now: only its start tells them apart."""
+    last = Path("/proc/sys/kernel/ns_last_pid")
+    if os.geteuid() != 0 or not last.exists():
+        pytest.skip("the next PID can't be chosen here")
+    listed = start()
+    server = dash.server(listed)
+    os.killpg(listed.pid, signal.SIGKILL)  # a group keeps its number, too
+    listed.wait()
+    wait_until(lambda: not group_exists(server.pid), "nobody is left of it")
+    for _ in range(30):  # others take it now and then
+        last.write_text(str(server.pid - 1))
+        other = start()
+        if other.pid == server.pid:
+            break
+    else:
+        pytest.skip(f"PID {server.pid} was never free")
+    assert dash.end((server, How.TERM), (server._replace(pid=1), How.TERM)) == {server.pid: Fate.OTHER, 1: Fate.OTHER}
+    assert other.poll() is None
 
 
 def test_only_a_name_is_not_enough(dash: Ways, tmp_path: Path) -> None:
