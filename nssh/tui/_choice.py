@@ -79,7 +79,8 @@ def choose(lines: Sequence[str], options: Sequence[Option], default: int) -> str
         _dialog.show(choice)
         chosen = options[choice.marked]
     question = printable(lines[0], LONGEST).rstrip(" :.") if lines else ""
-    _terminal.write(f"{question}: {printable(chosen.label)}\n")
+    colon = "" if question.endswith("?") else ":"
+    _terminal.write(f"{question}{colon} {printable(chosen.label)}\n")
     return chosen.key
 
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
-from typing import TYPE_CHECKING, Any
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from nssh.sweep import mine
+from nssh.sweep.mine import Client
 from tests.lab import system
+from tests.lab.account import Account
 from tests.lab.laptop import NSSH, Laptop
 from tests.lab.sshd import Sshd
 from tests.lab.terminal import Terminal
 from tests.lab.tools import wait_until
 from tests.sweep.support import ANY_PROMPT, Window, listed, require_utmp, start_server, sweep, wait_ended
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +57,27 @@ def test_a_live_session_of_nssh_is_spared(remote: Sshd, laptop: Laptop) -> None:
         assert window.wait() == 0
     wait_ended(other)
     wait_until(lambda: not mosh_servers(remote), "its server is gone")
+
+
+def test_whoever_runs_a_mosh_client_here_it_counts(tmp_path: Path) -> None:
+    """As with `sudo nssh sweep`: the session on the screen is of the account that sudo was called in."""
+    account = Account(tmp_path, "sh")
+    directory = Path(tempfile.mkdtemp(prefix="nssh-", dir="/tmp"))  # pytest's are for one account
+    try:
+        directory.chmod(0o755)
+        program = directory / "mosh-client"
+        shutil.copy(system.require("dash")[0], program)
+        words = [os.fspath(program), "-c", "echo ready; read -r _", "192.0.2.99", "60999"]
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=account.name, cwd="/"
+        ) as running:
+            assert running.stdout is not None
+            assert running.stdout.readline() == b"ready\n"
+            assert Client("192.0.2.99", 60999) in mine.look().clients
+            running.communicate()
+    finally:
+        shutil.rmtree(directory)
+        account.remove()
 
 
 def multiplexer(within: str, directory: Path) -> tuple[str, str]:

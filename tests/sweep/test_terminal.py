@@ -48,6 +48,7 @@ def test_what_flags_chose_is_asked_about_once_more(remote: Sshd, laptop: Laptop)
         screen.window.send(b"y")
         assert screen.window.wait() == 0
         assert len(re.findall(rb"(?m) ended\r$", screen.window.output)) == 2
+        assert "End these 2 mosh-servers? yes, end" in screen.lines
     wait_ended(one, other)
 
 
