@@ -84,7 +84,8 @@ def how(server: Server, *, unused: bool, picked: bool = False) -> How:
 
 def forgotten(server: Server, age: float) -> bool:
     """Whether `[sweep] on_connect` means a server: that old, nobody attached, and nothing typed for as long."""
-    if server.age < age or (server.idle is not None and server.idle < age):
+    unused = server.since if server.idle is None else server.idle
+    if server.age < age or unused is None or unused < age:
         return False
     # Without utmp only the server itself knows, if it is of those that are asked (see `how`).
     return server.state is State.DETACHED or (server.state is State.UNKNOWN and server.signal_timeout > 0)

@@ -148,7 +148,11 @@ def test_who_is_only_chosen_for_being_unused_is_asked_in_a_way_that_spares_the_u
 
 @pytest.mark.parametrize(("server", "is_forgotten"), [
     (SERVER._replace(state=State.DETACHED, idle=DAY), True),
-    (SERVER._replace(state=State.DETACHED, idle=None), True),
+    (SERVER._replace(state=State.DETACHED, idle=None, since=2 * DAY), True),
+    # It may have been typed in a minute ago.
+    (SERVER._replace(state=State.DETACHED, idle=None, since=60.0), False),
+    (SERVER._replace(state=State.DETACHED, idle=None), False),
+    (SERVER._replace(idle=None, signal_timeout=60), False),
     (SERVER._replace(state=State.DETACHED, idle=DAY / 2), False),
     (SERVER._replace(state=State.DETACHED, age=DAY / 2), False),
     (SERVER._replace(state=State.ATTACHED, idle=2 * DAY, signal_timeout=60), False),
