@@ -125,12 +125,14 @@ class Connection:
         """
         deadline = monotonic() + IDLE_TIMEOUT
         started = False
+        searched = 0
         while True:
             while self._buffer[:2] == b"\r\n":  # a stray line end between requests is allowed
                 del self._buffer[:2]
-            end = self._buffer.find(b"\r\n\r\n")
+            end = self._buffer.find(b"\r\n\r\n", searched)
             if end >= 0:
                 break
+            searched = max(0, len(self._buffer) - 3)  # not from its beginning again for every few bytes that come
             if len(self._buffer) > MAX_HEADER:
                 raise BadRequestError(431, "Request Header Fields Too Large")
             if self._buffer and not started:

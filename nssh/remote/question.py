@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nssh.remote.bus import Bus
-    from nssh.wire.http import Client, Response, Stream
+    from nssh.wire.http import Client, Response
+    from nssh.wire.stream import Stream
 
     _Found = tuple[wire.Envelope, dict[str, Any] | None]
 

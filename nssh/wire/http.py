@@ -13,12 +13,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from nssh.wire.stream import Stream
     from nssh.wire.transport import Source
 
-__all__ = ["Client", "Closed", "HttpError", "Response", "StatusError", "Stream", "Timeout", "Unreachable"]
+__all__ = ["Client", "Closed", "HttpError", "Response", "StatusError", "Timeout", "Unreachable"]
 
 MAX_HEADER = 64 * 1024
-MAX_LINE = 1 << 20
 
 
 class StatusError(HttpError):
@@ -151,7 +151,7 @@ class Client:
         self._keep(reader)
         return Response(reader.status, reader.headers, content)
 
-    def _keep(self, reader: _Reader) -> None:
+    def _keep(self, reader: Reader) -> None:
         if not reader.reusable or self._connection.is_cut_short:
             self.close()
 
@@ -201,6 +201,8 @@ class Client:
         if refusal is not None:
             self.close()
             raise StatusError(self.where, refusal)
+        from nssh.wire.stream import Stream  # for reads alone
+
         return Stream(self._connection, reader)
 
     def _render(self, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes | Source) -> bytes:
@@ -220,21 +222,23 @@ class Client:
             raise ValueError("a request path starts with / and has no spaces")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
-    def _read_head(self, method: str, deadline: float | None) -> _Reader:
+    def _read_head(self, method: str, deadline: float | None) -> Reader:
         if deadline is None:
             deadline = monotonic() + self._timeout  # for the head as a whole, so that a trickle can't last
         while True:
-            reader = _Reader(self._connection, method, self._receive_head(deadline))
+            reader = Reader(self._connection, method, self._receive_head(deadline))
             if reader.status >= 200:
                 return reader
 
     def _receive_head(self, deadline: float) -> str:
         data = bytearray()
+        searched = 0
         while True:
-            end = data.find(b"\r\n\r\n")
+            end = data.find(b"\r\n\r\n", searched)
             if end >= 0:
                 self._connection.unread(bytes(data[end + 4 :]))
                 return data[:end].decode("latin-1")
+            searched = max(0, len(data) - 3)  # not from its beginning again for every few bytes that come
             if len(data) > MAX_HEADER:
                 raise HttpError("%s sent a header that is too large" % self.where)
             piece = self._connection.receive(deadline)
@@ -247,8 +251,8 @@ def _is_status(text: str) -> bool:
     return len(text) == 3 and text.isascii() and text.isdigit()  # other scripts' digits are none to int()
 
 
-class _Reader:
-    """The body of one answer, whichever way it is framed."""
+class Reader:
+    """The body of one answer, whichever way it is framed; `status` and `headers` are those of its head."""
 
     def __init__(self, connection: Connection, method: str, head: str) -> None:
         self._connection = connection
@@ -365,56 +369,3 @@ class _Reader:
             if not piece:
                 raise Closed("%s closed the connection" % self._connection.where)
             data += piece
-
-
-class Stream:
-    """The lines of a streaming answer (NDJSON)."""
-
-    def __init__(self, connection: Connection, reader: _Reader) -> None:
-        self._connection = connection
-        self._reader = reader
-        self._data = bytearray()
-        self._searched = 0
-        self.headers = reader.headers
-
-    def line(self, deadline: float) -> bytes | None:
-        """Return the next line that is not empty, without its line end; None when the server ended the stream properly.
-
-        Args:
-            deadline: `time.monotonic()` up to which to wait; what has already arrived is returned even after it.
-
-        Raises:
-            Timeout: No complete line yet; call again to go on.
-            Closed: The connection broke.
-            HttpError: A line of more than 1 MiB, or no HTTP.
-        """
-        while True:
-            end = self._data.find(b"\n", self._searched)
-            if end >= 0:
-                line = bytes(self._data[:end]).strip(b" \r\t")
-                del self._data[: end + 1]
-                self._searched = 0
-                if line:
-                    return line
-                continue
-            self._searched = len(self._data)
-            if self._searched > MAX_LINE:
-                raise HttpError("%s sent a line of more than %d bytes" % (self._connection.where, MAX_LINE))
-            piece = self._reader.read(deadline, patient=True)
-            if piece is None:
-                if self._data:
-                    raise Closed("%s closed the connection within a line" % self._connection.where)
-                return None
-            self._data += piece
-
-    def fileno(self) -> int:
-        """Return the connection's descriptor for select or poll; lines may be waiting in memory too.
-
-        Raises:
-            Closed: The stream was closed.
-        """
-        return self._connection.fileno()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()

@@ -16,6 +16,7 @@ import pytest
 
 from nssh.wire import http
 from nssh.wire.http import Client, Closed, HttpError, Timeout, Unreachable
+from nssh.wire.stream import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -277,7 +278,7 @@ def test_a_broken_stream_is_an_error_and_not_an_end(rest: bytes, error: type[Htt
 
 
 def test_a_line_without_end_is_refused() -> None:
-    with serving(saying(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * (http.MAX_LINE + 100_000))) as server:
+    with serving(saying(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * (MAX_LINE + 100_000))) as server:
         stream = Client(server.url).stream("/t/json")
         with pytest.raises(HttpError, match="a line of more than"):
             stream.line(monotonic() + LIMIT)
