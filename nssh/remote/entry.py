@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> NoReturn:
     """Run the persona that `argv[0]` names, and end the process with its status."""
+    _occupy_standard_streams()
     persona = os.path.basename(argv[0])
     if persona == "nssh-remote":
         status = _nssh_remote(argv[1:])
@@ -31,6 +32,15 @@ def main(argv: list[str]) -> NoReturn:
             status = 141
     # Everything of a persona was written with os.write; the interpreter's own end would take 2 ms more.
     os._exit(status)
+
+
+def _occupy_standard_streams() -> None:
+    """Open what of 0, 1 and 2 is closed, so that no connection gets its number; to use it fails as it did."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:  # noqa: PERF203 (three of them)
+            os.open(os.devnull, os.O_RDONLY if fd else os.O_WRONLY)
 
 
 def _nssh_remote(arguments: list[str]) -> int:

@@ -65,6 +65,9 @@ class Payload:
         while True:
             try:
                 piece = os.read(fd, _PIECE)
+            except BlockingIOError:
+                wait_for(fd)
+                continue
             except OSError as error:
                 raise Failure("can't read %s: %s" % (self._what, error.strerror)) from None
             if not piece:
@@ -109,6 +112,15 @@ class Payload:
             del self._memory[-1:]
         else:
             os.ftruncate(self._fd, self.size)
+
+
+def wait_for(fd: int, *, output: bool = False) -> None:
+    """Wait for a descriptor that somebody who shares it has made non-blocking."""
+    from select import POLLIN, POLLOUT, poll
+
+    poller = poll()
+    poller.register(fd, POLLOUT if output else POLLIN)
+    poller.poll()
 
 
 def describe(size: int) -> str:

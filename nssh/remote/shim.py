@@ -7,7 +7,7 @@ import os
 from nssh.remote.bus import LIMIT, Bus
 from nssh.remote.events import Events
 from nssh.remote.failure import Failure
-from nssh.remote.payload import Payload
+from nssh.remote.payload import Payload, wait_for
 from nssh.wire import envelope as wire
 from nssh.wire import mimes
 from nssh.wire.files import state_dir
@@ -173,7 +173,7 @@ def _fits(got: str, wanted: str) -> bool:
     if wanted == mimes.ANYTHING:
         return True
     if wanted == mimes.ANY_IMAGE:
-        return got.startswith("image/")
+        return mimes.canonical(got).startswith("image/")
     return mimes.canonical(got) == wanted
 
 
@@ -199,11 +199,19 @@ def write_all(data: bytes) -> None:
     view = memoryview(data)
     try:
         while view:
-            view = view[os.write(1, view) :]
+            view = view[_write(view) :]
     except BrokenPipeError:
         raise
     except OSError as error:
         raise Failure("can't write the output: %s" % error.strerror) from None
+
+
+def _write(data: memoryview) -> int:
+    try:
+        return os.write(1, data)
+    except BlockingIOError:
+        wait_for(1, output=True)
+        return 0
 
 
 def write_payload(data: Payload) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -458,3 +460,52 @@ def test_an_upgrade_ends_the_old_relay_and_what_it_kept_is_served_by_the_new_one
         answer = Client(address).request("GET", f"/{TOPIC}/json?poll=1&since=all")
         kept = [json.loads(json.loads(line)["message"])["url"] for line in answer.body.splitlines()]
         assert kept == ["https://x.y/before", "https://x.y/after"]
+
+
+def test_a_closed_stream_is_no_place_for_a_connection(home: Home) -> None:
+    """Its number would be the next to be given away, and what is meant for the user would go to the bus."""
+    with Laptop(server(home), {"text/plain": b"x"}) as laptop:
+
+        def run(line: str) -> tuple[int, str]:
+            done = subprocess.run(["/bin/sh", "-c", line], env=home.env, capture_output=True, text=True, check=False)
+            return done.returncode, done.stdout + done.stderr
+
+        can_t_write = "xclip: can't write the output: Bad file descriptor\n"
+        assert run("xclip -sel c -o >&-") == (1, can_t_write)
+        assert run("xclip -sel c -o <&- >&-") == (1, can_t_write)
+        assert run("xclip -sel c -o <&- 2>&-") == (0, "x")
+        assert run("xclip -sel c <&-") == (1, "xclip: can't read the input: Bad file descriptor\n")
+        assert run("wl-copy y <&- >&- 2>&-") == (0, "")
+        assert laptop.wait()[0][1] == b"y"
+
+
+def test_non_blocking_streams_are_waited_for(home: Home) -> None:
+    """Whoever shares a terminal or a pipe with the shim may have made it so."""
+    data = os.urandom(1 << 18)
+    with Laptop(server(home), {"text/plain": data}) as laptop:
+        stdin, feed = os.pipe()
+        os.set_blocking(stdin, False)
+        process = subprocess.Popen([home.bin / "xsel", "-bi"], env=home.env, stdin=stdin, stderr=subprocess.PIPE)
+        try:
+            for start in range(0, len(data), 4096):
+                os.write(feed, data[start : start + 4096])
+                until(lambda: not _waiting(stdin) or process.poll() is not None)
+                assert process.poll() is None
+        finally:
+            os.close(stdin)
+            os.close(feed)
+        assert (process.communicate()[1], process.returncode) == (b"", 0)
+        assert laptop.wait()[0][1] == data
+
+        drain, stdout = os.pipe()
+        os.set_blocking(stdout, False)
+        process = subprocess.Popen([home.bin / "xsel", "-bo"], env=home.env, stdout=stdout, stderr=subprocess.PIPE)
+        os.close(stdout)
+        until(lambda: _waiting(drain) >= 1 << 16 or process.poll() is not None)
+        with open(drain, "rb") as file:
+            assert file.read() == data
+        assert (process.communicate()[1], process.returncode) == (b"", 0)
+
+
+def _waiting(pipe: int) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)
