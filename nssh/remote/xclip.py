@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 _OPTIONS = {
     "in": False, "out": False, "selection": True, "target": True, "filter": False, "rmlastnl": False, "loops": True,
     "display": True, "wait": True, "silent": False, "quiet": False, "verbose": False, "sensitive": False,
-    "noutf8": False, "version": False, "help": False,
+    "noutf8": False, "version": False, "help": False, "debug": False,
 }  # fmt: skip
 
-# Newer than the habit of writing -se for -selection.
-_EXACT = ("sensitive",)
+# Newer than the habit of writing -se for -selection and -d for -display.
+_EXACT = ("sensitive", "debug")
 
 _TEXT_ATOMS = ["UTF8_STRING", "STRING", "TEXT", "text/plain;charset=utf-8", TEXT]
 
@@ -36,7 +36,7 @@ nssh's stand-in: -selection clipboard is the clipboard of the machine you sit at
   -selection clipboard               anything else needs a display and the real xclip
   -t, -target TYPE                   such as image/png, text/html; with -o TARGETS lists what there is
   -f, -filter   -r, -rmlastnl        pass the input on; cut the last newline
-  -silent, -quiet, -verbose, -loops, -wait, -noutf8, -sensitive have no effect here
+  -silent, -quiet, -verbose, -debug, -loops, -wait, -sensitive have no effect here
 """,
 }
 
@@ -51,7 +51,7 @@ def run(shim: Shim, arguments: list[str]) -> int:
     if options.get("selection")[:1].lower() != "c" or "display" in options:
         display = options.get("display") if "display" in options else shim.environ.get("DISPLAY", "(null)")
         raise NotOurs("Error: Can't open display: %s\n" % display)
-    target = options.get("target")
+    target = "STRING" if "noutf8" in options else options.get("target")
     shim.start(options, target)
     strip = "rmlastnl" in options
     if options.last("in", "out") == "out":
@@ -66,7 +66,11 @@ def run(shim: Shim, arguments: list[str]) -> int:
     _read(data, options.words)
     if strip:
         data.drop_last_newline()
-    if "filter" in options and not options.words and options.last("silent", "quiet", "verbose") in ("", "silent"):
+    if (
+        "filter" in options
+        and not options.words
+        and options.last("silent", "quiet", "verbose", "debug") in ("", "silent")
+    ):
         write_payload(data)
     shim.copy(data, target)
     return 0

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from nssh.remote.payload import Payload
     from nssh.remote.shim import Shim
 
-# xsel 1.2's; a letter may be joined to others, a word can't be abbreviated. The last three take a value.
+# xsel 1.2.1's; a letter may be joined to others, a word can't be abbreviated.
 _OPTIONS = {
     "-h": "help", "-v": "verbose", "-a": "append", "-f": "follow", "-z": "zeroflush", "-i": "input", "-o": "output",
     "-c": "clear", "-d": "delete", "-p": "primary", "-s": "secondary", "-b": "clipboard", "-k": "keep",
-    "-x": "exchange", "-n": "nodetach", "-l": "logfile", "-t": "selectionTimeout",
+    "-x": "exchange", "-n": "nodetach", "-m": "name", "-l": "logfile", "-t": "selectionTimeout",
 }  # fmt: skip
-_VALUED = ("logfile", "selectionTimeout", "display")
-_NAMES = frozenset({*_OPTIONS.values(), "version", "display"})
+_VALUED = ("logfile", "selectionTimeout", "display", "name")
+_NAMES = frozenset({*_OPTIONS.values(), "version", "display", "trim"})
 
 _VERSION = "xsel version 1.2.0; this one is nssh's: --clipboard is the clipboard of your laptop\n"
 _USAGE = """\
@@ -33,7 +33,8 @@ nssh's stand-in: --clipboard is the clipboard of the machine you sit at.
   -a, --append         add standard input to it
   -c, --clear, -d, --delete
                        leave nothing there
-  -f, -z, -n, -t, -l, -v have no effect here
+  --trim               without the last newline
+  -f, -z, -n, -m, -t, -l, -v have no effect here
 """
 
 
@@ -62,7 +63,10 @@ def run(shim: Shim, arguments: list[str]) -> int:
     appends = "append" in options
     data = shim.input()
     old = _paste(shim) if output or appends else None
+    trims = "trim" in options
     if output and old is not None:
+        if trims:
+            old.drop_last_newline()
         write_payload(old)
         _mark_missing_newline(old, told=not appends)
     if "delete" in options or "clear" in options:
@@ -72,6 +76,8 @@ def run(shim: Shim, arguments: list[str]) -> int:
             for piece in old.pieces():
                 data.write(piece)
         data.read_from(0)
+        if trims:
+            data.drop_last_newline()
         if data.size:
             shim.copy(data, TEXT)
         else:

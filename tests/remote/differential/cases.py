@@ -65,8 +65,9 @@ DIFFERENCES = {
     ),
     "nul": _of("clipboard stdout", "`xsel` cuts text at its first NUL; the shim keeps all of it."),
     "newer": _of(
-        "status stderr clipboard",
-        "Options of newer releases (`xclip -wait`, `-sensitive`, `wl-copy --sensitive`) are known.",
+        "status stdout stderr clipboard",
+        "Options of newer releases (`xclip -wait`, `-sensitive`, `-debug`, `xsel --trim`, `--name`, `wl-copy "
+        "--sensitive`) are known.",
     ),
     "directory": _of("blocks status stderr clipboard", "`xclip DIRECTORY` is an error, where the real one never ends."),
     "files": _of(
@@ -125,7 +126,7 @@ XCLIP = [
         "-sel c -t text/plain", "-sel c -t text/plain;charset=utf-8".replace(";", "\\;"), "-sel c -t STRING",
         "-sel c -t TEXT",
         "-sel c -noutf8", "-sel c -n", "-sel c -quiet -silent", "-sel c -o -i", "-sel c -out -in", "-sel c -l abc",
-        "-sel c -l -1",
+        "-sel c -l -1", "-sel c -noutf8 -t image/png",
     )],
     *[_c("xclip -sel c", data) for data in (
         b"", b"x", b"\n", b"no newline", UNICODE, b"nul\0inside", b"\xff\xfe\x80", b"\r\n\r\n", b"-o", b"ERROR: no",
@@ -153,13 +154,15 @@ XCLIP = [
     _c("xclip -sel c -silent -quiet one", differs="foreground", blocks=True),
     _c("xclip -sel c -l 2000 -q", b"new", differs="foreground", blocks=True),
     _c("xclip -sel c -l 1", b"new", differs="once"),
+    _c("xclip -sel c -debug", b"new", differs="newer"),
     _c("xclip -sel c -wait 5", b"new", differs="newer"), _c("xclip -sel c -sensitive", b"new", differs="newer"),
     # out
     *[_c(f"xclip {words}", b"ignored", _TEXT) for words in (
         "-sel c -o", "-o -sel c", "-out -sel c", "-sel c -ou", "-selection clipboard -o", "-sel c -o -t UTF8_STRING",
         "-sel c -o -t STRING", "-sel c -o -t TEXT", "-sel c -o -t text/plain", "-sel c -i -o", "-sel c -o nowhere",
         "-sel c -o one two", "-sel c -o -quiet", "-sel c -o -f", "-sel c -o -noutf8", "-sel c -o -l 3", "-sel c -o -r",
-        "-sel c -o -t", "-sel c -o -nonsense", "-sel c -o --", "-sel c -o -selection clip",
+        "-sel c -o -t", "-sel c -o -noutf8 -t image/png",
+        "-sel c -o -nonsense", "-sel c -o --", "-sel c -o -selection clip",
     )],
     *[_c("xclip -sel c -o", before=("text/plain", data)) for data in (
         b"", b"x", b"x\n", b"\n\n", UNICODE, b"nul\0inside", b"\xff\xfe\x80", b"x" * 3072, b"x" * 3073, b"y" * 300_000,
@@ -210,6 +213,10 @@ XSEL = [
         "-b --display",
         "--version --help", "-bl",
     )],
+    *[_c(f"xsel {words}", b"new\n", differs="newer") for words in (
+        "-b --trim", "--trim -bi", "-bi --name x", "-bim x",
+    )],
+    _c("xsel -bo --trim", before=("text/plain", b"x\n"), differs="newer"),
     _c("xsel -b -k", differs="keep"), _c("xsel -b --exchange", differs="keep"),
     *[_c(f"xsel {words}", b"x", display=False) for words in (
         "", "-o", "-i", "-p", "-so", "-k", "-x", "--keep", "-b --display :7 -o", "--display nonsense",
