@@ -372,6 +372,15 @@ def test_an_image_is_not_passed_off_as_text(home: Home) -> None:
         assert home.run("xclip", "-sel", "c", "-o") == Ran(1, b"", "Error: target STRING not available\n")
 
 
+@pytest.mark.parametrize("mime", ["image/../../../evil", "image/", "image/\x1b[2J"])
+def test_no_type_that_a_laptop_names_becomes_part_of_a_path(mime: str, home: Home) -> None:
+    home.connect(features=("types",))
+    with Laptop(server(home), {"image/*": PNG}) as laptop:
+        laptop.answers_as = mime
+        ran = home.run("nssh", "paste", "--file")
+    assert ran == Ran(1, b"", "nssh: the laptop's clipboard has no image\n")
+
+
 @pytest.mark.parametrize("name", ["x-www-browser", "www-browser", "sensible-browser", "open"])
 def test_every_name_of_a_browser_opens_a_url(name: str, home: Home) -> None:
     (home.path / name).unlink(missing_ok=True)
