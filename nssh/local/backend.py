@@ -135,6 +135,19 @@ class OfferingClipboard(ToolClipboard):
         self, mime: str, limit: int = content.SIZE_LIMIT, progress: Callable[[], None] | None = None
     ) -> tuple[str, Content]:
         """Return the content, as `Clipboard.fetch` says."""
+        found = self._fetch(mime, limit, progress)
+        self._refuse_new_secrets()
+        return found
+
+    def _refuse_new_secrets(self) -> None:
+        """Refuse if what was just read may be what a password manager copied after its types were asked for.
+
+        A remote that asks all the time would hit that moment one time in a few.
+        """
+        deadline = time.monotonic() + self.read_timeout
+        self._refuse_secrets(self._offered(deadline), deadline)
+
+    def _fetch(self, mime: str, limit: int, progress: Callable[[], None] | None) -> tuple[str, Content]:
         wild = mime in (mimes.ANYTHING, mimes.ANY_IMAGE)
         mime = mime if wild else content.canonical(mime)
         deadline = time.monotonic() + self.read_timeout
@@ -242,7 +255,7 @@ def convert(data: Content, mime: str, limit: int) -> Content:
     try:
         tools.run(argv, stdin=data, timeout=_CONVERT_TIMEOUT, limit=limit, environ=environ, output=result)
     except tools.ToolFailedError as error:
-        raise ToolError(
-            f"no {mime} can be made of the image: {error.stderr.strip()[:200] or 'the converter died'}"
-        ) from None
+        # The last line: a library may have written more above it.
+        reason = "".join(error.stderr.strip().splitlines()[-1:])[:200] or "the converter died"
+        raise ToolError(f"no {mime} can be made of the image: {reason}") from None
     return result

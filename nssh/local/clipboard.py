@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from nssh.local import content
-from nssh.local.backend import Clipboard
+from nssh.local.backend import Clipboard, OfferingClipboard
 from nssh.local.commands import CommandClipboard
 from nssh.local.content import ClipboardEmpty, Content
 from nssh.local.macos import MacClipboard
@@ -16,7 +16,6 @@ from nssh.local.tools import find_tool
 from nssh.local.wayland import WaylandClipboard
 from nssh.local.wsl import WslClipboard
 from nssh.local.x11 import XclipClipboard, XselClipboard
-from nssh.wire import mimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,10 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["Clipboard", "ClipboardEmpty", "MemoryClipboard", "detect"]
 
 
-class MemoryClipboard(Clipboard):
+class MemoryClipboard(OfferingClipboard):
     """A clipboard for a machine without one: it lasts as long as the process, and every session of it shares it."""
 
     name = "memory"
+    read_timeout = content.READ_TIMEOUT
 
     def __init__(self, reason: str = "") -> None:
         self.reason = reason
@@ -37,29 +37,22 @@ class MemoryClipboard(Clipboard):
         self._lock = threading.Lock()
         self._content: tuple[str, Content] | None = None
 
-    def targets(self) -> list[str]:
-        """Return the type of the last write."""
+    def _offered(self, deadline: float) -> list[str]:
+        del deadline  # it is there at once
         with self._lock:
             return [] if self._content is None else [self._content[0]]
 
-    def fetch(
-        self, mime: str, limit: int = content.SIZE_LIMIT, progress: Callable[[], None] | None = None
-    ) -> tuple[str, Content]:
-        """Return a copy of the last write if it was of that type, else raise `ClipboardEmpty`."""
-        del progress  # it is there at once
-        wild = mime in (mimes.ANYTHING, mimes.ANY_IMAGE)
-        mime = mime if wild else content.canonical(mime)
+    def _get(self, name: str, deadline: float, limit: int, progress: Callable[[], None] | None) -> Content:
+        del deadline, progress
         with self._lock:
-            if self._content is None:
-                raise ClipboardEmpty(mime)
-            got, kept = self._content
-            if not (mime in (got, mimes.ANYTHING) or (mime == mimes.ANY_IMAGE and got.startswith("image/"))):
-                raise ClipboardEmpty(mime, [got])
+            if self._content is None or self._content[0] != name:
+                raise ClipboardEmpty(name)
+            kept = self._content[1]
             content.check_size(kept.size, limit)
             data = Content()
             for piece in kept.chunks():
                 data.write(piece)
-            return got, data
+            return data
 
     def store(self, mime: str, data: Content) -> None:
         """Keep `data` instead of what there was."""

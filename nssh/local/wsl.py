@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nssh.errors import ToolError
 from nssh.local import content, tools
 from nssh.local.backend import MARKED_SECRET, OfferingClipboard
-from nssh.local.content import ClipboardEmpty, Content
+from nssh.local.content import ClipboardEmpty, Content, SensitiveError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,22 +35,33 @@ if ($data) {
 Send([Text.Encoding]::UTF8.GetBytes($names -join "`n"))
 """
 _READ = {
-    "text/plain": "Send([Text.Encoding]::UTF8.GetBytes([Windows.Forms.Clipboard]::GetText()))\n",
+    "text/plain": "$bytes = [Text.Encoding]::UTF8.GetBytes([Windows.Forms.Clipboard]::GetText())\n",
     "image/png": """\
 $data = [Windows.Forms.Clipboard]::GetDataObject()
-if ($data.GetDataPresent('PNG')) { Send($data.GetData('PNG').ToArray()) }
+if ($data.GetDataPresent('PNG')) { $bytes = $data.GetData('PNG').ToArray() }
 else {
     $memory = New-Object IO.MemoryStream
     [Windows.Forms.Clipboard]::GetImage().Save($memory, [Drawing.Imaging.ImageFormat]::Png)
-    Send($memory.ToArray())
+    $bytes = $memory.ToArray()
 }
 """,
     "text/html": """\
 $html = [Windows.Forms.Clipboard]::GetText([Windows.Forms.TextDataFormat]::Html)
 if ($html -match '(?s)<!--StartFragment-->(.*)<!--EndFragment-->') { $html = $Matches[1] }
-Send([Text.Encoding]::UTF8.GetBytes($html))
+$bytes = [Text.Encoding]::UTF8.GetBytes($html)
 """,
 }
+# A password may have been copied since the types were asked for, by another PowerShell: a second is a long time.
+_SEND = """\
+$data = [Windows.Forms.Clipboard]::GetDataObject()
+if ($data) {
+    $formats = $data.GetFormats()
+    if ($formats -contains 'ExcludeClipboardContentFromMonitorProcessing') { exit 3 }
+    if ($formats -contains 'Clipboard Viewer Ignore') { exit 3 }
+}
+Send($bytes)
+"""
+_SECRET = 3
 _WRITE_PNG = """\
 $memory = New-Object IO.MemoryStream
 [Console]::OpenStandardInput().CopyTo($memory)
@@ -108,8 +119,16 @@ class WslClipboard(OfferingClipboard):
         if name not in _READ:
             raise ClipboardEmpty(name)
         data = Content()
-        self._run(_READ[name], data, _left(deadline), limit=limit, progress=progress)
+        try:
+            self._run(_READ[name] + _SEND, data, _left(deadline), limit=limit, progress=progress)
+        except tools.ToolFailedError as error:
+            if error.status == _SECRET:
+                raise SensitiveError from None
+            raise
         return data
+
+    def _refuse_new_secrets(self) -> None:
+        """Do nothing: the script that reads has looked."""
 
     def _run(
         self,

@@ -6,13 +6,14 @@ import io
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
 from nssh.errors import ToolError
 from nssh.local.backend import MARKED_SECRET, OfferingClipboard, convert, image_file
+from nssh.local.clipboard import MemoryClipboard
 from nssh.local.content import ClipboardEmpty, Content, SensitiveError, check_uris
 from nssh.local.convert import FORMATS, MAX_PIXELS
 from nssh.local.x11 import XclipClipboard
@@ -82,6 +83,16 @@ def test_an_image_of_another_type_is_converted(kind: str, wanted: str) -> None:
         assert data == clipboard.offers[name], "what needs no conversion is not touched"
 
 
+def test_so_it_is_where_the_clipboard_is_in_memory() -> None:
+    clipboard = MemoryClipboard()
+    clipboard.write("image/jpeg", picture("JPEG"))
+    assert clipboard.targets() == ["image/png", "image/jpeg"]
+    assert look(clipboard.read("image/png")) == ("PNG", (8, 6))
+    assert clipboard.fetch(mimes.ANY_IMAGE)[0] == "image/jpeg"
+    with pytest.raises(ClipboardEmpty):
+        clipboard.read("text/plain")
+
+
 def test_transparency_becomes_white_in_a_jpeg() -> None:
     data = convert(Content(picture(mode="RGBA")), "image/jpeg", 1 << 20).read_all()
     with Image.open(io.BytesIO(data)) as image:
@@ -113,6 +124,16 @@ def test_what_is_no_image_is_one_line(data: bytes) -> None:
     with pytest.raises(ToolError, match=r"no image/jpeg can be made of the image") as caught:
         convert(Content(data), "image/jpeg", 1 << 20)
     assert "\n" not in str(caught.value)
+
+
+def test_what_the_libraries_say_above_it_is_left_out() -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (8, 6)).save(out, "TIFF", compression="tiff_lzw")
+    broken = bytearray(out.getvalue())
+    broken[8:16] = b"\xff" * 8  # libtiff says what it thinks of that
+    with pytest.raises(ToolError) as caught:
+        convert(Content(bytes(broken)), "image/png", 1 << 20)
+    assert str(caught.value) == "no image/png can be made of the image: the image can't be read (OSError)"
 
 
 def test_what_comes_out_too_large_is_refused() -> None:
@@ -176,6 +197,19 @@ def test_what_is_marked_as_a_password_is_not_handed_out(marker: str) -> None:
     if marker != MARKED_SECRET:
         clipboard.offers[marker] = b"public"
         assert clipboard.read("text/plain") == b"hunter2"
+
+
+def test_a_password_that_is_copied_while_something_is_read_is_not_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    clipboard = offers(text__plain=b"before")
+    get = clipboard._get
+
+    def copied_just_now(name: str, *others: Any) -> Content:
+        clipboard.offers = {"text/plain": b"hunter2", MARKED_SECRET: b""}
+        return get(name, *others)
+
+    monkeypatch.setattr(clipboard, "_get", copied_just_now)
+    with pytest.raises(SensitiveError):
+        clipboard.read("text/plain")
 
 
 def test_what_there_is_instead_is_told() -> None:

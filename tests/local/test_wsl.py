@@ -23,8 +23,10 @@ assert sys.argv[1:5] == ["-NoProfile", "-NonInteractive", "-STA", "-EncodedComma
 script = base64.b64decode(sys.argv[5]).decode("utf-16-le")
 def has(name): return os.path.exists(store + "/" + name)
 def send(name): sys.stdout.buffer.write(open(store + "/" + name, "rb").read())
-if "GetFormats()" in script:
+if "$names" in script:
     print(*[kind for kind, name in (("secret", "mark"), ("text/plain", "text"), ("image/png", "png")) if has(name)])
+elif "Send($bytes)" in script and "GetFormats()" in script and has("new-mark"):
+    sys.exit(3)
 elif "CopyTo" in script:
     open(store + "/png", "wb").write(sys.stdin.buffer.read())
 elif "GetDataPresent('PNG')" in script:
@@ -80,6 +82,13 @@ def test_an_image_comes_back_byte_for_byte(windows: Windows) -> None:
 def test_what_a_password_manager_copied_is_not_handed_out(windows: Windows) -> None:
     windows.clipboard.write("text/plain", b"hunter2")
     (windows.store / "mark").touch()
+    with pytest.raises(SensitiveError):
+        windows.clipboard.read("text/plain")
+
+
+def test_nor_what_it_copied_after_the_types_were_asked_for(windows: Windows) -> None:
+    windows.clipboard.write("text/plain", b"hunter2")
+    (windows.store / "new-mark").touch()
     with pytest.raises(SensitiveError):
         windows.clipboard.read("text/plain")
 
