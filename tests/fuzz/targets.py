@@ -61,6 +61,7 @@ class _Wire:
 
     def __init__(self, data: bytes, piece: int) -> None:
         self._data = data
+        self._at = 0
         self._piece = max(1, piece)
         self.sent = bytearray()
 
@@ -68,7 +69,8 @@ class _Wire:
         assert seconds >= 0
 
     def recv(self, size: int) -> bytes:
-        piece, self._data = self._data[: min(size, self._piece)], self._data[min(size, self._piece) :]
+        piece = self._data[self._at : self._at + min(size, self._piece)]
+        self._at += len(piece)
         return piece
 
     def send(self, data: bytes) -> int:
