@@ -175,6 +175,11 @@ class Home:
         return [loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def server(home: Home) -> str:
+    """Return the address of the relay of a home."""
+    return f"unix:{home.state}/relay.sock"
+
+
 class Laptop:
     """The laptop's end, small: subscribes, remembers what comes, answers reads from `clipboard` (by MIME type)."""
 

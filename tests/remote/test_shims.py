@@ -1,26 +1,18 @@
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
-import termios
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from nssh.remote import stop, stub
 from nssh.wire.http import Client
-from tests.lab.waiting import until
-from tests.remote.support import TOPIC, Home, Interpreter, Laptop, Ran, interpreters
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.remote.support import TOPIC, Home, Interpreter, Laptop, Ran, interpreters, server
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -30,26 +22,6 @@ HEAVY = {
     "functools", "collections", "asyncio", "email", "site", "shutil", "select", "datetime", "traceback", "base64",
     "sqlite3", "inspect",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def installed() -> Iterator[Home]:
-    """A home with the shims and a running relay; tests leave no state in it that others mind."""
-    with Home() as home:
-        home.infect()
-        home.connect()
-        assert home.run("nssh-remote", "relay", "start").status == 0
-        yield home
-
-
-@pytest.fixture
-def home(installed: Home) -> Home:
-    installed.connect()
-    return installed
-
-
-def server(home: Home) -> str:
-    return f"unix:{home.state}/relay.sock"
 
 
 @pytest.mark.parametrize("interpreter", interpreters(), ids=lambda interpreter: interpreter.version)
@@ -288,28 +260,6 @@ def test_without_a_session_it_says_what_to_do() -> None:
         assert home.run("xclip", "-sel", "c", "-o", env={"DISPLAY": ":0"}) == Ran(0, b"real -sel c -o\n", "")
 
 
-def test_an_interrupted_shim_is_silent(home: Home) -> None:
-    with Laptop(server(home)) as laptop:
-        laptop.silent = True
-        process = home.start("xclip", "-sel", "c", "-o")
-        until(lambda: laptop.requests)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (-signal.SIGINT, b"", b"")
-
-
-def test_a_reader_that_is_gone_is_no_traceback(home: Home) -> None:
-    with Laptop(server(home), {"text/plain": b"x" * 100000}):
-        read, write = os.pipe()
-        os.close(read)
-        process = subprocess.Popen(
-            [home.bin / "wl-paste"], env=home.env, stdout=write, stderr=subprocess.PIPE, text=True
-        )  # fmt: skip
-        os.close(write)
-        _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (-signal.SIGPIPE, "")
-
-
 def test_the_log_has_what_happened_and_no_secrets(home: Home) -> None:
     with Laptop(server(home), {"text/plain": b"SECRET-CLIP"}):
         home.run("xdg-open", "https://user:SECRET-PASS@example.com/SECRET-PATH?SECRET-QUERY")
@@ -356,14 +306,6 @@ def test_a_log_that_can_t_be_written_fails_nothing(home: Home) -> None:
         assert home.run("xdg-open", "https://x.y/") == Ran(0, b"", "")
         path.unlink()
     assert target.read_text() == ""
-
-
-def test_an_output_that_can_t_be_written_is_one_line(home: Home) -> None:
-    with Laptop(server(home), {"text/plain": b"x"}), Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [home.bin / "wl-paste"], env=home.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert (done.returncode, done.stderr) == (1, "wl-paste: can't write the output: No space left on device\n")
 
 
 def test_an_image_is_not_passed_off_as_text(home: Home) -> None:
@@ -469,52 +411,3 @@ def test_an_upgrade_ends_the_old_relay_and_what_it_kept_is_served_by_the_new_one
         answer = Client(address).request("GET", f"/{TOPIC}/json?poll=1&since=all")
         kept = [json.loads(json.loads(line)["message"])["url"] for line in answer.body.splitlines()]
         assert kept == ["https://x.y/before", "https://x.y/after"]
-
-
-def test_a_closed_stream_is_no_place_for_a_connection(home: Home) -> None:
-    """Its number would be the next to be given away, and what is meant for the user would go to the bus."""
-    with Laptop(server(home), {"text/plain": b"x"}) as laptop:
-
-        def run(line: str) -> tuple[int, str]:
-            done = subprocess.run(["/bin/sh", "-c", line], env=home.env, capture_output=True, text=True, check=False)
-            return done.returncode, done.stdout + done.stderr
-
-        can_t_write = "xclip: can't write the output: Bad file descriptor\n"
-        assert run("xclip -sel c -o >&-") == (1, can_t_write)
-        assert run("xclip -sel c -o <&- >&-") == (1, can_t_write)
-        assert run("xclip -sel c -o <&- 2>&-") == (0, "x")
-        assert run("xclip -sel c <&-") == (1, "xclip: can't read the input: Bad file descriptor\n")
-        assert run("wl-copy y <&- >&- 2>&-") == (0, "")
-        assert laptop.wait()[0][1] == b"y"
-
-
-def test_non_blocking_streams_are_waited_for(home: Home) -> None:
-    """Whoever shares a terminal or a pipe with the shim may have made it so."""
-    data = os.urandom(1 << 18)
-    with Laptop(server(home), {"text/plain": data}) as laptop:
-        stdin, feed = os.pipe()
-        os.set_blocking(stdin, False)
-        process = subprocess.Popen([home.bin / "xsel", "-bi"], env=home.env, stdin=stdin, stderr=subprocess.PIPE)
-        try:
-            for start in range(0, len(data), 4096):
-                os.write(feed, data[start : start + 4096])
-                until(lambda: not _waiting(stdin) or process.poll() is not None)
-                assert process.poll() is None
-        finally:
-            os.close(stdin)
-            os.close(feed)
-        assert (process.communicate()[1], process.returncode) == (b"", 0)
-        assert laptop.wait()[0][1] == data
-
-        drain, stdout = os.pipe()
-        os.set_blocking(stdout, False)
-        process = subprocess.Popen([home.bin / "xsel", "-bo"], env=home.env, stdout=stdout, stderr=subprocess.PIPE)
-        os.close(stdout)
-        until(lambda: _waiting(drain) >= 1 << 16 or process.poll() is not None)
-        with open(drain, "rb") as file:
-            assert file.read() == data
-        assert (process.communicate()[1], process.returncode) == (b"", 0)
-
-
-def _waiting(pipe: int) -> int:
-    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)
