@@ -19,7 +19,7 @@ from nssh.nudge import Nudges
 from nssh.printable import LONGEST, printable
 from nssh.session import Session
 from nssh.startup import Start, Startup
-from nssh.terminal import Terminal, colors
+from nssh.terminal import Terminal, colors, forget_keys
 from nssh.wire import files
 from nssh.wire import session as session_file
 
@@ -263,6 +263,7 @@ class Launcher:
 
     def _ask(self, question: str) -> str:
         """Return a line that the user types; the end of input means no."""
+        forget_keys()
         os.write(2, question.encode())
         try:
             while not self.foreground.wait_for([0], self._tick()):

@@ -46,6 +46,16 @@ def set_modes(attributes: list[Any] | None) -> None:
             return  # it is gone
 
 
+def forget_keys() -> None:
+    """Throw away what was typed so far: whoever typed it had not seen the question that comes now."""
+    import termios
+
+    try:
+        termios.tcflush(0, termios.TCIFLUSH)
+    except termios.error:
+        return  # no terminal, or none any more
+
+
 class Terminal:
     """The terminal as it was when the launcher started; does nothing where there is none."""
 

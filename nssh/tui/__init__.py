@@ -8,9 +8,10 @@ What holds for every question:
 
 - The terminal's modes are what they were when it is over, however it ends. A signal that ends programs (SIGTERM,
   SIGHUP, SIGINT, SIGQUIT) first ends the question, and then has the effect that it would have had without one.
-- Keys are taken from the terminal one by one, and none behind the deciding one: what was typed ahead stays with the
-  terminal, for ssh (which throws it away itself before it asks for a password). Keys typed before the question was
-  there count as answers. What is pasted is no answer, and neither are reports of the terminal.
+- Only what is typed once the question stands there is an answer: what was typed before is thrown away, as ssh does
+  before it asks for a password. It was for the shell to come, and its first `r` must not end a session.
+- Keys are taken from the terminal one by one, and none behind the deciding one: those stay with the terminal, for ssh.
+  What is pasted is no answer, and neither are reports of the terminal.
 - Ctrl-C, Ctrl-D, Esc and the end of the terminal cancel.
 - There is no colour, only bold and reverse, and with NO_COLOR not even these. A terminal without cursor movements
   (TERM=dumb) is asked by lines.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nssh import terminal
 from nssh.printable import LONGEST, printable
 from nssh.tui import _terminal
 
@@ -94,6 +95,7 @@ def _choose_by_lines(lines: Sequence[str], options: Sequence[Option], default: i
     words[""] = options[default]
     asked = f"{'/'.join(option.key for option in options)}, or Enter for {options[default].key}: "
     with _terminal.signals():
+        terminal.forget_keys()
         while True:
             _terminal.write(asked)
             answer = _terminal.read_line().lower()

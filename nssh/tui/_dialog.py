@@ -16,6 +16,7 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style
 
+from nssh import terminal
 from nssh.errors import Cancelled
 from nssh.tui import _terminal
 from nssh.tui._keys import KeyInput
@@ -50,7 +51,15 @@ class _Screen:
 
     encoding = property(lambda _: _terminal.encoding())
 
+    def __init__(self) -> None:
+        self.asks = False
+        """Whether the next thing to be written is the question, for the first time."""
+
     def write(self, text: str) -> int:
+        if self.asks:
+            # At the last moment: nobody can have seen it before.
+            self.asks = False
+            terminal.forget_keys()
         _terminal.write(text)
         return len(text)
 
@@ -68,8 +77,13 @@ class Output(Vt100_Output):
     """The terminal, which is never asked where its cursor is, and whose cursor goes on blinking."""
 
     def __init__(self) -> None:
-        screen: Any = _Screen()  # it has all that is used of a TextIO
-        super().__init__(screen, lambda: Size(*_terminal.size()), term=os.environ.get("TERM"), enable_cpr=False)
+        self.screen = _Screen()
+        stdout: Any = self.screen  # it has all that is used of a TextIO
+        super().__init__(stdout, lambda: Size(*_terminal.size()), term=os.environ.get("TERM"), enable_cpr=False)
+
+    def before_render(self, application: Application[Any]) -> None:
+        """Take note that something is drawn next."""
+        self.screen.asks = application.render_counter == 1
 
     def show_cursor(self) -> None:
         """Show it, without switching its blinking off as well."""
@@ -130,6 +144,7 @@ async def _run(dialog: Dialog, came: list[int], *, full_screen: bool) -> None:
     for key in {*dialog.keys, *CANCELLING}:
         bindings.add(key, eager=True)(press)
     loop = asyncio.get_running_loop()
+    output = Output()
     loop.set_exception_handler(lambda _, context: end(context.get("exception") or EOFError()))
     application = Application(
         # The cursor stays on the first line: a terminal that wraps lines anew when it becomes narrower moves all that
@@ -142,7 +157,8 @@ async def _run(dialog: Dialog, came: list[int], *, full_screen: bool) -> None:
         full_screen=full_screen,
         erase_when_done=True,
         input=KeyInput(sys.stdin, lambda: application.is_done),
-        output=Output(),
+        output=output,
+        before_render=output.before_render,
     )
     application.ttimeoutlen = _ESCAPE_DELAY
     await application.run_async(pre_run=before, set_exception_handler=False, handle_sigint=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from nssh import terminal
 from nssh.errors import Cancelled
 from nssh.printable import LONGEST, printable
 from nssh.tui import _terminal
@@ -151,6 +152,7 @@ def _select_by_lines(title: str, rows: Sequence[Row]) -> Selection:
         _terminal.write(f"  {printable('  '.join(filter(None, _cells(row))), LONGEST)}\n")
     words = {"all": "a", "older": "o", "detached": "d"}
     with _terminal.signals():
+        terminal.forget_keys()
         while not selection.chosen:
             _terminal.write("PIDs, or all, older (than 24 h), detached; nothing cancels: ")
             answer = _terminal.read_line().lower().replace(",", " ").split()

@@ -42,6 +42,20 @@ def directory_with(path: Path, programs: Iterable[str]) -> str:
     return os.fspath(path)
 
 
+def gate(laptop: Laptop, path: Path) -> Path:
+    """Have the laptop's logins wait until the file that is returned exists; what only asks ssh (-G) does not."""
+    opened, script = path / "opened", path / "gated-ssh"
+    script.write_text(
+        f"""#!/bin/sh
+        case " $* " in *" -G "*) ;; *) until [ -e {opened} ]; do sleep 0.02; done ;; esac
+        exec {laptop.env["NSSH_SSH"]} "$@"
+        """
+    )
+    script.chmod(0o755)
+    laptop.env["NSSH_SSH"] = os.fspath(script)
+    return opened
+
+
 def without_mosh(laptop: Laptop) -> None:
     """Give the laptop a PATH with ssh and what a shell needs, and no mosh."""
     laptop.env["PATH"] = directory_with(laptop.client.home / "bin-without-mosh", ("ssh", "sh", "bash"))

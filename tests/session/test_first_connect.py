@@ -15,7 +15,7 @@ from nssh import __version__
 from tests.lab.laptop import NSSH, Laptop
 from tests.lab.sshd import Sshd
 from tests.lab.terminal import Terminal
-from tests.session.support import ANY_PROMPT, own_lines, without_mosh
+from tests.session.support import ANY_PROMPT, gate, own_lines, without_mosh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,6 +74,20 @@ def test_no_is_remembered(fresh: tuple[Laptop, Sshd], mode: list[str], answer: b
         window.send(b"exit 0\r")
         assert window.wait() == 0
         assert own_lines(window.output) == []
+
+
+def test_what_was_typed_before_the_question_is_no_answer(fresh: tuple[Laptop, Sshd], tmp_path: Path) -> None:
+    laptop, remote = fresh
+    opened = gate(laptop, tmp_path)
+    with Terminal([*NSSH, "devbox"], laptop.env) as window:
+        window.send(b"ls\r\r")
+        opened.touch()
+        window.expect(b"[Y/n] ")
+        window.send(b"y\r")
+        window.expect(ANY_PROMPT)
+        window.send(b"exit 0\r")
+        assert window.wait() == 0
+    assert shim(remote).exists()
 
 
 @pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])

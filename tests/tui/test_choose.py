@@ -191,13 +191,16 @@ def test_what_is_typed_behind_the_answer_is_for_the_session() -> None:
         assert screen.lines[-1] == r"read: b'rn\x1b[A\x03\x04ls -l\r'"
 
 
-def test_the_answer_too_may_be_typed_before_there_is_a_question() -> None:
-    with question(reads=6) as screen:
-        screen.window.send(b"nls -l\r")
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+@pytest.mark.parametrize("early", [b"r", b"r\r", b"\r", b"\x1b[B\r", b"make run\rr"])
+def test_what_was_typed_before_the_question_is_no_answer(early: bytes, term: str) -> None:
+    with question(waits=True, environ=environment(TERM=term), reads=6) as screen:
+        screen.window.send(b"go\n" + early)
+        screen.wait("Enter for j:" if term == "dumb" else marked("Join"))
+        screen.window.send(b"n\r"[: 2 if term == "dumb" else 1] + b"ls -l\n")
         assert end(screen) == 0
         assert screen.lines[-2] == 'answer: "n"'
-        # Enter was typed while the terminal made a line's end of it.
-        assert screen.lines[-1] == r"read: b'ls -l\n'"
+        assert screen.lines[-1] == r"read: b'ls -l\n'", "what is typed behind the answer is kept"
 
 
 def test_a_late_answer_where_the_cursor_is_does_not_matter() -> None:

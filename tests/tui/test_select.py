@@ -323,6 +323,16 @@ def test_cancelling_where_there_are_only_lines(typed: bytes) -> None:
         assert end(screen) == 130
 
 
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+def test_what_was_typed_before_the_list_selects_nothing(term: str) -> None:
+    with selection(FEW, waits=True, environ=environment(TERM=term)) as screen:
+        screen.window.send(b"go\nall\ra\r")
+        screen.wait("nothing cancels:" if term == "dumb" else "0 selected of 3")
+        screen.window.send(b"1003\r" if term == "dumb" else b"1003\r\r")
+        assert end(screen) == 0
+        assert screen.lines[-1].endswith("answer: [2]")
+
+
 def test_a_signal_restores_the_terminal() -> None:
     with selection(MANY, rows=10) as screen:
         screen.wait("1/200")
