@@ -30,6 +30,7 @@ from nssh.ssh import control
 from nssh.ssh.connect import connect
 from nssh.ssh.script import exchange
 from nssh.wire import files
+from nssh.wire import session as session_file
 
 if TYPE_CHECKING:
     from actors.incarnation import Context
@@ -60,6 +61,8 @@ class RemoteHost(BaseActor):
         self._over = threading.Event()
         # A later life, of this actor or of the bridge, finds the login done, and its control socket there or gone.
         self._first = session.restarts == 0 and context.generation == 1
+        # The launcher wrote the remote's session file, and has not looked whether that was right to the end.
+        self._wrote = self._first and session.login_first
         self._fresh: Connection | None = None
 
     def started(self) -> None:
@@ -165,6 +168,9 @@ class RemoteHost(BaseActor):
                 return
             if not session.prepared:
                 self._prepare(session, connection)
+            elif self._wrote:
+                self._give_way(session, connection)
+                self._wrote = False
         except (ConnectError, RemoteError) as error:
             self.post(ConnectFailed(str(error)))
             return
@@ -194,7 +200,7 @@ class RemoteHost(BaseActor):
 
     def _prepare(self, session: Session, connection: Connection) -> None:
         # What the remote sends is for the newest session with a topic of its own, whoever is prepared last.
-        superseded = topics.is_superseded(session.topic, session.ledger)
+        superseded = topics.newest(session.topic, session.ledger) != session.topic
         script = prepare.script("" if superseded else session.session_file)
         answer, _ = exchange(connection, script, _CONNECT)
         prepared = prepare.read(answer)
@@ -203,10 +209,30 @@ class RemoteHost(BaseActor):
         if not problem and not prepared.version:
             problem = f"no nssh on {destination}: run nssh infect {destination}"
         problem = problem or hosts.difference(destination, prepared.version)
-        known = hosts.read(session.key)
-        written = "" if prepared.problem else known.session if superseded else hosts.checksum(session.session_file)
+        if superseded:
+            self._remember(session.key, version=prepared.version)
+        else:
+            written = "" if prepared.problem else hosts.checksum(session.session_file)
+            self._remember(session.key, version=prepared.version, session=written)
+            self._give_way(session, connection)
+        self.post(Prepared(prepared.version, problem))
+
+    def _give_way(self, session: Session, connection: Connection) -> None:
+        """Write the session file of one that took a new topic while ours was written, lest ours stay the last one.
+
+        A login may take as long as its user looks for a password. Whoever writes looks once more behind that, so the
+        last one to write has written what is the newest.
+        """
+        written = session.topic
+        while (newest := topics.newest(session.topic, session.ledger)) != written:
+            theirs = session_file.parse(session.session_file)
+            theirs.topic = written = newest
+            text = session_file.render(theirs)
+            exchange(connection, prepare.script(text), _CONNECT)
+            self._remember(session.key, session=hosts.checksum(text))
+
+    def _remember(self, key: str, **news: str) -> None:
         try:
-            hosts.write(session.key, known._replace(version=prepared.version, session=written))
+            hosts.write(key, hosts.read(key)._replace(**news))  # type: ignore[arg-type]  # fields that are texts
         except OSError as error:
             self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))
-        self.post(Prepared(prepared.version, problem))

@@ -85,11 +85,11 @@ def current(key: str, server: str) -> str:
     return known[0] if known else ""
 
 
-def is_superseded(name: str, ledger: str) -> bool:
-    """Whether a session's topic is its target's no more: a later one took a new one, and has the remote send there."""
+def newest(name: str, ledger: str) -> str:
+    """Return the topic that a session's target has now: another than its own once a later session took a new one."""
     stem = ledger.removesuffix(".ledger").rpartition(".")[0]
     known = _read(f"{stem}.json", "")
-    return known is not None and known[0] != name
+    return known[0] if known is not None else name
 
 
 def _topic(path: str, name: str, serial: str) -> Topic:

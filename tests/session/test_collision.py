@@ -14,9 +14,13 @@ import pytest
 
 from nssh import process
 from tests.lab.laptop import NSSH, Laptop, RemoteShell
+from tests.lab.terminal import Terminal
 from tests.lab.tools import wait_until
+from tests.session.support import ANY_PROMPT, forget, gate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nssh.records import Record
     from tests.lab.sshd import Sshd
 
@@ -196,6 +200,35 @@ def test_a_bridge_that_comes_back_does_not_take_the_remote_from_a_newer_session(
             wait_until(is_back, "the first one's bridge is back")
             assert two.topic in session.read_text()
             opens_once(relay_laptop, first, "to-the-newer-one")
+
+
+@pytest.mark.parametrize("mode", ["--mosh", "--ssh"])
+def test_one_that_is_still_at_its_login_does_not_take_the_remote_from_a_newer_session(
+    laptop: Laptop, remote: Sshd, tmp_path: Path, mode: str
+) -> None:
+    """The login that writes the session file may wait for a password while another terminal gets there first."""
+    session = remote.state / "nssh/session"
+    forget_logs(laptop)
+    forget(laptop)
+    ssh = laptop.env["NSSH_SSH"]
+    opened = gate(laptop, tmp_path)
+    with Terminal([*NSSH, mode, "devbox"], laptop.env) as slow:
+        slow.wait_until(laptop.sessions, "it has its topic")
+        [one] = laptop.sessions()
+        laptop.env["NSSH_SSH"] = ssh
+        with RemoteShell(laptop, "--new") as newer:
+            two = record_of(laptop, newer)
+            wait_until(lambda: two.topic in session.read_text(), "the remote sends to the new one")
+            before = session.stat().st_mtime_ns
+            opened.touch()
+            slow.wait_until(lambda: session.stat().st_mtime_ns != before, "its login has written, too")
+            slow.wait_until(lambda: two.topic in session.read_text(), "the newer one's file is back")
+            assert one.topic != two.topic
+            opens_once(laptop, newer, "to-the-newer-one")
+            slow.expect(ANY_PROMPT)
+            slow.send(b"exit\r")
+            assert slow.wait() == 0
+    assert "actor-restart" not in {event["event"] for event in laptop.events()}
 
 
 def test_flags_without_another_session_just_start(relay_laptop: Laptop) -> None:

@@ -218,12 +218,12 @@ def test_a_key_that_is_no_text_for_the_file_system_is_no_obstacle(state: Path) -
 
 def test_a_session_can_see_that_a_later_one_has_a_new_topic(state: Path) -> None:
     first = obtain(KEY, SERVER)
-    assert not topics.is_superseded(first.name, first.ledger)
+    assert topics.newest(first.name, first.ledger) == first.name
     second = obtain(KEY, SERVER, fresh=True)
-    assert topics.is_superseded(first.name, first.ledger)
-    assert not topics.is_superseded(second.name, second.ledger)
+    assert topics.newest(first.name, first.ledger) == second.name
+    assert topics.newest(second.name, second.ledger) == second.name
     obtain(KEY, SERVER, joined=(first.name, first.serial))
-    assert not topics.is_superseded(first.name, first.ledger)
+    assert topics.newest(first.name, first.ledger) == first.name
     pinned = obtain(KEY, SERVER, fixed="nssh_mine")
-    assert not topics.is_superseded(pinned.name, pinned.ledger)
-    assert not topics.is_superseded("nssh_x", str(state / "topics/none.0000.ledger"))
+    assert topics.newest(pinned.name, pinned.ledger) == pinned.name
+    assert topics.newest("nssh_x", str(state / "topics/none.0000.ledger")) == "nssh_x"
