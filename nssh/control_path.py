@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from nssh.wire import files
 
@@ -34,6 +35,41 @@ def candidates(pid: int) -> list[str]:
     return [os.path.join(directory, f"c{pid}") for directory in directories]
 
 
+def end_abandoned(pid: int) -> None:
+    """End what is left of the connection of a session whose every process is gone; `pid` was its launcher's.
+
+    A launcher and a bridge that were killed together leave their ssh: with nobody to give it a terminal, and its master
+    at that terminal, taking keys away from the user's shell. A socket at which nobody listens is removed.
+    """
+    for path in candidates(pid):
+        if not _is_our_socket(path):
+            continue
+        from nssh.errors import ConnectError
+        from nssh.ssh.mux import CHECK_SECONDS, Passenger
+
+        try:
+            with Passenger(path, CHECK_SECONDS) as master:
+                if _is_at(path, master.check()):
+                    master.terminate()
+        except ConnectError as error:
+            if error.kind != "closed":
+                continue
+            try:
+                _unlink_stale(path)
+            except OSError:
+                pass  # in a directory that can't be changed: `choose` passes it over
+
+
+def _is_at(path: str, pid: int) -> bool:
+    """Whether a process is the master at a socket: one in another container has a number that means nothing here."""
+    import psutil
+
+    try:
+        return any(path in word for word in psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False
+
+
 def _last_resort() -> str:
     return f"/tmp/nssh-{os.geteuid()}"  # noqa: S108 - checked to be ours and made 0700 before it is used
 
@@ -43,6 +79,14 @@ def _is_ours(directory: str) -> bool:
         return os.stat(directory).st_uid == os.geteuid()
     except OSError:
         return False
+
+
+def _is_our_socket(path: str) -> bool:
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISSOCK(info.st_mode) and info.st_uid == os.geteuid()
 
 
 def _unlink_stale(path: str) -> None:

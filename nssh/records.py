@@ -14,7 +14,7 @@ import stat
 import time
 from typing import NamedTuple
 
-from nssh import process
+from nssh import control_path, process
 from nssh.wire import files
 
 _LIMIT = 64 * 1024
@@ -271,5 +271,8 @@ def _remove_stale(pids: list[int]) -> None:
                 record = read(path_of(pid))
                 if record is None or record.pid != pid or not record.live:
                     remove(pid)
+                    # A bridge that is still there is at its last delivery, over that connection, and will end it.
+                    if not process.birth(pid) and not (record and process.birth(record.bridge)):
+                        control_path.end_abandoned(pid)
     finally:
         os.close(fd)

@@ -160,6 +160,21 @@ def test_replace_ends_one_that_is_wedged_by_force(relay_laptop: Laptop, victim: 
     first.close()
 
 
+def test_what_is_left_of_a_killed_session_is_ended_by_whoever_looks_next(relay_laptop: Laptop) -> None:
+    """Its ssh was nobody's any more, and its master might go on reading the user's terminal for ever."""
+    killed = RemoteShell(relay_laptop)
+    [record] = relay_laptop.wait_up()
+    for pid in (record.bridge, record.pid):
+        os.kill(pid, signal.SIGKILL)
+    killed.process.wait(10)
+    wait_until(lambda: not process.birth(record.bridge), "both are gone")
+    assert relay_laptop.processes(), "ssh is still there"
+    assert relay_laptop.run("status").returncode == 0
+    relay_laptop.wait_gone()
+    assert list((relay_laptop.client.home / "run/nssh").iterdir()) == []
+    killed.close()
+
+
 def test_new_has_a_topic_of_its_own_and_leaves_the_other_running(laptop: Laptop) -> None:
     with RemoteShell(laptop) as first:
         laptop.wait_up()

@@ -5,6 +5,7 @@ import shutil
 import socket
 import stat
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,3 +129,31 @@ def test_what_a_dead_session_left_is_removed_and_what_can_not_be_is_avoided(
     resort = short / "resort"
     monkeypatch.setattr(control_path, "_last_resort", lambda: str(resort))
     assert control_path.choose(PID) == f"{resort}/c{PID}"
+
+
+def test_of_a_dead_session_only_its_own_socket_is_touched_and_only_where_nobody_listens(short: Path) -> None:
+    left = Path(control_path.choose(PID))
+    other = left.with_name(f"c{PID + 1}")
+    for path in (left, other):
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    control_path.end_abandoned(PID)
+    assert (left.exists(), other.exists()) == (False, True)
+    control_path.end_abandoned(PID)
+    left.write_bytes(b"no socket")
+    control_path.end_abandoned(PID)
+    assert left.exists()
+    left.unlink()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(left))
+        server.listen()
+        kept: list[socket.socket] = []
+
+        def answer() -> None:
+            kept.append(server.accept()[0])  # hanging up would mean that nobody is there
+            kept[0].send(b"\0\0\0\x08no ssh!!")
+
+        threading.Thread(target=answer, daemon=True).start()
+        control_path.end_abandoned(PID)
+        kept[0].close()
+    assert left.exists(), "what listens is no ssh"
