@@ -117,6 +117,28 @@ class Foreground:
                 raise InterruptedBySignal(number)
         return ready
 
+    def ask(self, question: str, timeout: Callable[[], float | None]) -> str:
+        """Return a line that the user types; the end of input means no.
+
+        Args:
+            question: What is asked, in the user's terminal.
+            timeout: As in `wait`.
+
+        Raises:
+            InterruptedBySignal: As in `wait_for`.
+        """
+        terminal.forget_keys()
+        os.write(2, question.encode())
+        line = b""
+        try:
+            while not self.wait_for([0], timeout()):
+                pass
+            line = os.read(0, 4096)
+        finally:
+            if not line:
+                os.write(2, b"\n")
+        return line.decode("utf-8", "replace") if line else "n"
+
     def interruptibly(self, work: Callable[[], _T]) -> _T:
         """Do something of nssh's own in the foreground and return what it returns.
 

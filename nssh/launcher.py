@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from nssh import control_path, hosts, login, prepare, process, records
+from nssh import control_path, hosts, login, prepare, process, records, way
 from nssh.bridge import Bridge
 from nssh.config import LARGEST
 from nssh.errors import NsshError
@@ -18,8 +18,8 @@ from nssh.foreground import Foreground, InterruptedBySignal
 from nssh.nudge import Nudges
 from nssh.printable import LONGEST, printable
 from nssh.session import Session
-from nssh.startup import Start, Startup
-from nssh.terminal import Terminal, colors, forget_keys
+from nssh.startup import Doubt, Start, Startup
+from nssh.terminal import Terminal, colors
 from nssh.wire import files
 from nssh.wire import session as session_file
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nssh.framing import Answer
     from nssh.identity import Pending
     from nssh.records import Record
+    from nssh.way import Way
 
 FEATURES = ("targets", "ids", "types")
 """What this laptop's side can do beyond the Go program, told in the session file."""
@@ -39,30 +40,12 @@ _LAST_DELIVERY = 0.7
 _WITHOUT = "clipboard and browser will not work in this session"
 
 
-def find_program(name: str) -> str | None:
-    """Return the path of a program, None if it is not on the PATH (`shutil.which` costs 8 ms to import)."""
-    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(directory, name)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    return None
-
-
 def say(text: str) -> None:
     """Write one line for the user, outside the session: a remote may have put anything in it, of any length."""
     try:
         print(f"nssh: {printable(text, LONGEST)}", file=sys.stderr, flush=True)
     except OSError:
         return  # the terminal is gone, and who would have read it
-
-
-class _Route(NamedTuple):
-    """How this session gets to its prompt."""
-
-    login_first: bool
-    mosh: bool
-    wrapper: bool
-    """The mosh wrapper of `[mosh] command`, with a login of its own."""
 
 
 class Launcher:
@@ -79,10 +62,15 @@ class Launcher:
         self._told_unwritable = False
         self._record: Record | None = None
         self.bridge: Bridge | None = None
+        self._doubt: Doubt | None = None
         self._nudges = Nudges()
         # It may ask the user, and has its own way with signals then.
-        self.start = self._settle()
-        self.foreground = Foreground(self._child_ended, reads="n" not in wish.ssh.letters)
+        try:
+            self.start = self._settle()
+            self.foreground = Foreground(self._child_ended, reads="n" not in wish.ssh.letters)
+        except BaseException:
+            records.remove(os.getpid())  # Ctrl-C right behind its being written
+            raise
         self.session_file = self._session_file()
 
     def run(self) -> int:
@@ -94,7 +82,7 @@ class Launcher:
         path = "" if self.target.control_path else control_path.choose(os.getpid())
         self.foreground.come_to_foreground()
         try:
-            status = self._run(self._route(), path)
+            status = self._run(self._way(), path)
         except InterruptedBySignal as interrupt:
             status = interrupt.exit_code
         except BaseException:
@@ -106,23 +94,16 @@ class Launcher:
         self._last_words()
         return status
 
-    def _route(self) -> _Route:
-        # mosh tells no exit status and knows no shell's command line: a command is for ssh, unless --mosh says so.
-        mosh = self.wish.mode == "mosh" or (not self.wish.mode and not self.wish.ssh.command)
-        if any("\n" in word for word in self.wish.ssh.command) and mosh:
-            raise NsshError("a command with a newline in it can't be given to mosh-server; use --ssh")
-        if mosh and self.config.mosh.command:
-            return _Route(login_first=False, mosh=True, wrapper=True)
-        if mosh and find_program("mosh-client") is None:
-            if self.wish.mode == "mosh":
-                raise NsshError("mosh-client is not on this machine's PATH: install mosh, or use --ssh")
-            mosh = False
-        if mosh and not self.wish.mode and (self.target.proxied or not self._interactive or not os.isatty(1)):
-            # Behind a jump host mosh's UDP rarely gets through, and a script wants its pipes: ssh, unless told --mosh.
-            mosh = False
+    def _way(self) -> Way:
         # A program that runs at once, ahead of the bridge, must not find the session file of another topic or server.
         changed = bool(self.session_file) and self.host.session != hosts.checksum(self.session_file)
-        return _Route(login_first=mosh or changed or self._may_offer, mosh=mosh, wrapper=False)
+        return way.choose(
+            self.wish,
+            wrapped=bool(self.config.mosh.command),
+            proxied=self.target.proxied,
+            on_terminal=self._interactive and os.isatty(1),
+            login_first=changed or self._may_offer,
+        )
 
     @property
     def _may_offer(self) -> bool:
@@ -134,17 +115,17 @@ class Launcher:
         """Whether the session may have put our terminal into modes of its own."""
         return not self.wish.ssh.command or "t" in self.wish.ssh.letters or self.wish.mode == "mosh"
 
-    def _run(self, route: _Route, path: str) -> int:
-        if route.login_first:
-            return self._run_login_first(route, path)
+    def _run(self, how: Way, path: str) -> int:
+        if how.login_first:
+            return self._run_login_first(how, path)
         # The user's own ssh comes first; everything else happens beside its handshake.
-        if route.wrapper:
+        if how.wrapper:
             argv = [*self.config.mosh.command, f"--ssh={_join([*self.target.ssh, *self.target.options])}"]
             argv += [self.target.destination, *(["--", *self.wish.ssh.command] if self.wish.ssh.command else [])]
         else:
             argv = self._ssh(path)
         self.foreground.start(argv, socket=path)
-        self._start_bridge(route, path, "mosh" if route.wrapper else "ssh")
+        self._start_bridge(how, path, "mosh" if how.wrapper else "ssh")
         return self._watch()
 
     def _ssh(self, path: str) -> list[str]:
@@ -152,16 +133,16 @@ class Launcher:
         options = [*login.control_options(target, path), *target.options]
         return [*target.ssh, *options, "--", target.destination, *self.wish.ssh.command]
 
-    def _run_login_first(self, route: _Route, path: str) -> int:
+    def _run_login_first(self, how: Way, path: str) -> int:
         mosh: tuple[str, ...] = ()
-        if route.mosh:
+        if how.mosh:
             mosh = prepare.mosh_arguments(colors(), self.wish.ssh.command)
         timeouts = (self.config.mosh.network_timeout, self.config.mosh.signal_timeout)
         script = prepare.script("" if self._is_prepared else self.session_file, mosh=mosh, mosh_timeouts=timeouts)
-        options = login.control_options(self.target, path, keep_alive=route.mosh)
+        options = login.control_options(self.target, path, keep_alive=how.mosh)
         started = login.Login(self.target, script, options)
         self.foreground.adopt(started.pid)
-        self._start_bridge(route, path, "")
+        self._start_bridge(how, path, "")
         answer = self._await_login(started)
         if answer is None:
             status = self._watch()
@@ -176,7 +157,7 @@ class Launcher:
             self._begin(self._ssh(path), socket=path)
             return self._watch()
         self.foreground.leave()
-        return self._enter(route, path, answer)
+        return self._enter(how, path, answer)
 
     def _await_login(self, started: login.Login) -> Answer | None:
         """Wait for the login's answer while signals are passed on to it; None if ssh ends without one."""
@@ -194,14 +175,14 @@ class Launcher:
         finally:
             started.close()
 
-    def _enter(self, route: _Route, path: str, answer: Answer) -> int:
+    def _enter(self, how: Way, path: str, answer: Answer) -> int:
         """Go from the finished login to the session itself."""
         prepared = prepare.read(answer)
         self._learn(prepared)
         if self._may_offer:
             self._offer_install(path)
         environ = None
-        if route.mosh and prepared.mosh_port:
+        if how.mosh and prepared.mosh_port:
             address = self._address(path) or prepared.server_address or self.target.hostname
             argv = ["mosh-client", "-#", f"{self.target.destination} ", address, prepared.mosh_port]
             environ = {**os.environ, "MOSH_KEY": prepared.mosh_key}
@@ -247,7 +228,7 @@ class Launcher:
         destination = self.target.destination
         say(f"{destination} has no nssh yet: without it, its clipboard and browser stay unconnected.")
         question = f"Install it there now (in ~/.local, no root; undo with nssh infect --remove {destination})? [Y/n] "
-        if self._ask(question).strip().lower() not in {"", "y", "yes"}:
+        if self.foreground.ask(question, self._tick).strip().lower() not in {"", "y", "yes"}:
             self.host = self.host._replace(declined=True)
             self._remember()
             say(f"as you wish; nssh infect {destination} installs it later")
@@ -260,21 +241,6 @@ class Launcher:
             )
         except NsshError as error:
             say(str(error))
-
-    def _ask(self, question: str) -> str:
-        """Return a line that the user types; the end of input means no."""
-        forget_keys()
-        os.write(2, question.encode())
-        try:
-            while not self.foreground.wait_for([0], self._tick()):
-                pass
-            line = os.read(0, 4096)
-        except InterruptedBySignal:
-            os.write(2, b"\n")
-            raise
-        if not line:
-            os.write(2, b"\n")
-        return line.decode("utf-8", "replace") if line else "n"
 
     def _remember(self) -> None:
         try:
@@ -323,11 +289,11 @@ class Launcher:
         features = FEATURES if limit == LARGEST else (*FEATURES, f"copy-limit={limit}")
         return session_file.render(session_file.Session(config.server, self.start.topic.name, features, token))
 
-    def _start_bridge(self, route: _Route, path: str, transport: str) -> None:
+    def _start_bridge(self, how: Way, path: str, transport: str) -> None:
         """Start the bridge; without a topic (no writable state directory) there is none, and the session goes on."""
         if self.start is None:
             return
-        record, topic, joined, replaced = self.start
+        record, topic, joined, replaced, unasked = self.start
         behind = joined if joined is not None and joined.foreign else None
         session = Session(
             pid=record.pid,
@@ -343,9 +309,9 @@ class Launcher:
             log=record.log,
             session_file=self.session_file,
             # The mosh wrapper gives its ssh no control socket: nothing to wait for.
-            control_path="" if route.wrapper else self.target.control_path or path,
+            control_path="" if how.wrapper else self.target.control_path or path,
             own_control=not self.target.control_path,
-            login_first=route.login_first,
+            login_first=how.login_first,
             transport=transport,
             joined=joined.pid if joined is not None else 0,
             behind=process.birth(behind.pid) if behind is not None else "",
@@ -356,6 +322,8 @@ class Launcher:
         )
         self.bridge = Bridge(session)
         self.bridge.start()
+        if unasked:
+            self._doubt = Doubt(unasked, self.config, self.target.destination)
 
     def _tick(self) -> float | None:
         waits = [self._nudges.tick(self.foreground.child), self.bridge.tick() if self.bridge is not None else None]
@@ -390,6 +358,13 @@ class Launcher:
 
     def _last_words(self) -> None:
         """Say what the user should know, now that the terminal is free."""
+        if self._doubt is not None:
+            try:
+                text = self._doubt.text(lambda seconds: self.foreground.wait_for((), seconds))
+            except InterruptedBySignal:
+                return  # the user is in a hurry
+            if text:
+                say(text)
         bridge, record = self.bridge, self._record
         if bridge is not None and bridge.gave_up:
             say(f"the bridge died {bridge.session.restarts} times and was given up; see {bridge.session.log}.err")

@@ -1,15 +1,14 @@
 """Whether a session lives: asked, never guessed. "Alive" is an answer within `DEADLINE` (DESIGN.md, guarantee G3).
 
 A session of ours is asked over its control socket and sends a ping around its bus; one of the Go program has no socket
-and is pinged over its topic. What asks several does so at once.
+and is pinged over its topic. What asks several does so at once. The launcher imports this before ssh where there is
+another session, so what only asking needs is imported by the functions.
 """
 
 from __future__ import annotations
 
 import enum
 import json
-import socket
-import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +17,7 @@ from nssh.errors import BusError
 from nssh.printable import printable
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
     from nssh.config import Config
@@ -96,6 +96,8 @@ def probe(record: Record, config: Config | None = None, timeout: float = DEADLIN
 
 def probe_all(found: Sequence[Record], config: Config | None = None, timeout: float = DEADLINE) -> list[Liveness]:
     """Ask several sessions at once, each on a thread of its own; the answers are in their order."""
+    import threading
+
     answers = [Liveness(State.WEDGED)] * len(found)
 
     def ask(number: int) -> None:
@@ -110,6 +112,8 @@ def probe_all(found: Sequence[Record], config: Config | None = None, timeout: fl
 
 
 def _over_socket(path: str, deadline: float) -> Liveness:
+    import socket
+
     while True:
         left = deadline - time.monotonic()
         if left <= 0:

@@ -1,7 +1,7 @@
 """What a start does before ssh: finds live sessions of the same target, decides about them, and makes itself known.
 
-In the launcher. Without another session nothing is imported here but what it has anyway; with one, everything that
-takes time (asking it, asking the user, ending it) is worth it.
+In the launcher. Without another session nothing is imported here but what it has anyway. With one, its answer is waited
+for where somebody can be asked or told; a command or a script is not kept waiting, and hears at its end (`Doubt`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nssh.wire import files
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nssh.collision import Action, Decision
+    from nssh.collision import Action
     from nssh.config import Config
     from nssh.identity import Target
     from nssh.liveness import Liveness
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 6
 """Sessions that a question lists."""
+
+# Seconds between looks at whether an answer is there.
+_LOOK = 0.02
 
 
 class Start(NamedTuple):
@@ -37,6 +40,50 @@ class Start(NamedTuple):
     """The session whose topic this one shares."""
     replaced: tuple[int, ...] = ()
     """PIDs of the sessions that were ended for it."""
+    unasked: tuple[Record, ...] = ()
+    """Who shares the topic, if it was joined without asking them how they are."""
+
+
+class Doubt:
+    """The question whether the session that was joined can act, asked while this one is on its way."""
+
+    def __init__(self, peers: Sequence[Record], config: Config, destination: str) -> None:
+        """Begin to ask who shares the topic; `destination` is for the words of the answer."""
+        import threading
+
+        self._text = ""
+        self._thread = threading.Thread(target=self._run, args=(peers, config, destination), daemon=True)
+        self._thread.start()
+
+    def _run(self, peers: Sequence[Record], config: Config, destination: str) -> None:
+        self._text = misgiving(peers, config, destination)
+
+    def text(self, pause: Callable[[float], object]) -> str:
+        """Return what the user should know, `` if all is well; `pause` is called until that is known (1.5 s in all)."""
+        while self._thread.is_alive():
+            pause(_LOOK)
+        return self._text
+
+
+def misgiving(peers: Sequence[Record], config: Config, destination: str) -> str:
+    """Ask the sessions of a topic how they are; return what to tell whoever joins them, `` if they are well."""
+    from nssh import collision, liveness
+
+    answers = liveness.probe_all(peers, config)
+    first = collision.foremost(answers)
+    if not collision.decide("join", answers[first].state, interactive=False, pinned=False).warn:
+        return ""
+    return _warning(peers[first], answers[first], destination)
+
+
+def _warning(peer: Record, answer: Liveness, destination: str) -> str:
+    remedy = "" if answer.state == "bus-down" else "; --replace ends it"
+    return f"the session of pid {peer.pid}, which acts for {destination}, {answer.text}{remedy}"
+
+
+def _acting(group: Sequence[Record]) -> Record:
+    """Return who acts for a topic, by the records: a session of the Go program knows no lease, so it always does."""
+    return min(group, key=lambda one: (not one.foreign, one.role != "leader"))
 
 
 class Startup:
@@ -77,15 +124,23 @@ class Startup:
             peers = self._peers()
             if wish == "new" or not peers:
                 return self._begin(fresh=wish == "new")
-        decision, peer, shown = self._decide(wish, peers)
+            from nssh import collision, liveness
+
+            pinned = bool(self._config.topic)
+            decision = collision.decide(wish, liveness.State.UNKNOWN, interactive=self._interactive, pinned=pinned)
+            if decision.action == "replace":
+                return self._replace(peers)
+            if not self._interactive:
+                group = self._topic_group(peers)
+                return self._join(group, _acting(group))._replace(unasked=tuple(group))
+        action, peer, shown = self._decide(wish, peers)
         with records.StartLock():
             # Others may have come and gone while we asked.
             peers = self._peers()
-            if decision.action == "new":
+            if action == "new":
                 return self._begin(fresh=True)
-            if decision.action == "replace":
-                # A script means all there are; who was asked, what was shown.
-                return self._replace([one for one in peers if wish or one.pid in shown])
+            if action == "replace":
+                return self._replace([one for one in peers if one.pid in shown])
             return self._join(peers, peer)
 
     def _peers(self) -> list[Record]:
@@ -105,30 +160,28 @@ class Startup:
         except NsshError:
             return False  # its options are unknown; without them it may be nobody
 
-    def _decide(self, wish: str, peers: Sequence[Record]) -> tuple[Decision, Record, set[int]]:
+    def _decide(self, wish: str, peers: Sequence[Record]) -> tuple[Action, Record, set[int]]:
         """Ask the sessions, and the user if need be; return what to do, whom to join, and whom the user has seen."""
         from nssh import collision, liveness
 
         answers = liveness.probe_all(peers, self._config)
-        ours = self._topic_group(peers)
+        ours = [number for number, peer in enumerate(peers) if peer in self._topic_group(peers)]
         first = ours[collision.foremost([answers[number] for number in ours])]
         pinned = bool(self._config.topic)
         decision = collision.decide(wish, answers[first].state, interactive=self._interactive, pinned=pinned)
-        peer = peers[first]
-        if decision.action == "ask":
-            decision = decision._replace(action=self._ask(decision.default, peers, answers, pinned=pinned))
+        action = decision.action
+        if action == "ask":
+            action = self._ask(decision.default, peers, answers, pinned=pinned)
         elif decision.warn:
-            what = f"the session of pid {peer.pid}, which acts for {self._target.destination}, {answers[first].text}"
-            remedy = "" if answers[first].state == "bus-down" else "; --replace ends it"
-            self._say(what + remedy)
-        return decision, peer, {one.pid for one in peers}
+            self._say(_warning(peers[first], answers[first], self._target.destination))
+        return action, peers[first], {one.pid for one in peers}
 
-    def _topic_group(self, peers: Sequence[Record]) -> list[int]:
-        """Return which sessions share the topic to be joined: the target's own, or else the newest session's."""
+    def _topic_group(self, peers: Sequence[Record]) -> list[Record]:
+        """Return who shares the topic to be joined: the target's own, or else the newest session's."""
         current = topics.current(self._target.key, self._config.server)
         if all(peer.topic != current for peer in peers):
             current = peers[-1].topic
-        return [number for number, peer in enumerate(peers) if peer.topic == current]
+        return [peer for peer in peers if peer.topic == current]
 
     def _ask(self, default: str, peers: Sequence[Record], answers: Sequence[Liveness], *, pinned: bool) -> Action:
         from nssh import collision

@@ -12,8 +12,8 @@ from nssh.doctor import facts
 from nssh.doctor.helper import Helper
 from nssh.doctor.report import failed, ok, warning
 from nssh.errors import RemoteError
-from nssh.launcher import find_program
 from nssh.ssh.script import run_script
+from nssh.way import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

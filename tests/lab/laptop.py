@@ -125,9 +125,9 @@ class Laptop:
 class RemoteShell:
     """A session without a terminal: `nssh devbox sh`, whose shell takes one command after another on stdin."""
 
-    def __init__(self, laptop: Laptop, *arguments: str, path: str | None = None) -> None:
+    def __init__(self, laptop: Laptop, *arguments: str, path: str | None = None, host: str = "devbox") -> None:
         self.laptop = laptop
-        command = [*NSSH, *arguments, "devbox", "exec sh"]
+        command = [*NSSH, *arguments, host, "exec sh"]
         self.process = subprocess.Popen(
             command, env=laptop.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

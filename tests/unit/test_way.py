@@ -1,0 +1,57 @@
+"""The way to the prompt: every combination of what was asked for and what there is."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nssh import argv, way
+from nssh.errors import NsshError
+from nssh.way import Way
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(params=[True, False], ids=["mosh", "no mosh"])
+def has_mosh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> bool:
+    """A PATH with or without mosh-client."""
+    monkeypatch.setenv("PATH", f"/nonexistent:{tmp_path}")
+    if request.param:
+        (tmp_path / "mosh-client").touch(mode=0o755)
+    else:
+        (tmp_path / "mosh-client").mkdir()  # what can't be run is none
+    return bool(request.param)
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "proxied", "on_terminal", "login_first"), list(itertools.product([True, False], repeat=4))
+)
+@pytest.mark.parametrize("command", [[], ["uptime"]])
+@pytest.mark.parametrize("mode", [[], ["--ssh"], ["--mosh"]])
+def test_the_way(
+    mode: list[str], command: list[str], *, has_mosh: bool, wrapped: bool, proxied: bool, on_terminal: bool,
+    login_first: bool,
+) -> None:  # fmt: skip
+    wish = argv.parse_connect([*mode, "devbox", *command])
+    wanted = mode == ["--mosh"] or not (mode or command)
+    if wanted and wrapped:
+        expected = Way(login_first=False, mosh=True, wrapper=True)
+    elif mode == ["--mosh"] and not has_mosh:
+        with pytest.raises(NsshError, match="mosh-client is not on this machine's PATH"):
+            way.choose(wish, wrapped=wrapped, proxied=proxied, on_terminal=on_terminal, login_first=login_first)
+        return
+    elif mode == ["--mosh"] or (wanted and has_mosh and on_terminal and not proxied):
+        expected = Way(login_first=True, mosh=True)
+    else:
+        expected = Way(login_first=login_first, mosh=False)
+    chosen = way.choose(wish, wrapped=wrapped, proxied=proxied, on_terminal=on_terminal, login_first=login_first)
+    assert chosen == expected
+
+
+def test_a_command_that_mosh_can_not_be_given_is_refused_before_anything_is_started() -> None:
+    wish = argv.parse_connect(["--mosh", "devbox", "echo\nid"])
+    with pytest.raises(NsshError, match="newline"):
+        way.choose(wish, wrapped=True, proxied=False, on_terminal=True, login_first=False)
