@@ -77,3 +77,23 @@ def test_output_that_finds_no_space_is_one_line(run: Run) -> None:
     finally:
         os.close(full)
     assert (done.returncode, done.stderr) == (1, "nssh: No space left on device\n")
+
+
+@pytest.mark.parametrize("module", ["nssh.cli", "nssh.config", "nssh.errors", "nssh.status"])
+def test_ctrl_c_while_it_is_being_imported_shows_no_traceback(run: Run, tmp_path: Path, module: str) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        f"""
+import os, signal, sys
+
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, CtrlC())
+"""
+    )
+    done = run("status", PYTHONPATH=f"{site}:{ROOT}")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
