@@ -66,7 +66,7 @@ def _processes(record: Record) -> list[Process]:
     birth = record.birth or process.birth(record.pid)
     try:
         launcher = psutil.Process(record.pid)
-        if record.foreign and not launcher.name().startswith("nssh"):
+        if not _is_nssh(launcher):
             return []
         children = [Process(child.pid, process.birth(child.pid)) for child in launcher.children()]
     except psutil.Error:
@@ -75,6 +75,12 @@ def _processes(record: Record) -> list[Process]:
     if not process.is_same(record.pid, birth):
         return []
     return [Process(record.pid, birth), *(child for child in children if child.birth)]
+
+
+def _is_nssh(process: psutil.Process) -> bool:
+    """Whether a process is an nssh, this one or the Go program: whatever a record says, nobody else is ended."""
+    words = [process.name(), *process.cmdline()]
+    return any(os.path.basename(word).startswith("nssh") for word in words)
 
 
 def _left(members: Sequence[Process]) -> list[Process]:

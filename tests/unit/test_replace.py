@@ -1,0 +1,69 @@
+"""Whom ending a session may touch; whole sessions are ended in tests/session."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from nssh import process, records, replace
+from nssh.identity import Target
+from nssh.records import Record
+from tests.lab.tools import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TARGET = Target("devbox", ("false",), (), {})
+
+
+@pytest.fixture
+def family() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is no nssh, with a child."""
+    with subprocess.Popen(["sh", "-c", "sleep 1000 & wait"]) as parent:
+        wait_until(lambda: psutil.Process(parent.pid).children(), "it has a child")
+        [child] = psutil.Process(parent.pid).children()
+        yield parent
+        child.kill()
+        parent.kill()
+
+
+def record(pid: int, **fields: str) -> Record:
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    return Record(pid, "devbox", "devbox", "nssh_x", "relay", started, "", **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_is_no_nssh_is_left_alone_with_its_children_whatever_its_record_says(
+    state: Path, family: subprocess.Popen[bytes], *, ours: bool
+) -> None:
+    """PID and birth may even be right, as in a record that somebody made by hand: think of init, and its children."""
+    found = record(family.pid, birth=process.birth(family.pid) if ours else "")
+    records.write(found)
+    [child] = psutil.Process(family.pid).children()
+    replace.end([found], TARGET)
+    assert family.poll() is None
+    assert child.is_running()
+    assert records.read(records.path_of(family.pid)) is None
+
+
+def test_an_nssh_of_another_birth_is_left_alone(state: Path, family: subprocess.Popen[bytes]) -> None:
+    replace.end([record(family.pid, birth="otherboot/1")], TARGET)
+    assert family.poll() is None
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_nssh_is_ended_with_its_children(state: Path, tmp_path: Path, *, ours: bool) -> None:
+    script = tmp_path / "nssh"
+    script.write_text("sleep 1000 & wait")
+    with subprocess.Popen(["sh", script]) as launcher:
+        wait_until(lambda: psutil.Process(launcher.pid).children(), "it has a child")
+        [child] = psutil.Process(launcher.pid).children()
+        found = record(launcher.pid, birth=process.birth(launcher.pid) if ours else "")
+        replace.end([found], TARGET)
+        wait_until(lambda: not process.birth(child.pid), "its child is gone")
+        assert launcher.wait(10) < 0
