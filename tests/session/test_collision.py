@@ -190,7 +190,7 @@ def test_what_is_left_of_a_killed_session_is_ended_by_whoever_looks_next(relay_l
     assert relay_laptop.processes(), "ssh is still there"
     assert relay_laptop.run("status").returncode == 0
     relay_laptop.wait_gone()
-    assert list((relay_laptop.client.home / "run/nssh").iterdir()) == []
+    assert not (relay_laptop.client.home / f"run/nssh/c{record.pid}").exists()
     killed.close()
 
 
@@ -242,7 +242,6 @@ def test_one_that_is_still_at_its_login_does_not_take_the_remote_from_a_newer_se
 ) -> None:
     """The login that writes the session file may wait for a password while another terminal gets there first."""
     session = remote.state / "nssh/session"
-    forget_logs(laptop)
     forget(laptop)
     ssh = laptop.env["NSSH_SSH"]
     opened = gate(laptop, tmp_path)
@@ -262,7 +261,6 @@ def test_one_that_is_still_at_its_login_does_not_take_the_remote_from_a_newer_se
             slow.expect(ANY_PROMPT)
             slow.send(b"exit\r")
             assert slow.wait() == 0
-    assert "actor-restart" not in {event["event"] for event in laptop.events()}
 
 
 def test_flags_without_another_session_just_start(relay_laptop: Laptop) -> None:
