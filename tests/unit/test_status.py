@@ -196,6 +196,13 @@ def test_held_urls_are_listed_and_can_not_steer_the_terminal(state: Path) -> Non
     assert second == f"{1 << 40:<16}  https://b.example"
 
 
+def test_a_terminal_without_utf_8_is_shown_escapes(state: Path) -> None:
+    hold(state, HeldUrl("https://a.example/caf\u00e9\u2026", 1_700_000_000))
+    done = run("--held", TZ="UTC", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "2023-11-14 22:13  https://a.example/caf\\xe9\\u2026\n"
+
+
 def browser(state: Path, body: str) -> Path:
     config = Path(files.config_dir())
     config.mkdir(parents=True)
