@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from actors._base import BaseActor
+from actors.bus_news import BusNews
 from actors.lines import ATTEMPTS, Line
 from actors.messages import (
     Arrived,
@@ -20,19 +21,16 @@ from actors.messages import (
     Loss,
     NetworkChanged,
     Postponed,
-    Problem,
     Redeliver,
     Report,
     Retry,
     Tick,
-    Update,
     Work,
 )
-from nssh.bus.feed import Down, Feed, Up
+from nssh.bus.feed import Feed
 from nssh.bus.intake import Intake
-from nssh.bus.losses import Lost, file_text, timestamp
+from nssh.bus.losses import file_text
 from nssh.bus.replay import Item, Verdict, judge
-from nssh.durations import format_gap
 from nssh.errors import BusError
 from nssh.wire import envelope as wire
 
@@ -41,7 +39,9 @@ if TYPE_CHECKING:
 
     from actors.incarnation import Context
     from nssh.bus.client import BusClient
+    from nssh.bus.feed import Down, Up
     from nssh.bus.ledger import Ledger
+    from nssh.bus.losses import Lost
     from nssh.bus.messages import Message
 
 # Seconds between two looks at the clock, and by how much it must have jumped to mean that the machine slept.
@@ -107,12 +107,10 @@ class Subscriber(BaseActor):
         super().__init__(context)
         self._direct = self._linked = linked
         self._leading: bool | None = None  # not told yet
-        self._up = False
-        self._since = _now()
-        self._loss: dict[str, object] = {}
         self._client = client
         self._topic = topic
         self._ledger = ledger
+        self._news = BusNews(self.send, ledger)
         self._intake: Intake | None = None
         self._feed: Feed | None = None
         self._feeds = 0
@@ -129,7 +127,7 @@ class Subscriber(BaseActor):
         Told, not asked: the supervisor starts one actor at a time, and who would have to answer may be waiting for it.
         """
         self.watch(_LOOK, self._look_at_clock)
-        self._report()  # a life before this one may have had the bus up
+        self._news.report()  # a life before this one may have had the bus up
         self.send("session_registry", Report(self.context.id))
         self.send("remote_host", Report(self.context.id))
 
@@ -146,27 +144,27 @@ class Subscriber(BaseActor):
                     self._give(flight.to, self._lines[flight.to].postpone(message_id))
             case FeedNews(feed, news):
                 if feed == self._feeds:
-                    self._tell(news)
+                    self._news.tell(news)
             case Loss(text):
-                self._note_loss(text)
+                self._news.lost(text)
             case LeaseChanged(held):
                 self._lead(held=held)
             case LinkUp():
                 self._linked = True
-                if self._feed is not None and not self._up and not self._direct:
+                if self._feed is not None and not self._news.up and not self._direct:
                     self._feed.nudge()  # no need to sit out the backoff
                 self._follow()
             case Redeliver(to):
                 self._redeliver(to)
             case Report():
-                self._report()
+                self._news.report()
             case Retry():
                 self._follow()
             case Tick():
                 self._wake()
             case Drain():
                 # A session may be over before its bus is up: what it sent is still to be fetched.
-                return not any(self._lines.values()) and (self._up or self._leading is False)
+                return not any(self._lines.values()) and (self._news.up or self._leading is False)
         return None
 
     def stopped(self) -> None:
@@ -174,7 +172,9 @@ class Subscriber(BaseActor):
         self._unfollow()
 
     def _lead(self, *, held: bool) -> None:
-        self._leading = held
+        if held is not self._leading:
+            self._leading = held
+            self._news.lead(leads=held)
         if held:
             self._follow()
         else:
@@ -205,7 +205,7 @@ class Subscriber(BaseActor):
         self._lines = {to: Line() for to in self._lines}
         self._flights.clear()
         self._keys.clear()
-        self._set_up(up=False)
+        self._news.ended()
 
     # On the feed's thread.
 
@@ -257,7 +257,7 @@ class Subscriber(BaseActor):
                 raise
             if error.kind == "gone":
                 self.send("log_writer", Log("file-lost", {"id": message.id}))
-                self._note_loss(file_text(message.time))
+                self._news.lost(file_text(message.time))
                 self._finish(message.id)
                 return None
         except wire.EnvelopeError:
@@ -337,40 +337,6 @@ class Subscriber(BaseActor):
             self._fail(failed.id, failed.envelope)
         self._give(to, work)
 
-    def _tell(self, news: Up | Down | Lost) -> None:
-        if isinstance(news, Lost):
-            lost = {"reason": news.reason.value, "since": timestamp(news.since), "until": timestamp(news.until)}
-            self.send("log_writer", Log("messages-lost", dict(lost)))
-            self._note_loss(news.text)
-            return
-        if isinstance(news, Down):
-            self.send("log_writer", Log("subscribe-down", {"err": str(news.error)}))
-            self._set_up(up=False)
-            self.send("session_registry", Problem("bus", str(news.error)))
-            return
-        fields: dict[str, object] = {"reconnect": news.reconnect, "since": news.since or "", "replayed": news.replayed}
-        if news.reconnect:
-            fields["gap"] = format_gap(news.gap)
-        self.send("log_writer", Log("subscribe-up", fields))
-        self._set_up(up=True)
-        self.send("session_registry", Problem("bus", ""))
-        self.send("publisher", LinkUp())  # no need to sit out its backoff
-
-    def _set_up(self, *, up: bool) -> None:
-        if up != self._up:
-            self._up = up
-            self._since = _now()
-            self._report()
-
-    def _note_loss(self, text: str) -> None:
-        """Let `nssh status` tell what can't be had any more; the newest such thing, for a day."""
-        self._loss = {"lost": text, "lost_at": _now()}
-        self._report()
-
-    def _report(self) -> None:
-        bus = "up" if self._up else "down"
-        self.send("session_registry", Update({"bus": bus, "bus_since": self._since, **self._loss}))
-
     def _look_at_clock(self) -> Tick | None:
         """Wall time runs on while a machine sleeps, monotonic time does not: a difference means that it woke.
 
@@ -402,7 +368,3 @@ def _key(message: Message, envelope: wire.Envelope) -> str:
 def _last(message_id: str) -> str:
     """What is claimed when a message is given for the last time."""
     return f"last:{message_id}"
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -205,8 +205,6 @@ class Tree:
             key=session.key,
             serial=session.serial,
             transport=session.transport,
-            bus="down",
-            bus_since=session.started,
             bridge=os.getpid(),
             restarts=session.restarts,
             actor_restarts=self._restarts,

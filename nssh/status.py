@@ -71,7 +71,7 @@ def _table() -> int:
 
 def _describe(record: Record, answer: liveness.Liveness) -> list[str]:
     role, transport = record.role or "starting", record.transport or "connecting"
-    bus = f"bus {record.server} {record.bus or '?'}"
+    bus = f"bus {record.server} {record.bus}".rstrip()
     lines = [
         f"{record.target}  ({record.key or record.host})",
         f"  pid {record.pid}, {transport}, {role}, up {format_gap(_uptime(record))}",

@@ -24,14 +24,14 @@ A message may have two, its own and its sender's; the relay keeps 20,000 message
 a day by default.
 """
 
-_HANDLED, _CURSOR, _REACH = "h", "c", "r"
+_HANDLED, _CURSOR, _REACH, _LOST = "h", "c", "r", "l"
 _END = ";\n"
 _MAX_FILE: Final = 32 << 20
 _RETRY_SECONDS: Final = 1.0
 
 
 class Ledger:
-    """The durable state of one topic: `claim` ids, move the `cursor`.
+    """The durable state of one topic: `claim` ids, move the `cursor`; and what was lost of it.
 
     A journal of one record a line, each appended by one write, so that a process killed at any moment loses at most the
     record it was writing: a record counts only with its end. (Survives the death of the process; after a loss of power
@@ -60,6 +60,7 @@ class Ledger:
         self._cursor: str | None = None
         self._anchor: str | None = None
         self._reach = Reach()
+        self._lost: tuple[int, str] | None = None
         self._records = 0
         self._retry_at = 0.0
         self.failure: OSError | None = None
@@ -72,7 +73,7 @@ class Ledger:
         with self._lock:
             self._close()
             self._handled, self._cursor, self.damaged, self.failure = {}, None, False, None
-            self._anchor, self._reach = None, Reach()
+            self._anchor, self._reach, self._lost = None, Reach(), None
             try:
                 self._read()
             except FileNotFoundError:
@@ -117,6 +118,18 @@ class Ledger:
             if reach != self._reach:
                 self._reach = reach
                 self._append(_REACH, " ".join(map(str, reach)))
+
+    @property
+    def lost(self) -> tuple[int, str] | None:
+        """What was lost last, as last set."""
+        with self._loaded_lock():
+            return self._lost
+
+    def set_lost(self, at: int, text: str) -> None:
+        """Note when it was noticed, seconds since the epoch, that something is lost, and one ASCII line about it."""
+        with self._loaded_lock():
+            self._lost = (at, text)
+            self._append(_LOST, f"{at} {text}")
 
     def seen(self, any_id: str) -> bool:
         """Return whether `claim` was called for the id."""
@@ -168,6 +181,8 @@ class Ledger:
                 self._anchor, self._cursor = self._cursor, key
             elif kind == _REACH and (reach := _parse_reach(key)) is not None:
                 self._reach = reach
+            elif kind == _LOST and (lost := _parse_lost(key)) is not None:
+                self._lost = lost
             else:
                 self.damaged = True
 
@@ -201,6 +216,8 @@ class Ledger:
         lines += [f"{_CURSOR} {key}{_END}" for key in (self._anchor, self._cursor) if key is not None]
         if self._reach != Reach():
             lines.append(f"{_REACH} {' '.join(map(str, self._reach))}{_END}")
+        if self._lost is not None:
+            lines.append(f"{_LOST} {self._lost[0]} {self._lost[1]}{_END}")
         try:
             write_private(self._path, "".join(lines).encode())
             self._close()
@@ -220,6 +237,11 @@ def _parse_reach(text: str) -> Reach | None:
     words = text.split(" ")
     plain = all(word.isascii() and word.isdigit() and len(word) < 16 for word in words)
     return Reach(*map(int, words)) if plain and len(words) == len(Reach._fields) else None
+
+
+def _parse_lost(text: str) -> tuple[int, str] | None:
+    at, _, what = text.partition(" ")
+    return (int(at), what) if at.isascii() and at.isdigit() and len(at) < 16 and what.isprintable() else None
 
 
 def _key(any_id: str) -> str:

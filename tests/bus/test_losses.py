@@ -263,23 +263,37 @@ def test_a_backlog_that_the_server_cut_is_told_and_the_rest_is_handed_over(
 # What the ledger keeps of it.
 
 
-def test_anchor_and_reach_survive_the_process_and_damage(tmp_path: Path) -> None:
+def test_anchor_and_reach_and_what_was_lost_survive_the_process_and_damage(tmp_path: Path) -> None:
     path = os.fspath(tmp_path / "ledger")
     ledger = Ledger(path)
-    assert (ledger.anchor, ledger.reach) == (None, Reach())
+    assert (ledger.anchor, ledger.reach, ledger.lost) == (None, Reach(), None)
     for name in ("a", "b", "b", "c"):
         ledger.set_cursor(name)
     ledger.set_reach(Reach(1, 2, 3))
     ledger.set_reach(Reach(4, 5, 6))
+    ledger.set_lost(7, "something")
+    ledger.set_lost(8, "what was sent; and more")
     for _ in range(2):  # as appended, and as rewritten by the load
         ledger.close()
         ledger = Ledger(path)
         assert (ledger.anchor, ledger.cursor, ledger.reach, ledger.damaged) == ("b", "c", Reach(4, 5, 6), False)
+        assert ledger.lost == (8, "what was sent; and more")
     ledger.close()
-    for junk in ("r 1 2", "r 1 2 3 4", "r 1 2 x", "r 1 -2 3", "r  2 3", f"r 1 2 {'9' * 50}"):
+    for junk in (
+        "l",
+        "l x",
+        "l 1\tx",
+        "l -1 x",
+        "r 1 2",
+        "r 1 2 3 4",
+        "r 1 2 x",
+        "r 1 -2 3",
+        "r  2 3",
+        f"r 1 2 {'9' * 50}",
+    ):
         with Path(path).open("a", encoding="ascii") as file:
             file.write(f"{junk};\n")
-        assert (ledger.reach, ledger.damaged) == (Reach(4, 5, 6), True)
+        assert (ledger.reach, ledger.lost, ledger.damaged) == (Reach(4, 5, 6), (8, "what was sent; and more"), True)
         ledger.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,10 @@ def test_a_tail_shows_two_sessions_from_their_start_to_their_end(laptop: Laptop)
                     wait_until(
                         lambda: sorted(one.role for one in laptop.sessions()) == ["leader", "standby"], "both are there"
                     )
-                    states = [one["state"] for one in json.loads(laptop.run("status", "--json").stdout)]
-                    assert sorted(states) == ["alive", "standby"]
+                    told = json.loads(laptop.run("status", "--json").stdout)
+                    # Who stands by follows no bus: that is not one that is down.
+                    assert sorted((one["state"], one["bus"]) for one in told) == [("alive", "up"), ("standby", "")]
+                    assert re.search(r"^  bus \S+, stands by,", laptop.run("status").stdout, re.MULTILINE)
                     assert first.run("xdg-open http://example.com/tail") == (0, b"")
                     laptop.wait_opened("http://example.com/tail")
             logged = laptop.events()[earlier:]

@@ -47,8 +47,15 @@ def test_an_outage_that_was_too_long_is_told_in_the_record_and_the_log(
         assert faults.struck == []
     with stage.playing():
         stage.serves()
-        assert len(stage.log("messages-lost")) == 1, "once"
-        assert stage.record().lost == ""
+        assert len(stage.log("messages-lost")) == 1, "noticed once"
+        eventually(lambda: stage.record().lost == told.lost, "told by the next bridge, too")
+        assert stage.record().lost_at == told.lost_at
+    ledger = Ledger(stage.session.ledger)
+    ledger.set_lost(int(time.time()) - 25 * 3600, told.lost)
+    ledger.close()
+    with stage.playing():
+        stage.serves()
+        assert stage.record().lost == "", "no longer than a day"
 
 
 def test_a_write_whose_file_is_gone_is_told_and_what_follows_is_served(

@@ -87,7 +87,7 @@ def test_a_record_of_the_go_program_is_shown(state: Path, sleeper: subprocess.Po
     )  # fmt: skip
     lines = run().stdout.splitlines()
     assert lines[0] == "me@10.0.0.5  (10)"
-    assert lines[2] == "  bus https://ntfy.sh ?, no restarts"
+    assert lines[2] == "  bus https://ntfy.sh, no restarts"
 
 
 def test_no_secret_is_told(state: Path, sleeper: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,94 @@
+"""What the event log, the record and the publisher are told of the bus: whether it is up, and what it has lost."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from actors.messages import LinkUp, Log, Problem, Update
+from nssh.bus.feed import Down, Up
+from nssh.bus.losses import Lost, timestamp
+from nssh.durations import format_gap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nssh.bus.ledger import Ledger
+
+# Seconds for which it is told that something was lost: by then the user has seen it.
+_TELL = 86400
+
+
+class BusNews:
+    """Owned by the subscriber; on its thread."""
+
+    def __init__(self, send: Callable[[str, object], object], ledger: Ledger) -> None:
+        """Keep the parts.
+
+        Args:
+            send: The owner's.
+            ledger: The topic's; only touched while the session leads.
+        """
+        self._send = send
+        self._ledger = ledger
+        self._leads = False
+        self._bus = ""
+        self._since = _now()
+
+    @property
+    def up(self) -> bool:
+        """Whether the feed is live and has caught up."""
+        return self._bus == "up"
+
+    def lead(self, *, leads: bool) -> None:
+        """This session follows the bus from now on, or stands by; what was lost is the topic's, whoever leads."""
+        self._leads = leads
+        self._bus, self._since = "down" if leads else "", _now()
+        self.report()
+
+    def ended(self) -> None:
+        """There is no feed any more."""
+        self._change("down" if self._leads else "")
+
+    def tell(self, news: Up | Down | Lost) -> None:
+        """Pass on what the feed says."""
+        match news:
+            case Lost():
+                span = {"reason": news.reason.value, "since": timestamp(news.since), "until": timestamp(news.until)}
+                self._send("log_writer", Log("messages-lost", dict(span)))
+                self.lost(news.text)
+            case Down():
+                self._send("log_writer", Log("subscribe-down", {"err": str(news.error)}))
+                self._change("down")
+                self._send("session_registry", Problem("bus", str(news.error)))
+            case Up():
+                fields: dict[str, object] = {"reconnect": news.reconnect, "since": news.since or ""}
+                fields["replayed"] = news.replayed
+                if news.reconnect:
+                    fields["gap"] = format_gap(news.gap)
+                self._send("log_writer", Log("subscribe-up", fields))
+                self._change("up")
+                self._send("session_registry", Problem("bus", ""))
+                self._send("publisher", LinkUp())  # no need to sit out its backoff
+
+    def lost(self, text: str) -> None:
+        """Let `nssh status` tell what can't be had any more: the newest such thing, for a day."""
+        if self._leads:
+            self._ledger.set_lost(int(time.time()), text)
+            self.report()
+
+    def report(self) -> None:
+        """Tell the record how things are."""
+        fields: dict[str, object] = {"bus": self._bus, "bus_since": self._since}
+        if self._leads and (lost := self._ledger.lost) is not None and time.time() - lost[0] < _TELL:
+            fields |= {"lost": lost[1], "lost_at": timestamp(lost[0])}
+        self._send("session_registry", Update(fields))
+
+    def _change(self, bus: str) -> None:
+        if bus != self._bus:
+            self._bus, self._since = bus, _now()
+            self.report()
+
+
+def _now() -> str:
+    return timestamp(int(time.time()))
