@@ -1,7 +1,8 @@
 """Alive means answering: pong for a ping, over the topic and over the session's control socket.
 
-What is answered there is one line of JSON (docs/protocol.md): `alive`, and with it `rtt`, seconds around the bus, or
-`standby`; otherwise `stuck`, the actors that would not answer, or `bus`, if it is only the way around that failed.
+An empty line asks; what is answered is one line of JSON (docs/protocol.md): `alive`, and with it `rtt`, seconds around
+the bus, or `standby`; otherwise `stuck`, the actors that would not answer, or `bus`, if it is only the way around that
+failed. The other thing to ask for there, that a login's callbacks are listened for, is the OAuth proxy's to answer.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import socket
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.messages import Flush, Log, Probe, ProbeExpired, Problem, Publish, Report, Update, Work
+from actors.messages import Expect, Flush, Log, Probe, ProbeExpired, Problem, Publish, Report, Update, Work
 from actors.worker import Worker
+from nssh.local.callback import find_callbacks
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from actors.incarnation import Context
     from actors.outbox import Outbox
     from nssh.bus.ledger import Ledger
+    from nssh.local.callback import Callback
 
 DEADLINE = 1.3
 """Seconds for a round trip around the bus; whoever asks waits 1.5 in all (DESIGN.md, guarantee G3)."""
@@ -32,6 +35,9 @@ PATIENCE = 1.0
 _PROMPT = 0.1
 
 _BACKLOG = 8
+# Seconds for a question, which comes with the connection; silence asks whether we are alive. And its bytes.
+_ASKING = 0.05
+_LONGEST = 1 << 16
 _PONG_WITHIN = 10.0
 
 
@@ -97,8 +103,12 @@ class LivenessResponder(Worker):
                 if self.actor_stopped.is_set():
                     return
                 raise
+            connection.settimeout(_ASKING)
+            callbacks = _asked_for(connection)
             connection.settimeout(1.0)
-            if not self.post(Probe(connection)):
+            if callbacks:
+                self.send("oauth_proxy", Expect(callbacks, connection))
+            elif not self.post(Probe(connection)):
                 connection.close()
                 return
 
@@ -178,6 +188,18 @@ class LivenessResponder(Worker):
                 os.unlink(self._path)
             except OSError:
                 pass  # gone, or in a directory that can't be changed any more
+
+
+def _asked_for(connection: socket.socket) -> tuple[Callback, ...]:
+    """Return the callbacks that are to be listened for; none if it is asked whether we are alive."""
+    line = b""
+    try:
+        while not line.endswith(b"\n") and len(line) < _LONGEST and (data := connection.recv(_LONGEST)):
+            line += data
+        url = json.loads(line)["expect"]
+        return find_callbacks(url) if isinstance(url, str) else ()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ()
 
 
 def _shut_down(listener: socket.socket) -> None:

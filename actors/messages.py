@@ -111,6 +111,8 @@ class Expect(NamedTuple):
     """Ask of the OAuth proxy: listen for these, before the browser is sent on its way."""
 
     callbacks: tuple[Callback, ...]
+    asker: socket.socket | None = None
+    """Who asked over the control socket: told, and closed, when they are listened for."""
 
 
 class FlowNews(NamedTuple):

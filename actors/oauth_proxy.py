@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from nssh.local.notify import notify
 from nssh.ssh.ports import PortOpener
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
     from actors.incarnation import Context
@@ -71,10 +73,12 @@ class OAuthProxy(BaseActor):
     def handle(self, message: Expect | FlowNews | LeaseChanged | Report | Tick) -> None:
         """Listen for callbacks; or take note of a flow's end."""
         match message:
-            case Expect(callbacks):
+            case Expect(callbacks, asker):
                 for callback in callbacks:
                     self._expect(callback, LONGEST)
                 self._save()
+                if asker is not None:
+                    _tell(asker)
             case FlowNews(FlowSucceeded(port)):
                 self._forget(port)
             case FlowNews(FlowEnded(port, reason, connections)):
@@ -172,3 +176,9 @@ class OAuthProxy(BaseActor):
             text = f"{self._destination}: the connection's owner failed and is restarted"
             raise ConnectError(text, "closed") from None
         return connection
+
+
+def _tell(asker: socket.socket) -> None:
+    """Answer who asked over the control socket."""
+    with asker, contextlib.suppress(OSError):  # whoever asked has gone
+        asker.sendall(b'{"expected": true}\n')

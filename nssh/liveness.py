@@ -122,6 +122,7 @@ def _over_socket(path: str, deadline: float) -> Liveness:
             connection.settimeout(left)
             try:
                 connection.connect(path)
+                connection.sendall(b"\n")
                 answer = _read_line(connection, deadline)
             except TimeoutError:
                 return Liveness(State.WEDGED)
@@ -159,6 +160,20 @@ def _understand(line: bytes) -> Liveness:
     if isinstance(stuck, list) and stuck:
         return Liveness(State.WEDGED, reason=printable(", ".join(str(one) for one in stuck[:9]), 200) + " is stuck")
     return Liveness(State.BUS_DOWN if answer.get("bus") == "down" else State.WEDGED)
+
+
+def expect(record: Record, url: str, timeout: float = DEADLINE) -> bool:
+    """Have a session listen where a URL will send the browser in the end; return whether it does. Then open it."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(record.socket)
+            connection.sendall(json.dumps({"expect": url}).encode() + b"\n")
+            return bool(connection.recv(_LIMIT))
+        except OSError:
+            return False
 
 
 def _over_topic(record: Record, config: Config, timeout: float) -> Liveness:

@@ -121,16 +121,22 @@ def _when(seconds: int) -> str:
 
 def _open_held() -> int:
     from nssh.local import browser
+    from nssh.local.callback import find_callbacks
 
     command = config.load().browser.command or None
+    acting = {record.serial: record for record in records.live() if record.role == "leader" and record.socket}
     failed = 0
     for path in _held_paths():
+        serial = path.removesuffix(".held").rpartition(".")[2]
         # One after the other: an interruption costs the one that is being opened, and the others stay.
         for _ in held.read(path):
             entry = held.take(path)
             if entry is None:
                 break
             try:
+                url = browser.check_url(entry.url)
+                if serial in acting and find_callbacks(url) and not liveness.expect(acting[serial], url):
+                    del acting[serial]  # it does not answer: not waited for again
                 browser.open_url(entry.url, command=command)
             except ToolError as error:
                 failed += 1

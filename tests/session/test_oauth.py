@@ -12,12 +12,13 @@ import socket
 import threading
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import psutil
 import pytest
 
 from actors.url_opener import FLOOD, FLOOD_SECONDS
+from nssh import held
 from tests.lab import system
 from tests.lab.chromium import Chromium
 from tests.lab.laptop import NSSH, Laptop, RemoteShell
@@ -352,6 +353,34 @@ def test_two_logins_at_once(laptop: Laptop) -> None:
 
 
 # --- Whoever dies meanwhile -------------------------------------------------------------------------------------------
+
+
+def test_a_login_whose_url_was_held_is_finished_by_who_opens_it(laptop: Laptop, apart: Sshd) -> None:
+    port = free_port()
+    redirect = f"http://127.0.0.1:{port}/callback"
+    results: list[tuple[int, bytes]] = []
+    with RemoteShell(laptop) as shell:
+        laptop.wait_up()
+        # The program has listened, and sent its URL, which came too late.
+        apart.write_home("late/xdg-open", "#!/bin/sh\n: > ~/late/sent\n")
+        command = f"chmod +x ~/late/xdg-open; PATH=$HOME/late:$PATH python3 ~/login.py '{redirect}' ''"
+        waiting = threading.Thread(target=lambda: results.append(shell.run(command)), daemon=True)
+        waiting.start()
+        wait_until((apart.home / "late/sent").exists, "the program waits")
+        (record,) = laptop.sessions()
+        (ledger,) = laptop.state.glob(f"topics/*.{record.serial}.ledger")
+        url = f"https://provider.example/?r={quote(redirect, safe='')}"
+        assert held.add(os.fspath(ledger.with_suffix(".held")), held.HeldUrl(url, int(time.time()) - 3600))
+        assert not is_listened_on(port)
+        done = laptop.run("status", "--open-held")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert is_listened_on(port)
+        assert laptop.opened() == [url]
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)) as browser:
+            browser.request("GET", "/callback?code=c0de")
+            assert browser.getresponse().read() == b"logged in as c0de"
+        waiting.join(DEADLINE)
+        assert results == [(0, b"got c0de\n")]
 
 
 def test_a_login_survives_the_bridge(laptop: Laptop) -> None:

@@ -356,12 +356,14 @@ class Stage:
         """See that the clipboard has this, and that it stays so while what was published before is dealt with."""
         assert self.read() == expected.encode()
 
-    def probe(self) -> dict[str, Any]:
+    def probe(self, question: bytes = b"\n") -> dict[str, Any]:
         """Ask over the control socket whether the session is alive; {} if nobody listens."""
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(PATIENCE)
             try:
                 probe.connect(os.fspath(self.state / f"sessions/{os.getpid()}.sock"))
+                with contextlib.suppress(BrokenPipeError):  # too long to be read to its end
+                    probe.sendall(question)
                 answer = probe.makefile("rb").readline()
             except OSError:
                 return {}

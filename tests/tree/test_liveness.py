@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,6 +80,37 @@ def test_a_session_on_a_dead_network_is_well_and_says_that_its_bus_is_down(stage
             assert liveness.probe(stage.record()).state is State.BUS_DOWN
             link.thaw()
             eventually(lambda: stage.probe().get("alive"), "alive again")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        b"",
+        b"\n",
+        b"{}\n",
+        b'{"expect": 7}\n',
+        b'{"expect": "http:\\ud800"}\n',
+        b"\xff\n",
+        b"[" * 5000 + b"\n",
+        b"x" * (1 << 17),
+        b'{"expect": "http:',
+    ],
+)
+def test_whatever_else_is_said_on_the_control_socket_asks_whether_it_lives(stage: Stage, question: bytes) -> None:
+    with stage.playing():
+        assert stage.probe(question)["alive"] is True
+
+
+def test_a_login_is_listened_for_before_that_is_answered(stage: Stage) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"https://provider.example/?redirect_uri=http%3A%2F%2F127.0.0.1%3A{port}%2Fcallback"
+    with stage.playing():
+        assert liveness.expect(stage.record(), url)
+        with socket.create_connection(("127.0.0.1", port), PATIENCE):
+            pass
+        assert [event["port"] for event in stage.log("callback-open")] == [port]
+        assert stage.probe()["alive"] is True
 
 
 def test_one_that_stands_by_says_so_without_the_bus(stage: Stage) -> None:

@@ -50,6 +50,7 @@ def answering() -> Iterator[Any]:
             except OSError:
                 return
             with connection:
+                assert connection.recv(10) == b"\n"
                 if answer is None:
                     connection.recv(1)
                 else:

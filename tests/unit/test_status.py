@@ -180,7 +180,7 @@ def test_a_hundred_wedged_sessions_cost_two_seconds(state: Path, sleeper: subpro
 
 def hold(state: Path, *urls: HeldUrl) -> str:
     directory = files.make_private_dir(str(state / "topics"))
-    path = os.path.join(directory, "x.held")
+    path = os.path.join(directory, "me@devbox+relay.x.held")
     for url in urls:
         held.add(path, url)
     return path
@@ -222,6 +222,24 @@ def test_held_urls_are_opened_once_in_order(state: Path) -> None:
     assert sorted(opened.read_text().splitlines()) == [f"https://a.example/{number}" for number in range(3)]
     assert not os.path.exists(path)
     assert run("--held").stdout == "nothing is held\n"
+
+
+def test_a_session_that_does_not_listen_for_logins_holds_none_up_for_long(
+    state: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    opened = browser(state, 'printf "%s\\n" "$1" >> "${0%/*}/opened"') / "opened"
+    urls = [f"https://a.example/?r=http%3A%2F%2Flocalhost%3A{port}%2F" for port in range(2001, 2004)]
+    hold(state, *(HeldUrl(url, 1) for url in urls))
+    with tempfile.TemporaryDirectory(prefix="nssh-", dir="/tmp") as short, socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(f"{short}/s")
+        silent.listen()
+        record(sleeper.pid, role="leader", socket=f"{short}/s", serial="x")
+        assert run("--open-held").returncode == 0
+        silent.settimeout(0)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()  # asked once, not for each
+    until(lambda: opened.exists() and opened.read_text().split() == urls)
 
 
 def test_what_could_not_be_opened_stays_and_what_never_will_does_not(state: Path) -> None:
