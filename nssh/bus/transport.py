@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import http.client
 import http.cookiejar
 import logging
+import os
 import socket
 import time
 import urllib.parse
@@ -281,7 +283,8 @@ def _pool_classes(dial: Callable[[], ByteStream] | None, cutter: Cutter) -> dict
             return _connect_tcp(self.host, self.port, self.timeout, cutter, self)
 
         def connect(self) -> None:
-            super().connect()
+            with _connecting():
+                super().connect()
             cutter.connected(self.sock)
 
         def close(self) -> None:
@@ -313,6 +316,17 @@ def _pool_classes(dial: Callable[[], ByteStream] | None, cutter: Cutter) -> dict
         ConnectionCls = Secure
 
     return {"http": PlainPool, "https": SecurePool}
+
+
+@contextlib.contextmanager
+def _connecting() -> Generator[None]:
+    """Let no failure to connect look like a request that broke off: urllib3 would go on to read its answer."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ECONNRESET, errno.EPIPE, errno.EPROTOTYPE}:
+            raise
+        raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED)) from error
 
 
 def _connect_unix(path: str, timeout: float) -> socket.socket:

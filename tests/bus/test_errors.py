@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import email.utils
+import errno
 import ipaddress
 import json
+import os
+import socket
 import ssl
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from nssh.bus.client import BusClient
@@ -23,6 +29,8 @@ from tests.lab.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from nssh.ssh.connection import ByteStream
 
 TOPIC = "nssh_secrettopicsecretto"
 TOKEN = "tk_secretsecretsecretsecretsecre"
@@ -463,6 +471,43 @@ def test_what_a_dialler_raises_is_the_error() -> None:
     error = refused(lambda: BusClient("relay", dial=dial).publish(TOPIC, "x"))  # type: ignore[arg-type]  # raises first
     assert str(error) == "the connection to devbox is gone"
     assert error.kind == "unreachable"
+
+
+@pytest.mark.parametrize("error", [errno.ECONNRESET, errno.EPIPE, errno.EPROTOTYPE])
+def test_a_connection_that_breaks_while_it_is_made_is_an_error_like_any(error: int) -> None:
+    def dial() -> ByteStream:
+        raise OSError(error, os.strerror(error))
+
+    client = BusClient("the relay", dial=dial)
+    for call in (lambda: client.publish(TOPIC, "x"), lambda: client.poll(TOPIC, None), client.stream(TOPIC).__enter__):
+        assert refused(call).kind == "unreachable"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another kernel says something else to a connection that is cut")
+def test_a_request_is_cut_while_it_still_connects() -> None:
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(5):
+            one = stack.enter_context(socket.socket())
+            one.settimeout(0)
+            one.connect_ex(full.getsockname())
+        connecting = set(_connecting_to(full))
+        client = BusClient(f"http://127.0.0.1:{full.getsockname()[1]}", timeout=60)
+        errors: list[BusError] = []
+        poll = threading.Thread(target=lambda: errors.append(refused(lambda: client.poll(TOPIC, None))))
+        poll.start()
+        until(lambda: set(_connecting_to(full)) - connecting)
+        client.cut()
+        poll.join(30)
+        assert [error.kind for error in errors] == ["unreachable"]
+
+
+def _connecting_to(server: socket.socket) -> list[int]:
+    """Return the ports from which somebody waits for a server to take the connection."""
+    made = psutil.Process().net_connections("tcp4")
+    return [one.laddr[1] for one in made if one.status == psutil.CONN_SYN_SENT and one.raddr == server.getsockname()]
 
 
 def test_what_a_dialled_command_said_last_is_the_reason() -> None:
