@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
+from tests.soak.plan import Fault
 from tests.soak.sessions import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.soak.plan import Fault
     from tests.soak.traffic import Shots
     from tests.soak.watch import Watch
     from tests.soak.world import World
@@ -33,6 +33,12 @@ _END = 40.0
 
 # Seconds for a shim to start that a fault is aimed at.
 _PATIENCE = 2.0
+
+
+# Seconds behind a thaw: what waited is being done.
+_AT_WORK = (0.0, 0.5)
+
+_WHO_ACTS = Fault(0.0, "bridge-kill", -1, 0.0, None)
 
 
 class Kill(NamedTuple):
@@ -152,6 +158,21 @@ class Breaker:
         if session is None or bridge is None or not session.may_lose_bridge():
             return False
         self._kill(bridge, "the bridge", session)
+        return True
+
+    def _heir_kill(self, fault: Fault) -> bool:
+        """Kill the bridge that acts, and whoever acts then, likely at what the first one left."""
+        if not self._bridge_kill(_WHO_ACTS):
+            return False
+        self._later(fault.lasts, "the peace of the heir", lambda: self._bridge_kill(_WHO_ACTS), object())
+        return True
+
+    def _thaw_kill(self, fault: Fault) -> bool:
+        """Let the bridge that acts get much at once, and kill it at that."""
+        if not self._freeze("bus" if "bus" in self._world.links else "link", fault):
+            return False
+        after = fault.lasts + self._chance.uniform(*_AT_WORK)
+        self._later(after, "the peace after the thaw", lambda: self._bridge_kill(_WHO_ACTS), object())
         return True
 
     def _stop(self, fault: Fault, *, bridge: bool) -> bool:

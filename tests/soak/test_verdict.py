@@ -13,6 +13,7 @@ from tests.soak.breaker import Kill
 from tests.soak.journal import Change, Opened, digest
 from tests.soak.traffic import Deed
 from tests.soak.verdict import Findings, Seen
+from tests.soak.watch import Reign
 
 URLS = [f"http://example.com/{number}" for number in range(3)]
 OLD, NEW = b"old", b"new"
@@ -54,6 +55,8 @@ def seen() -> Seen:
         events=[
             event("leader", 1.0, 7),
             *(event("msg-recv", 10.1 + number, 7, id=f"m{number}") for number in range(3)),
+            event("msg-recv", 20.1, 7, id="m3"),
+            event("msg-recv", 30.1, 7, id="m4"),
         ],
         claimed=lambda _: True,
         kills=[],
@@ -99,6 +102,7 @@ def changed(index: int, **fields: object) -> Seen:
         (seen()._replace(backlog=seen().backlog[1:], opened=seen().opened[1:]), "not on the bus"),
         (seen()._replace(changes=seen().changes[:2]), "is the newest, and was never applied"),
         (seen()._replace(changes=[*seen().changes, seen().changes[1]]), "after a newer one"),
+        (seen()._replace(changes=[*seen().changes, seen().changes[2]]), "no bridge died over it"),
         (seen()._replace(changes=[*seen().changes, Change(40, 41, "text/plain", digest(b"ne"))]), "nobody sent"),
         (changed(6, what=digest(OLD)), "something else than what there was"),
         (changed(5, what=digest(b"")), "something else than what there was"),
@@ -135,6 +139,50 @@ def test_a_url_is_missing_rightly_only_if_its_bridge_died_over_it(
     findings = Findings(missing)
     assert bool(findings.excused) is excused
     assert bool(findings.wrong) is not excused
+
+
+@pytest.mark.parametrize(("killed", "led", "right"), [(29.0, True, True), (29.0, False, False), (31.0, True, False)])
+def test_a_write_that_no_log_says_was_replaced_needs_a_leader_that_died(
+    *, killed: float, led: bool, right: bool
+) -> None:
+    whole = seen()
+    left_out = whole._replace(changes=[whole.changes[0], whole.changes[2]], deeds=whole.deeds[:5] + whole.deeds[6:])  # type: ignore[operator]  # lists
+    reigns = [Reign(7, 1.0, killed)] if led else []
+    findings = Findings(left_out._replace(kills=[Kill(7, killed, "the bridge")], reigns=reigns))
+    assert any("no log says why" in text for text in findings.wrong) is not right
+    assert (findings.excused != []) is right
+
+
+def test_a_bridge_that_died_was_at_one_url_only() -> None:
+    missing = without(without(seen(), URLS[1]), URLS[2])
+    events = [
+        {**one, "ts": right["ts"]}
+        for one, right in zip(missing.events, [*missing.events[:3], *missing.events[2:]], strict=False)
+    ]
+    findings = Findings(missing._replace(events=events, kills=[Kill(7, 11.2, "the bridge")]))
+    assert len(findings.excused) == 1
+    assert [URLS[2] in text and "never opened" in text for text in findings.wrong] == [True]
+
+
+@pytest.mark.parametrize(
+    ("pid", "killed", "why", "right"),
+    [
+        (7, 30.35, "the bridge", True),
+        (7, 30.15, "the bridge", True),  # its tool lived on
+        (7, 28.0, "replaced", True),  # told to end then
+        (7, 30.0, "the bridge", False),  # before it had the message
+        (7, 31.0, "the bridge", False),  # long after
+        (8, 30.35, "the bridge", False),
+    ],
+)
+def test_a_write_is_applied_twice_only_if_its_bridge_died_over_it(
+    *, pid: int, killed: float, why: str, right: bool
+) -> None:
+    last = seen().changes[2]
+    again = seen()._replace(changes=[*seen().changes, last._replace(begun=32.0, ended=32.1)])
+    findings = Findings(again._replace(kills=[Kill(pid, killed, why)]))
+    assert (findings.wrong == []) is right
+    assert findings.counts["writes applied again after a crash"] == right
 
 
 def test_a_write_that_a_newer_one_replaced_need_not_be_applied() -> None:

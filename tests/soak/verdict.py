@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # Seconds from a message's arrival in a bridge to its death within which it was at it when it died.
 _VERY_MOMENT = 0.5
 
+# Seconds from a bridge's death to what a tool does that it has just started.
+_TOOL_STARTS = 2.0
+
 # What a log may not have: nothing that is done here to processes and links is a reason for them.
 FORBIDDEN = frozenset({
     "actor-restart", "actor-abandoned", "actor-dropped", "supervisor-escalate", "msg-failed", "msg-unknown",
@@ -62,6 +65,8 @@ class Findings:
         self.wrong: list[str] = []
         self.excused: list[str] = []
         self.counts: Counter[str] = Counter()
+        # How far `time.time()` is ahead of `time.monotonic()`.
+        self._clocks = next((deed.at - deed.start for deed in seen.deeds), 0.0)
         self._messages: list[tuple[Message, wire.Envelope]] = []
         for message in seen.backlog:
             try:
@@ -102,6 +107,7 @@ class Findings:
     def _judge_opens(self) -> None:
         times = Counter(one.url for one in self._seen.opened)
         known = {envelope.url for _, envelope in self._messages}
+        excused: set[int] = set()
         self.counts["opened"] = len(self._seen.opened)
         self.counts["held"] = len(self._seen.held)
         for url, count in times.items():
@@ -113,14 +119,18 @@ class Findings:
                 if deed.what not in known:
                     self.wrong.append(f"{deed} was accepted and is not on the bus")
                     continue
-                evidence = self._killed_over(deed.what)
+                evidence = self._killed_over(deed.what, excused)
                 if evidence:
                     self.excused.append(f"{deed.what} was not opened: {evidence}")
                 else:
                     self.wrong.append(f"{deed} was accepted and never opened; {self._story(deed.what)}")
 
-    def _killed_over(self, url: str) -> str:
-        """Return the evidence that a bridge was killed between claiming a URL and opening it, `` if there is none."""
+    def _killed_over(self, url: str, excused: set[int]) -> str:
+        """Return the evidence that a bridge was killed between claiming a URL and opening it, `` if there is none.
+
+        It opens one after the other, so that it can be at one only when it dies: those that are `excused` already have
+        had theirs.
+        """
         found = [(message, envelope) for message, envelope in self._messages if envelope.url == url]
         if not any(self._seen.claimed(f"{envelope.kind}:{envelope.id}") for _, envelope in found):
             return ""
@@ -130,9 +140,10 @@ class Findings:
                 continue
             received = stamp(event)
             for kill in self._seen.kills:
-                # A bridge that was told to end by one that replaced it has a second until it is killed.
-                until = kill.time + (2.5 if kill.why == "replaced" else 0.0)
-                if kill.pid == event["pid"] and received - 0.05 <= until and kill.time <= received + _VERY_MOMENT:
+                if kill.pid != event["pid"] or kill.pid in excused:
+                    continue
+                if received - 0.05 <= _latest(kill) and kill.time <= received + _VERY_MOMENT:
+                    excused.add(kill.pid)
                     times = f"msg-recv at {received:.3f}, killed at {kill.time:.3f} ({kill.why})"
                     return f"bridge {kill.pid} claimed it in the ledger; {times}"
         return ""
@@ -185,7 +196,7 @@ class Findings:
                 ids.setdefault(sha, message.id)
         applied = [change.digest for change in self._seen.changes[1:]]
         self.counts["writes applied"] = len(set(applied) & set(rank))
-        self.counts["writes applied again after a crash"] = len(applied) - len(set(applied))
+        self._judge_repetitions(ids)
         self._judge_write_order([sha for sha in applied if sha in rank], rank, deeds)
         for change in self._seen.changes[1:]:
             if change.digest not in rank:
@@ -202,9 +213,42 @@ class Findings:
                 self.wrong.append(f"{deed} was accepted, is the newest, and was never applied ({ids[sha]})")
             elif ids[sha] in logged:
                 self.counts["writes superseded"] += 1
+            elif not self._could_not_log(
+                deed, [one for one in self._seen.changes[1:] if rank.get(one.digest, 0) > rank[sha]]
+            ):
+                self.wrong.append(f"{deed} was accepted, never applied, and no log says why: {self._about(ids[sha])}")
             else:
                 self.counts["writes superseded, and the log lost"] += 1
                 self.excused.append(f"write {ids[sha]} was superseded, but no log says so: {self._about(ids[sha])}")
+
+    def _judge_repetitions(self, ids: dict[str, str]) -> None:
+        """A write is applied again only if the bridge that did it was killed before it could put that on record."""
+        before: dict[str, Change] = {}
+        for change in self._seen.changes[1:]:
+            first = before.get(change.digest)
+            before[change.digest] = change
+            if first is None:
+                continue
+            events = [event for event in self._events_of({ids.get(change.digest, "")}) if event["event"] == "msg-recv"]
+            if any(self._died_at(event, first) for event in events):
+                self.counts["writes applied again after a crash"] += 1
+            else:
+                self.wrong.append(f"a write was applied twice, and no bridge died over it: {first}, {change}; {events}")
+
+    def _died_at(self, received: dict[str, Any], change: Change) -> bool:
+        """Whether the bridge that got a message was killed when the clipboard changed, or its tool was about to."""
+        since, until = change.begun + self._clocks - _TOOL_STARTS, change.ended + self._clocks + _VERY_MOMENT
+        return any(
+            kill.pid == received["pid"] and stamp(received) - 0.05 <= _latest(kill)
+            and since <= _latest(kill) and kill.time <= until
+            for kill in self._seen.kills
+        )  # fmt: skip
+
+    def _could_not_log(self, deed: Deed, newer: Sequence[Change]) -> bool:
+        """Whether one that led was killed between a write and the next that was applied: it may have left it out."""
+        until = min(change.ended for change in newer) + self._clocks
+        led = {reign.pid for reign in self._seen.reigns}
+        return any(kill.pid in led and deed.at <= _latest(kill) and kill.time <= until for kill in self._seen.kills)
 
     def _about(self, message_id: str) -> str:
         return str([f"{event['ts']} {event['event']} by {event['pid']}" for event in self._events_of({message_id})])
@@ -269,6 +313,11 @@ class Findings:
                 now = [pid for since, pid in leaders if since <= stamp(event)]
                 if not now or now[-1] != event["pid"]:
                     self.wrong.append(f"{event} is of one that does not lead: {now[-1:] or 'nobody'} does")
+
+
+def _latest(kill: Kill) -> float:
+    """Return until when a bridge may have lived: one that was replaced is told to end, and killed a second later."""
+    return kill.time + (2.5 if kill.why == "replaced" else 0.0)
 
 
 def stamp(event: dict[str, Any]) -> float:
