@@ -108,11 +108,11 @@ def test_10000_messages_that_waited_take_effect_once_in_order(laptop: Laptop, re
     opens = [by_id[one] for one in order if by_id[one].kind == wire.KIND_OPEN]
     seen, opened = len(laptop.events()), len(laptop.opened())
     with RemoteShell(laptop) as shell:
-        bridge = bridge_of(shell).pid
+        bridge = bridge_of(shell)
         wait_until(lambda: [one.held for one in laptop.sessions()] == [len(opens) - OPEN_MAX], "all are held", 60)
         laptop.wait_opened(opens[OPEN_MAX - 1].url)
         wait_until(lambda: topic.recorded().cursor == order[-1], "the cursor is at the end")
-        peak = peak_kib(bridge)
+        peak, worked = peak_kib(bridge.pid), sum(bridge.cpu_times()[:2])
         assert shell.run("xclip -selection clipboard -o") == (0, writes[-1].body)
         (up,) = [event for event in laptop.events()[seen:] if event["event"] == "subscribe-up"]
         events = [event for event in laptop.events()[seen:] if event.get("id") in by_id]
@@ -137,8 +137,9 @@ def test_10000_messages_that_waited_take_effect_once_in_order(laptop: Laptop, re
     # How long it took, from the moment when it could begin, and what it cost.
     (leader,) = [event for event in laptop.events()[seen:] if event["event"] == "leader"]
     took = max(map(seconds, events)) - seconds(leader)
-    print(f"10,000 messages: {took:.2f} s from the lease to the last effect, peak {peak >> 10} MiB, else {usual >> 10}")
-    assert took < 15, "3 s is the budget, on a machine with nothing else to do"
+    print(f"10,000 messages: {took:.2f} s from lease to last effect, {worked:.2f} s of work, {peak >> 10} MiB")
+    # 3 s is the budget, on a machine with nothing else to do (tests/bench): what a busy one takes says nothing.
+    assert worked < 10
     assert peak < usual + (100 << 10)
     # And not once more.
     with RemoteShell(laptop) as shell:
