@@ -35,8 +35,9 @@ _END = 40.0
 _PATIENCE = 2.0
 
 
-# Seconds behind a thaw: what waited is being done.
-_AT_WORK = (0.0, 0.5)
+# Seconds from a thaw until what waited has begun to be done; and how many connections don't live to see it.
+_BACKLOG = 5.0
+_CUTS = 0.7
 
 _WHO_ACTS = Fault(0.0, "bridge-kill", -1, 0.0, None)
 
@@ -63,6 +64,7 @@ class Breaker:
         self._chance = random.Random(f"{seed}-restarts")  # noqa: S311 - no secret
         self._numbers = itertools.count(1)
         self._undo: list[tuple[float, int, Callable[[], object]]] = []
+        self._aims: list[tuple[float, int]] = []
         self._due = [0.0] * SLOTS
         self._busy: set[object] = set()  # what is stopped, frozen or dead at present
         self.slots: list[Session | None] = [None] * SLOTS
@@ -79,6 +81,7 @@ class Breaker:
         now = time.monotonic()
         while self._undo and self._undo[0][0] <= now:
             heapq.heappop(self._undo)[2]()
+        self._kill_at_work()
         for slot, session in enumerate(self.slots):
             if session is not None and not session.running:
                 self._ended(session)
@@ -125,6 +128,7 @@ class Breaker:
         """Undo all that can be undone, at once."""
         while self._undo:
             heapq.heappop(self._undo)[2]()
+        self._aims.clear()
         self._world.start_server()
 
     def _later(self, seconds: float, what: str, undo: Callable[[], object], key: object) -> None:
@@ -168,12 +172,29 @@ class Breaker:
         return True
 
     def _thaw_kill(self, fault: Fault) -> bool:
-        """Let the bridge that acts get much at once, and kill it at that."""
-        if not self._freeze("bus" if "bus" in self._world.links else "link", fault):
+        """Let much wait for the bridge that acts, along its stream or for its next poll, and kill it at the first."""
+        name = "bus" if "bus" in self._world.links else "link"
+        if not self._freeze(name, fault):
             return False
-        after = fault.lasts + self._chance.uniform(*_AT_WORK)
-        self._later(after, "the peace after the thaw", lambda: self._bridge_kill(_WHO_ACTS), object())
+        cut = (self._bus_cut if name == "bus" else self._link_cut) if self._chance.random() < _CUTS else None
+
+        def aim() -> None:
+            if cut is not None:
+                cut(fault)
+            self._aims.append((time.monotonic() + _BACKLOG, len(self._world.browser.opened())))
+
+        self._later(fault.lasts, f"the quiet of {name}", aim, object())
         return True
+
+    def _kill_at_work(self) -> None:
+        """Kill the bridge that acts as soon as it has opened a URL that waited."""
+        if self._aims:
+            until, opened = self._aims[0]
+            if len(self._world.browser.opened()) > opened:
+                self._bridge_kill(_WHO_ACTS)
+            elif time.monotonic() < until:
+                return
+            self._aims.pop(0)
 
     def _stop(self, fault: Fault, *, bridge: bool) -> bool:
         session = self._session(fault)
