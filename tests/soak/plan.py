@@ -35,7 +35,7 @@ KINDS: dict[str, tuple[int, tuple[tuple[float, float], ...]]] = {
     "bridge-kill": (18, ()),
     "bridge-stop": (12, ((0.1, 0.8), (1.0, 4.0), (11.0, 14.0))),
     "heir-kill": (5, ((0.4, 1.6),)),
-    "thaw-kill": (7, ((1.0, 6.0),)),
+    "thaw-kill": (16, ((1.0, 6.0),)),
     "launcher-kill": (6, ()),
     "launcher-stop": (6, ((0.2, 1.0), (1.0, 6.0))),
     "both-kill": (5, ()),
