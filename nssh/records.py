@@ -218,7 +218,8 @@ def parse(data: bytes) -> Record | None:
 
 def remove(pid: int) -> None:
     """Remove a session's record and control socket, if they are there and their directory lets us."""
-    for path in (path_of(pid), socket_of(pid)):
+    # The socket first: whoever dies between the two leaves a record, which the next one removes.
+    for path in (socket_of(pid), path_of(pid)):
         try:
             os.unlink(path)
         except OSError:
@@ -240,6 +241,9 @@ def survey() -> tuple[list[Record], list[Ignored]]:
     except FileNotFoundError:
         return found, ignored
     for name in names:
+        if (orphan := _orphan(name, names)) is not None:
+            stale.append(orphan)
+            continue
         stem = name.removesuffix(".json")
         if not name.endswith(".json") or not (stem.isascii() and stem.isdigit()) or str(int(stem)) != stem:
             continue
@@ -257,6 +261,14 @@ def survey() -> tuple[list[Record], list[Ignored]]:
         _remove_stale(stale)
     # Fractions of a second, as Go writes them, sort behind their second once the Z is gone.
     return sorted(found, key=lambda record: record.started.removesuffix("Z")), ignored
+
+
+def _orphan(name: str, names: list[str]) -> int | None:
+    """Return the PID of a session whose bridge was killed behind the removal of its record: its socket is there."""
+    stem = name.removesuffix(".sock")
+    if stem == name or not (stem.isascii() and stem.isdigit()) or f"{stem}.json" in names:
+        return None
+    return None if process.birth(int(stem)) else int(stem)
 
 
 def _remove_stale(pids: list[int]) -> None:

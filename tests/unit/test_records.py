@@ -138,6 +138,14 @@ def test_the_dead_and_the_reused_are_removed_with_their_sockets(
     assert child.poll() is None
 
 
+def test_a_socket_without_a_record_goes_with_its_process(directory: Path, child: subprocess.Popen[bytes]) -> None:
+    """Whoever was about to remove both was killed in between, or makes its record next."""
+    for name in (str(2**22 + 7), str(child.pid), "x", "²"):
+        (directory / f"{name}.sock").write_bytes(b"")
+    assert records.live() == []
+    assert left(directory) == sorted([f"{child.pid}.sock", "x.sock", "².sock"])
+
+
 def test_a_record_that_claims_to_be_another_is_removed(directory: Path, child: subprocess.Popen[bytes]) -> None:
     (directory / f"{child.pid}.json").write_text(json.dumps({**GO, "pid": os.getpid()}))
     assert records.live() == []
