@@ -32,6 +32,7 @@ def ping(config: Config, topic: str, timeout: float) -> float | None:
         dead_after=timeout,
     )
     stream = client.stream(topic)
+    deadline = time.monotonic() + timeout
 
     def end() -> None:
         stream.close()
@@ -40,7 +41,6 @@ def ping(config: Config, topic: str, timeout: float) -> float | None:
     over = threading.Timer(timeout, end)
     over.daemon = True
     over.start()
-    deadline = time.monotonic() + timeout
     try:
         return _exchange(client, stream, topic)
     except BusError:
