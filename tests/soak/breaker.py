@@ -93,6 +93,12 @@ class Breaker:
             if not session.running:
                 self._ended(session)
                 self.former.remove(session)
+            elif not session.hung_up and not self._is_being_replaced(session):
+                self._note(f"session {session.number} is ended: who was to replace it was killed before")
+                session.hang_up()
+
+    def _is_being_replaced(self, session: Session) -> bool:
+        return any(one.flag == "--replace" and one.number > session.number for one in self._all())
 
     def _start(self, flag: str) -> Session:
         session = Session(self._world.laptop, self._logs, next(self._numbers), flag)
