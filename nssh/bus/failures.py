@@ -45,7 +45,8 @@ def from_exception(error: BaseException, where: str, last_words: str = "") -> Bu
         where: Names the server for the user.
         last_words: What the command behind a dialled stream said on stderr, if there is one: the better reason.
     """
-    causes = _causes(error)
+    # What a line of ours says already is better than what the system said beneath it, which may be about another file.
+    causes = sorted(_causes(error), key=lambda cause: not isinstance(cause, NsshError))
     if any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
         where = f"the proxy on the way to {where}"
     for cause in causes:

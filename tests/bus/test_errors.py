@@ -466,7 +466,10 @@ def test_a_token_that_no_header_can_carry(token: str) -> None:
 
 def test_what_a_dialler_raises_is_the_error() -> None:
     def dial() -> None:
-        raise ConnectError("the connection to devbox is gone", "closed")
+        try:
+            raise FileNotFoundError(2, "No such file or directory")  # a control socket's, not the relay's
+        except OSError as below:
+            raise ConnectError("the connection to devbox is gone", "closed") from below
 
     error = refused(lambda: BusClient("relay", dial=dial).publish(TOPIC, "x"))  # type: ignore[arg-type]  # raises first
     assert str(error) == "the connection to devbox is gone"
