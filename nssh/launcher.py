@@ -37,6 +37,8 @@ FEATURES = ("targets", "ids", "types")
 # Seconds that the launcher waits, after the session's end, for the bridge to deliver what has just arrived.
 _LAST_DELIVERY = 0.7
 
+_ANSWERS = {"": True, "y": True, "yes": True, "n": False, "no": False}
+
 _WITHOUT = "clipboard and browser will not work in this session"
 
 
@@ -228,10 +230,13 @@ class Launcher:
         destination = self.target.destination
         say(f"{destination} has no nssh yet: without it, its clipboard and browser stay unconnected.")
         question = f"Install it there now (in ~/.local, no root; undo with nssh infect --remove {destination})? [Y/n] "
-        if self.foreground.ask(question, self._tick).strip().lower() not in {"", "y", "yes"}:
+        # The answer is remembered: what was typed for a shell, too early, is none.
+        while (answer := self.foreground.ask(question, self._tick).strip().lower()) not in _ANSWERS:
+            pass
+        if not _ANSWERS[answer]:
             self.host = self.host._replace(declined=True)
             self._remember()
-            say(f"as you wish; nssh infect {destination} installs it later")
+            say(f"not installed; nssh infect {destination} does it later")
             return
         from nssh import infect
 

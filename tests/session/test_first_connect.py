@@ -64,7 +64,7 @@ def test_no_is_remembered(fresh: tuple[Laptop, Sshd], mode: list[str], answer: b
     with Terminal([*NSSH, *mode, "devbox"], laptop.env) as window:
         window.expect(b"[Y/n] ")
         window.send(answer)
-        window.expect(b"as you wish; nssh infect devbox installs it later")
+        window.expect(b"not installed; nssh infect devbox does it later")
         window.expect(ANY_PROMPT)
         window.send(b"exit 0\r")
         assert window.wait() == 0
@@ -107,6 +107,20 @@ def test_a_signal_at_the_question_ends_nssh(fresh: tuple[Laptop, Sshd], name: st
     assert not any(json.loads(path.read_text())["declined"] for path in (laptop.state / "hosts").glob("*"))
 
 
+def test_a_line_that_is_no_answer_decides_nothing(fresh: tuple[Laptop, Sshd]) -> None:
+    laptop, remote = fresh
+    with Terminal([*NSSH, "--ssh", "devbox"], laptop.env) as window:
+        window.expect(b"[Y/n] ")
+        window.send(b"yls -l\r")  # y, and at once what was meant for the shell
+        window.expect(b"[Y/n] ")
+        window.send(b"y\r")
+        window.expect(b"installed nssh ")
+        window.expect(ANY_PROMPT)
+        window.send(b"exit\r")
+        assert window.wait() == 0
+    assert shim(remote).exists()
+
+
 def test_the_question_is_not_written_into_a_file(fresh: tuple[Laptop, Sshd], tmp_path: Path) -> None:
     laptop, _ = fresh
     with (
@@ -115,7 +129,7 @@ def test_the_question_is_not_written_into_a_file(fresh: tuple[Laptop, Sshd], tmp
     ):
         window.expect(b"[Y/n] ")
         window.send(b"n\r")
-        window.expect(b"as you wish")
+        window.expect(b"not installed")
         window.send(b"echo done; exit\r")
         assert window.wait() == 0
     assert b"[Y/n]" not in (tmp_path / "out").read_bytes()
