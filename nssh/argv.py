@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nssh.errors import UsageError
+from nssh.errors import ArgumentError, UsageError
 
 # OpenSSH 9.2 to 10, ssh.c: options with an argument. A letter that is no option at all is for ssh to refuse.
 _VALUED = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
@@ -14,18 +14,6 @@ NO_SESSION = frozenset("fGNOQVW")
 
 _MODES = ("--ssh", "--mosh")
 _COLLISIONS = ("--join", "--replace", "--new")
-
-USAGE = """\
-usage: nssh [--ssh|--mosh] [--join|--replace|--new] <host> [ssh arguments]
-       nssh infect [--force|--remove] <host>|self
-       nssh status [--json|--held|--open-held]
-       nssh status --tail [--since <duration>] [--json]
-       nssh sweep [--all|--older DUR|--detached] [--dry-run] [--json] [--yes] [--include-mine]
-                  [--min-age DUR] [--timeout DUR] <host>... [ssh options]
-       nssh doctor [--json] [--timeout DUR] <host> [ssh options]
-       nssh copy [-t TYPE] [FILE...]
-       nssh paste [-t TYPE] [--file|--list]
-       nssh --version | --help"""
 
 
 class SshArguments(NamedTuple):
@@ -74,7 +62,7 @@ def parse_ssh(arguments: list[str]) -> SshArguments:
             if not destination and word != "--":
                 if not word:
                     # As in a script's `nssh "$HOST" uptime` with HOST unset: uptime is no host.
-                    raise UsageError(f"the host is an empty word\n{USAGE}")
+                    raise ArgumentError("the host is an empty word")
                 destination = word
                 continue
             position -= word != "--"
@@ -82,12 +70,12 @@ def parse_ssh(arguments: list[str]) -> SshArguments:
         options.append(word)
         if (lacking := read_cluster(word, letters)) is not None:
             if position == len(arguments):
-                raise UsageError(f"option -{lacking} needs an argument\n{USAGE}")
+                raise ArgumentError(f"option -{lacking} needs an argument")
             options.append(arguments[position])
             position += 1
     if not destination:
         if not letters & set("VQ"):
-            raise UsageError(f"no host given\n{USAGE}")
+            raise ArgumentError("no host given")
     elif destination.startswith("-"):
         raise UsageError(f"a host can't begin with '-': {destination}")
     return SshArguments(tuple(options), destination, tuple(arguments[position:]), frozenset(letters))
@@ -96,7 +84,7 @@ def parse_ssh(arguments: list[str]) -> SshArguments:
 def read_cluster(word: str, letters: set[str]) -> str | None:
     """Note the option letters of a word; return the one whose argument is the next word, if any."""
     if word.startswith("--"):
-        raise UsageError(f"unknown option {word} (nssh's own stand before the host and ssh's options)\n{USAGE}")
+        raise ArgumentError(f"unknown option {word} (nssh's own stand before the host and ssh's options)")
     for index, letter in enumerate(word[1:], 1):
         letters.add(letter)
         if letter in _VALUED:
@@ -115,7 +103,7 @@ def parse_connect(arguments: list[str]) -> Connect:
     while rest and rest[0].startswith("--") and rest[0] != "--":
         option = rest.pop(0)
         if option not in {*_MODES, *_COLLISIONS}:
-            raise UsageError(f"unknown option {option}\n{USAGE}")
+            raise ArgumentError(f"unknown option {option}")
         own.add(option)
     return Connect(_one_of(_MODES, own), _one_of(_COLLISIONS, own), parse_ssh(rest))
 

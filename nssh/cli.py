@@ -9,7 +9,7 @@ import os
 import sys
 
 from nssh import __version__, argv, config
-from nssh.errors import NsshError, UsageError
+from nssh.errors import ArgumentError, NsshError, UsageError
 from nssh.printable import LONGEST, printable
 
 
@@ -20,9 +20,9 @@ def main() -> None:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
     except NsshError as error:
-        # Words of a remote, or of a program of the user's, may stand in it; the usage has lines of its own.
-        text, newline, usage = str(error).partition(f"\n{argv.USAGE}")
-        print(f"nssh: {printable(text, LONGEST)}{newline}{usage}", file=sys.stderr)
+        # Words of a remote, or of a program of the user's, may stand in it.
+        see = f"; see {_help_of(sys.argv[1:])}" if isinstance(error, ArgumentError) else ""
+        print(f"nssh: {printable(str(error), LONGEST)}{see}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt as interrupt:
         code = getattr(interrupt, "exit_code", 130)
@@ -55,22 +55,33 @@ def _open_standard_streams() -> None:
 
 def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else ""
-    asked = arguments[1] if command in _COMMANDS and command != "relay" and len(arguments) > 1 else command
-    if command == "help" or asked in {"-h", "--help"}:
-        print(argv.USAGE)
+    if command in {"help", "-h", "--help"} or (_is_own(command) and arguments[1:] and arguments[1] in {"-h", "--help"}):
+        from nssh import usage
+
+        print(usage.text("".join(arguments[1:2]) if command == "help" else command))
         return 0
     if command in {"--version", "-V"}:
         print(f"nssh {__version__}")
         return 0
     if not arguments:
-        raise UsageError(f"no host given\n{argv.USAGE}")
+        raise ArgumentError("no host given")
     if command in _COMMANDS:
         return _COMMANDS[command](arguments[1:])
     return _connect(argv.parse_connect(arguments))
 
 
+def _is_own(command: str) -> bool:
+    return command in _COMMANDS and command != "relay"  # which goes to the remote, too, and has a help of its own
+
+
+def _help_of(arguments: list[str]) -> str:
+    return f"nssh {arguments[0]} --help" if arguments and _is_own(arguments[0]) else "nssh --help"
+
+
 def _connect(wish: argv.Connect) -> int:
     settings = config.load()
+    if wish.mode == "mosh" and not os.isatty(0):
+        raise UsageError("mosh needs a terminal, and standard input is none; use --ssh")
     if wish.ssh.wants_no_session or not wish.ssh.destination:
         # -W, -N, -O, -V and their like are for ssh alone.
         ssh = settings.ssh.command
@@ -86,28 +97,26 @@ def _connect(wish: argv.Connect) -> int:
 
 
 def _flags(arguments: list[str], known: set[str]) -> tuple[set[str], list[str]]:
-    """Take the leading options of a command.
+    """Take a command's own options, wherever they stand: they are long, and ssh has no such.
 
     Raises:
-        UsageError: One is unknown.
+        ArgumentError: One is unknown.
     """
-    given: set[str] = set()
-    rest = list(arguments)
-    while rest and rest[0].startswith("--") and rest[0] != "--":
-        option = rest.pop(0)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given = [word for word in arguments[:end] if word.startswith("--")]
+    for option in given:
         if option not in known:
-            raise UsageError(f"unknown option {option}\n{argv.USAGE}")
-        given.add(option)
-    return given, rest
+            raise ArgumentError(f"unknown option {option}")
+    return set(given), [word for word in arguments[:end] if not word.startswith("--")] + arguments[end:]
 
 
 def _infect(arguments: list[str]) -> int:
     given, rest = _flags(arguments, {"--force", "--remove"})
     target = argv.parse_ssh(rest)
     if target.command or not target.destination:
-        raise UsageError(f"nssh infect takes one host\n{argv.USAGE}")
+        raise ArgumentError("nssh infect takes one host")
     if len(given) > 1:
-        raise UsageError(f"nssh infect takes one of --force and --remove\n{argv.USAGE}")
+        raise ArgumentError("nssh infect takes one of --force and --remove")
     from nssh import infect
 
     return infect.run(target, config.load(), force="--force" in given, remove="--remove" in given)
@@ -116,14 +125,16 @@ def _infect(arguments: list[str]) -> int:
 def _status(arguments: list[str]) -> int:
     since, arguments = _take_since(arguments)
     given, rest = _flags(arguments, {"--json", "--tail", "--held", "--open-held"})
-    if rest or (len(given) > 1 and given != {"--json", "--tail"}):
-        raise UsageError(f"nssh status takes at most one of --json, --tail, --held and --open-held\n{argv.USAGE}")
+    if rest:
+        raise ArgumentError(f"nssh status shows all sessions; it does not take {rest[0]}")
+    if len(given) > 1 and given != {"--json", "--tail"}:
+        raise ArgumentError("nssh status takes at most one of --json, --tail, --held and --open-held")
     if "--tail" in given:
         from nssh import tail
 
         return tail.run(since, raw="--json" in given)
     if since is not None:
-        raise UsageError(f"--since is for nssh status --tail\n{argv.USAGE}")
+        raise ArgumentError("--since is for nssh status --tail")
     from nssh import status
 
     return status.run(next(iter(given), ""))
@@ -149,7 +160,7 @@ def _take_since(arguments: list[str]) -> tuple[float | None, list[str]]:
         except ValueError as error:
             raise UsageError(f"--since: {error}") from None
         if any(word.partition("=")[0] == "--since" for word in rest):
-            raise UsageError(f"--since is given twice\n{argv.USAGE}")
+            raise ArgumentError("--since is given twice")
         return seconds, rest
     return None, arguments
 

@@ -6,8 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nssh import argv, config
-from nssh.errors import NsshError, ToolError, UsageError
+from nssh import config
+from nssh.errors import ArgumentError, NsshError, ToolError
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
 from nssh.local.content import Content
 from nssh.remote import own
@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> int:
     """Copy or paste; return the exit status.
 
     Raises:
-        UsageError: The arguments are not those of `argv.USAGE`.
+        ArgumentError: It does not take these arguments.
         NsshError: There is no clipboard, or nothing of the type on it.
     """
     if _is_remote():
@@ -33,10 +33,11 @@ def run(arguments: list[str]) -> int:
     try:
         options = parse_gnu(arguments[1:], own.OPTIONS)
     except BadOption as error:
-        raise UsageError(f"{error}\n{argv.USAGE}") from None
+        raise ArgumentError(str(error)) from None
     copies = arguments[0] == "copy"
     if (options.words and not copies) or (copies and ("file" in options or "list" in options)):
-        raise UsageError(f"{arguments[0]} does not take that\n{argv.USAGE}")
+        what = "--file and --list" if copies else options.words[0]
+        raise ArgumentError(f"nssh {arguments[0]} does not take {what}")
     clipboard = detect(config=config.load().clipboard)
     if isinstance(clipboard, MemoryClipboard):
         raise ToolError(f"this machine has no clipboard, and no laptop is connected to it ({clipboard.reason})")

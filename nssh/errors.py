@@ -16,6 +16,10 @@ class UsageError(NsshError):
     exit_code = 2
 
 
+class ArgumentError(UsageError):
+    """Arguments that make no sense; `cli.main` names the help that tells which do."""
+
+
 class Cancelled(NsshError):  # noqa: N818 - it is the answer, not an error
     """The user was asked, and wants none of it: nothing was done."""
 

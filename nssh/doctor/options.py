@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from nssh import argv
 from nssh.durations import parse_duration
-from nssh.errors import UsageError
+from nssh.errors import ArgumentError, UsageError
 
 TIMEOUT = 20.0
 
@@ -22,28 +22,31 @@ class Wish(NamedTuple):
 
 
 def parse(arguments: list[str]) -> Wish:
-    """Read the arguments of `nssh doctor`: our own options before the host, ssh's before and behind it.
+    """Read the arguments of `nssh doctor`: our own options (long ones) and ssh's, in any order.
 
     Raises:
         UsageError: They make no sense.
     """
-    rest = list(arguments)
+    words, rest = list(arguments), []
     timeout, as_json = TIMEOUT, False
-    while rest and rest[0].startswith("--") and rest[0] != "--":
-        name, equals, value = rest.pop(0).partition("=")
-        if name == "--json" and not equals:
+    while words and words[0] != "--":
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        if not word.startswith("--"):
+            rest.append(word)
+        elif word == "--json":
             as_json = True
         elif name == "--timeout":
-            if not equals and not rest:
-                raise UsageError(f"--timeout needs a duration\n{argv.USAGE}")
-            timeout = _seconds(value if equals else rest.pop(0))
+            if not equals and not words:
+                raise ArgumentError("--timeout needs a duration")
+            timeout = _seconds(value if equals else words.pop(0))
         else:
-            raise UsageError(f"unknown option {name}\n{argv.USAGE}")
-    ssh = argv.parse_ssh(rest)
+            raise ArgumentError(f"unknown option {word}")
+    ssh = argv.parse_ssh(rest + words)
     if not ssh.destination or ssh.command:
-        raise UsageError(f"nssh doctor takes one host\n{argv.USAGE}")
+        raise ArgumentError("nssh doctor takes one host")
     if ssh.wants_no_session:
-        raise UsageError(f"nssh doctor can't be given -{min(ssh.letters & argv.NO_SESSION)}\n{argv.USAGE}")
+        raise ArgumentError(f"nssh doctor can't be given -{min(ssh.letters & argv.NO_SESSION)}")
     return Wish(ssh.destination, ssh.options, timeout, as_json)
 
 

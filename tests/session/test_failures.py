@@ -172,6 +172,7 @@ def test_a_malformed_configuration_is_one_line_and_status_1(
         ["infect"],
         ["infect", "devbox", "words"],
         ["--", "-oProxyCommand=evil"],
+        ["--mosh", "--replace", "devbox"],  # which wants a terminal, and must not end anything first
     ],
 )
 def test_wrong_usage_is_status_2(relay_laptop: Laptop, words: list[str]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.argv import USAGE
+from nssh import cli, usage
+from nssh.errors import UsageError
 from tests.lab.laptop import NSSH, ROOT
 
 if TYPE_CHECKING:
@@ -33,23 +35,76 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-@pytest.mark.parametrize("words", ["--help", "-h", "help", "infect --help", "infect -h", "status --help", "sweep -h"])
-def test_help_is_there_for_every_command(run: Run, words: str) -> None:
+COMMANDS = ("infect", "status", "doctor", "sweep", "copy", "paste")
+
+
+@pytest.mark.parametrize("words", ["--help", "-h", "help", "help nonsense"])
+def test_help_names_every_command(run: Run, words: str) -> None:
     done = run(*words.split())
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{USAGE}\n", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: nssh [options] <host>")
+    for command in COMMANDS:
+        assert re.search(rf"^  (\w+, )?{command}\b", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("words", ["{} --help", "{} -h", "help {}"])
+def test_every_command_has_a_help_of_its_own(run: Run, words: str, command: str) -> None:
+    done = run(*words.format(command).split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: nssh {command} ")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits_a_terminal_and_names_only_options_that_are_read(command: str) -> None:
+    text = usage.text(command)
+    assert max(map(len, text.splitlines())) <= 80
+    for option in set(re.findall(r"--[a-z-]+", text)) - {"--help", "--version"}:
+        value = ["1h"] if option in {"--since", "--older", "--min-age", "--timeout"} else []
+        with pytest.raises(UsageError, match="no-such-option"):
+            cli._run([*command.split(), option, *value, "--no-such-option"])
+
+
+def test_help_names_every_option_that_is_read() -> None:
+    read: set[str] = set()
+    for module in ("cli.py", "argv.py", "sweep/options.py", "doctor/options.py"):
+        read |= set(re.findall(r'"(--[a-z-]+)"', (ROOT / "nssh" / module).read_text()))
+    told = "".join(map(usage.text, ("", *COMMANDS)))
+    assert len(read) > 15
+    assert not {option for option in read if not re.search(rf"{option}\b", told)}
 
 
 @pytest.mark.parametrize(
-    "words",
-    ["", "--bogus", "status x", "status --bogus", "infect", "infect a b", "infect --x a", "infect --force --remove a"],
+    ("words", "help_of"),
+    [
+        ("", "nssh"),
+        ("--bogus", "nssh"),
+        ("devbox --bogus", "nssh"),
+        ("status x", "nssh status"),
+        ("status --bogus", "nssh status"),
+        ("infect", "nssh infect"),
+        ("infect a b", "nssh infect"),
+        ("infect --x a", "nssh infect"),
+        ("infect a --x", "nssh infect"),
+        ("infect --force --remove a", "nssh infect"),
+        ("doctor a --bogus", "nssh doctor"),
+        ("doctor a b", "nssh doctor"),
+        ("copy --file", "nssh copy"),
+        ("paste x", "nssh paste"),
+        ("paste --x", "nssh paste"),
+    ],
 )
-def test_wrong_usage_is_one_line_and_the_usage(run: Run, words: str) -> None:
+def test_wrong_usage_is_one_line_that_names_the_help(run: Run, words: str, help_of: str) -> None:
     done = run(*words.split())
-    assert done.returncode == 2
-    assert done.stdout == ""
-    line, _, usage = done.stderr.partition("\n")
-    assert line.startswith("nssh: ")
-    assert usage == f"{USAGE}\n"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(rf"nssh: .+; see {help_of} --help\n", done.stderr)
+
+
+@pytest.mark.parametrize("words", ["infect --remove {}", "infect {} --remove", "doctor --json {}", "doctor {} --json"])
+def test_own_options_stand_on_either_side_of_the_host(run: Run, words: str) -> None:
+    done = run(*words.format("nowhere.invalid").split(), NSSH_SSH="/nowhere/ssh")
+    assert done.returncode == 1
+    assert "option" not in done.stderr
 
 
 @pytest.mark.parametrize("words", ["sweep", "sweep --bogus a", "sweep --older a", "sweep a"])

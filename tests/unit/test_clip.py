@@ -59,7 +59,7 @@ def test_wrong_usage(tmp_path: Path) -> None:
     for words in (["paste", "file"], ["copy", "--file"], ["paste", "--nonsense"], ["copy", "-t"]):
         ran = nssh(tmp_path, *words)
         assert (ran.status, ran.out) == (2, b"")
-        assert "usage: nssh" in ran.err
+        assert f"; see nssh {words[0]} --help\n" in ran.err
     assert b"nssh copy" in nssh(tmp_path, "copy", "--help").out
 
 
