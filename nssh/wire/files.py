@@ -85,7 +85,8 @@ def write_private(path: str, data: bytes) -> None:
         finally:
             os.close(fd)
         os.replace(temporary, path)
-    except OSError:
+    except OSError as error:
+        error.filename = error.filename or path  # a write that finds no space does not say where
         try:
             os.unlink(temporary)
         except FileNotFoundError:
