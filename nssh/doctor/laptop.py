@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import sys
 import tempfile
 import time
 from typing import TYPE_CHECKING
@@ -52,6 +54,8 @@ def state_directory(_: Walk) -> Result:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            advice = "make room there: without it clipboard and browser stay unconnected"
         return failed(f"{path} can't be written: {error.strerror}", advice)
     if info.st_mode & 0o077:
         return warning(f"{path} is open to others until the next session closes it", f"chmod 700 {path}")
@@ -96,7 +100,14 @@ def browser(walk: Walk) -> Result:
             f"[browser] command names {command[0]}, which is not on the PATH; {found[0][0]} would be used",
             "correct [browser] command in config.toml",
         )
-    return ok(" ".join(found[0]))
+    shown = " ".join(found[0])
+    desktop = any(os.environ.get(name) for name in ("WAYLAND_DISPLAY", "DISPLAY", "WSL_DISTRO_NAME"))
+    if not (command or os.environ.get("BROWSER") or desktop) and sys.platform.startswith("linux"):
+        return warning(
+            f"{shown} has no desktop to open a URL on (neither WAYLAND_DISPLAY nor DISPLAY is set)",
+            "start nssh where your desktop is, or set [browser] command in config.toml",
+        )
+    return ok(shown)
 
 
 def ssh(walk: Walk) -> Result:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 import json
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from nssh import __version__
 from nssh.printable import LONGEST, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class State(enum.StrEnum):
@@ -72,6 +73,18 @@ def lines(found: Found) -> list[str]:
     if result.advice:
         shown.append(f"{'':<6}{'':<{_WIDTH}}→ {printable(result.advice, LONGEST)}")
     return shown
+
+
+def told(steps: Iterable[Found]) -> Iterator[str]:
+    """Yield the lines of steps as these come; those in a row that one thing kept from being tried are one line."""
+    for reason, group in groupby(steps, lambda one: one.result.text if one.result.state is State.SKIPPED else ""):
+        if not reason:
+            for one in group:
+                yield from lines(one)
+            continue
+        skipped = list(group)
+        name = skipped[0].name if len(skipped) == 1 else f"{len(skipped)} steps"
+        yield from lines(Found(name, skipped[0].result))
 
 
 def succeeded(steps: Sequence[Found]) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -14,7 +18,7 @@ from hypothesis import strategies as st
 
 from nssh import deploy, framing
 from nssh.config import Config
-from nssh.doctor import facts, plan, report
+from nssh.doctor import facts, laptop, plan, report
 from nssh.doctor.helper import Helper
 from nssh.doctor.options import Wish
 from nssh.doctor.remote import compare
@@ -24,7 +28,7 @@ from nssh.errors import ConnectError, RemoteError
 from tests.remote.support import Home, Interpreter, interpreters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from nssh.ssh.connection import Channel, Completed
 
@@ -244,6 +248,55 @@ def test_what_is_shown_can_not_steer_a_terminal() -> None:
     told = json.loads(report.as_json("devbox", "k", [found]))
     assert told["ok"] is False
     assert told["steps"][0]["text"].isprintable()
+
+
+def test_what_one_thing_kept_from_being_tried_is_one_line_and_the_rest_comes_at_once() -> None:
+    def skipped(name: str, cause: str) -> Found:
+        return Found(name, Result(State.SKIPPED, f"not tried: see {cause}"))
+
+    def steps() -> Iterator[Found]:
+        yield Found("a", report.failed("broken", "mend it"))
+        assert [line.split() for line in told] == [["WRONG", "a", "broken"], ["→", "mend", "it"]]
+        yield from (skipped("b", "a"), skipped("c", "a"), skipped("d", "b"), Found("e", report.ok("fine")))
+
+    told: list[str] = []
+    for line in report.told(steps()):
+        told.append(line)  # noqa: PERF402  (the steps look at it meanwhile)
+    assert [line.split() for line in told[2:]] == [
+        ["-", "2", "steps", "not", "tried:", "see", "a"], ["-", "d", "not", "tried:", "see", "b"], ["ok", "e", "fine"]
+    ]  # fmt: skip
+
+
+def test_a_full_disk_is_not_told_as_a_missing_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("XDG_STATE_HOME", os.fspath(tmp_path))
+    (tmp_path / "nssh").mkdir(mode=0o700)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    found = laptop.state_directory(Walk(Wish("devbox")))
+    assert found.state is State.FAILED
+    assert "room" in found.advice
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="desktops of Linux")
+@pytest.mark.parametrize(
+    ("name", "value", "state"), [("", "", "warning"), ("DISPLAY", ":0", "ok"), ("BROWSER", "opener", "ok")]
+)
+def test_a_browser_without_a_desktop_is_a_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, state: str
+) -> None:
+    for tool in ("xdg-open", "opener"):
+        (tmp_path / tool).write_text("#!/bin/sh\n")
+        (tmp_path / tool).chmod(0o755)
+    for variable in ("WAYLAND_DISPLAY", "DISPLAY", "WSL_DISTRO_NAME", "BROWSER"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    if name:
+        monkeypatch.setenv(name, value)
+    walk = Walk(Wish("devbox"))
+    walk.config = Config()
+    assert laptop.browser(walk).state.value == state
 
 
 @pytest.mark.parametrize(
