@@ -84,6 +84,9 @@ def read_line() -> str:
             part = os.read(KEYS, 1)
         except OSError:
             part = b""
+        except Ended:
+            write("\n")  # what comes next, a shell's prompt say, has a line of its own
+            raise
         if not part:
             write("\n")
             raise Cancelled

@@ -396,6 +396,7 @@ def test_cancelling_where_there_are_only_lines(key: bytes) -> None:
         screen.window.send(key)
         if key == b"\x03":
             assert end(screen) == -signal.SIGINT  # nobody has told the program to survive it
+            assert screen.window.output.endswith(b"\n")  # the shell's prompt has a line of its own
         else:
             assert end(screen) == 130
             assert screen.lines[-1] == "nssh: cancelled"
