@@ -26,7 +26,7 @@ $(TESTED): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[dev]'
 	@touch $@
 
-demo: $(TESTED) ## try nssh against a private sshd on loopback (CHECK=1: unattended)
+demo: $(INSTALLED) ## try nssh against a private sshd on loopback (CHECK=1: unattended)
 	@$(BIN)/python -m tests.lab.demo $(if $(CHECK),--check)
 
 test: $(TESTED) ## run the tests, on real parts (installs the Debian packages they need where it may)

@@ -13,7 +13,6 @@ import time
 from typing import TYPE_CHECKING
 
 import psutil
-import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,9 +30,13 @@ class Account:
     def __init__(self, home: Path, shell: str, *, with_password: bool = False) -> None:
         """Make it; the test is skipped if we are not root or the shell is not installed."""
         if os.geteuid() != 0:
+            import pytest  # which the demo does without
+
             pytest.skip("a second account can only be made by root")
         path = shutil.which(shell)
         if path is None:
+            import pytest
+
             pytest.skip(f"{shell} is not installed")
         _remove_stale()
         self.name = f"{_PREFIX}{os.getpid()}x{next(_numbers)}"

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import psutil
-import pytest
 
 from tests.lab.account import Account
 from tests.lab.client import Client
@@ -42,6 +41,8 @@ def find_sshd() -> str:
     """Return sshd's absolute path (it re-executes itself), or skip the test where there is none."""
     path = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/sbin")
     if path is None:
+        import pytest  # which the demo does without
+
         pytest.skip("no sshd on this machine (Debian: apt-get install openssh-server)")
     return path
 

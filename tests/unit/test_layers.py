@@ -248,3 +248,8 @@ def _at_interpreter_start(environ: dict[str, str]) -> set[str]:
         env=environ, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return set(done.stdout.split())
+
+
+def test_the_demo_needs_only_what_nssh_needs() -> None:
+    code = "import sys; sys.modules.update(dict.fromkeys(('pytest', 'hypothesis', 'pyte'))); import tests.lab.demo"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
