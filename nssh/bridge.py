@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from nssh import spawn
+from nssh import records, spawn
 
 if TYPE_CHECKING:
     from nssh.session import Session
@@ -94,11 +94,27 @@ class Bridge:
         now = time.monotonic()
         self._deaths = [death for death in self._deaths if now - death < PERIOD]
         if len(self._deaths) >= INTENSITY:
-            self.gave_up = True
+            self._give_up()
             return
         self._due = now + _delay(len(self._deaths))
         self._deaths.append(now)
         self.session = self.session._replace(restarts=self.session.restarts + 1)
+
+    def _give_up(self) -> None:
+        """Let `nssh status` say what the user is told at the session's end."""
+        self.gave_up = True
+        record = records.read(records.path_of(self.session.pid))
+        if record is None:
+            return
+        try:
+            records.write(record._replace(bridge=0, bus="", bus_since="", problem=self.last_words))
+        except OSError:
+            pass  # nothing can be written there: it is told at the end
+
+    @property
+    def last_words(self) -> str:
+        """Why there is no bridge any more."""
+        return f"the bridge died {self.session.restarts + 1} times and was given up; see {self.session.log}.err"
 
     def tick(self) -> float | None:
         """Restart the bridge if that is due; return the seconds until it will be, or None if nothing is planned."""

@@ -372,7 +372,7 @@ class Launcher:
                 say(text)
         bridge, record = self.bridge, self._record
         if bridge is not None and bridge.gave_up:
-            say(f"the bridge died {bridge.session.restarts} times and was given up; see {bridge.session.log}.err")
+            say(bridge.last_words)
         elif record is not None and record.problem and not self._told and self._interactive:
             host = hosts.read(self.target.key)
             destination = self.target.destination

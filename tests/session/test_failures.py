@@ -228,10 +228,11 @@ def test_a_bridge_that_never_starts_is_given_up_and_told_at_the_end(
             "the last one is gone",
         )
         assert b"bridge" not in window.output[before:]
+        wait_until(lambda: "  problem: the bridge died 6 times" in laptop.run("status").stdout, "status says so")
         window.send(b"exit 7\r")
         assert window.wait() == (7 if mode == ["--ssh"] else 0)
         (line,) = own_lines(window.output)
-        assert line.startswith("the bridge died 5 times and was given up; see ")
+        assert line.startswith("the bridge died 6 times and was given up; see ")
         assert b"Traceback" not in window.output
     laptop.wait_gone()
     assert list((laptop.client.home / "run/nssh").iterdir()) == []
