@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> int:
         raise ArgumentError(str(error)) from None
     copies = arguments[0] == "copy"
     if (options.words and not copies) or (copies and ("file" in options or "list" in options)):
-        what = "--file and --list" if copies else options.words[0]
+        what = "--file or --list" if copies else options.words[0]
         raise ArgumentError(f"nssh {arguments[0]} does not take {what}")
     clipboard = detect(config=config.load().clipboard)
     if isinstance(clipboard, MemoryClipboard):
