@@ -26,15 +26,22 @@ def main() -> None:
         code = error.exit_code
     except KeyboardInterrupt as interrupt:
         code = getattr(interrupt, "exit_code", 130)
-    except BrokenPipeError:
-        # Whoever read our output has gone: that is no error, but nothing more may be written at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except BrokenPipeError:  # whoever read our output has gone: that is no error
         code = 141
     except OSError as error:
         what = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
         print(f"nssh: {printable(what, LONGEST)}", file=sys.stderr)
         code = 1
+    _finish_output()
     raise SystemExit(code)
+
+
+def _finish_output() -> None:
+    """Write what is left of the output; what can't be written is not tried again at exit, where Python would say so."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _open_standard_streams() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 # A shell that starts the tests in the background has its jobs ignore these, and every program under test would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+# Set in many containers, and for nobody who uses the program: output that is not written at once may fail at exit.
+os.environ.pop("PYTHONUNBUFFERED", None)
