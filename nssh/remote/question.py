@@ -32,6 +32,8 @@ _FILE_DELAY = 2.0
 # Seconds after the `open` at which an answer that has not come is looked for. It comes sooner on all but slow links.
 _POLLS = (0.25, 1.0, 3.0)
 _POLL_LIMIT = 16 << 20
+# Seconds after a login in which a laptop that is not there yet may still come: its bridge starts beside ours.
+_ARRIVAL = 2.0
 _NO_LAPTOP = "no laptop is connected to this host; connect with `nssh <host>`, or wait for it to come back"
 _NO_ANSWER = "the laptop did not answer within %g s"
 
@@ -55,6 +57,7 @@ class Question:
         self._timeout = timeout
         self._end = monotonic() + timeout
         self._id = ""
+        self._alone = False
 
     def ask(self) -> tuple[str, Payload]:
         """Return the type that the laptop says it is, and the content.
@@ -74,6 +77,8 @@ class Question:
                 if number == len(attempts) or monotonic() >= self._end:
                     raise Failure(str(error)) from None
             except Timeout:
+                if self._alone:
+                    raise self._nobody() from None
                 self._bus.events.add("clip-read-timeout", mime=self._mime, id=self._id)
                 raise Failure(_NO_ANSWER % self._timeout) from None
             except HttpError as error:
@@ -92,12 +97,25 @@ class Question:
             self._await_open(stream)
             subscribers = self._bus.publish(message, end=self._end)
             if subscribers is not None and subscribers <= 1:  # this stream is one of them
-                self._bus.events.add("clip-read-error", mime=self._mime, id=self._id, err="no subscriber")
-                raise Failure(_NO_LAPTOP)
+                self._expect_laptop()
             self._bus.events.flush()
             return self._await_answer(stream, "")
         finally:
             stream.close()
+
+    def _expect_laptop(self) -> None:
+        """Wait no longer than for a laptop that has just logged in, and has run us at once: it finds the question."""
+        from nssh.remote import login
+
+        left = _ARRIVAL - login.age()
+        if left <= 0:
+            raise self._nobody()
+        self._alone = True
+        self._end = min(self._end, monotonic() + left)
+
+    def _nobody(self) -> Failure:
+        self._bus.events.add("clip-read-error", mime=self._mime, id=self._id, err="no subscriber")
+        return Failure(_NO_LAPTOP)
 
     def _ask_beside(self, message: wire.Envelope) -> tuple[str, Payload]:
         """Subscribe and ask at the same time; for anything out of the ordinary there is `_ask`."""

@@ -135,6 +135,15 @@ def test_what_the_remote_copied_stays_when_the_session_is_over(relay_laptop: Lap
     own(display, "image/png", picture("PNG"))  # which ends when somebody else copies
 
 
+def test_a_command_that_reads_at_once_waits_for_the_laptop_that_ran_it(
+    relay_laptop: Laptop, display: dict[str, str]
+) -> None:
+    own(display, "UTF8_STRING", b"copied before")
+    for _ in range(5):
+        done = relay_laptop.run("devbox", "$HOME/.local/bin/xclip -selection clipboard -o")
+        assert (done.returncode, done.stdout) == (0, "copied before"), done.stderr
+
+
 def test_limits_hold_in_either_direction(relay_laptop: Laptop, display: dict[str, str]) -> None:
     limits = '[clipboard]\ncopy_limit = "1 KiB"\npaste_limit = "2 KiB"\n'
     relay_laptop.config.write_text(relay_laptop.config.read_text() + limits)
