@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTED := $(VENV)/.dev
 
+# Most of what tests do is to wait for other processes, hence more workers than processors.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * os.cpu_count()))')
+
 .PHONY: help install demo test soak lint type bench fuzz clean
 
 help: ## show this list
@@ -32,7 +35,7 @@ demo: $(INSTALLED) ## try nssh against a private sshd on loopback (CHECK=1: unat
 test: $(TESTED) ## run the tests, on real parts (installs the Debian packages they need where it may)
 	@$(BIN)/python -m tests.lab.system
 	@$(BIN)/python -m tests.lab.ntfy
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(TESTED) ## three sessions of one target while all breaks around them (SECONDS=600 SEED=n BUS=relay|ntfy)
 	@$(BIN)/python -m tests.lab.system

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 
-# A shell that starts the tests in the background has its jobs ignore these, and every program under test would, too.
+# A shell that starts the tests in the background, or nohup, has its jobs ignore some of these, and every program under
+# test would, too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from tests.bench.rows import Row, Section, progress
 from tests.bench.weight import loaded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.bench.place import Lab
     from tests.bench.scale import Scale
 
@@ -33,10 +36,11 @@ def idle(lab: Lab, scale: Scale) -> Section:
     with lab.session() as record:
         time.sleep(min(_SETTLED, 2 * scale.look))  # the measure is what happens in a time without events
         pids = {"launcher": record.pid, "bridge": record.bridge}
-        before = {name: switches(pid) for name, pid in pids.items()}
+        before = switches(*pids.values())
         spent = {name: _cpu(pid) for name, pid in pids.items()}
         moments = _moments(list(pids.values()), scale.look)
-        woken = {name: (switches(pid) - before[name]) / scale.look for name, pid in pids.items()}
+        after = {name: switches(pid) for name, pid in pids.items()}
+        woken = {name: _more(before, counts) / scale.look for name, counts in after.items()}
         spent = {name: (_cpu(pid) - spent[name]) / scale.look * 60 for name, pid in pids.items()}
         size = {name: psutil.Process(pid).memory_full_info().pss / 1e6 for name, pid in pids.items()}
         threads = psutil.Process(record.bridge).num_threads()
@@ -60,24 +64,31 @@ def _moments(pids: list[int], seconds: float) -> int:
     One timer that fires wakes a process once, though three of its threads may hand each other the word for it within a
     millisecond: those are context switches.
     """
-    count, before = 0, [switches(pid) for pid in pids]
+    count, before = 0, switches(*pids)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(_MOMENT)
-        now = [switches(pid) for pid in pids]
+        now = switches(*pids)
         count += now != before
         before = now
     return count
 
 
-def switches(pid: int) -> int:
-    """Return how often the threads of a process have gone to sleep so far."""
-    return sum(
-        int(line.split()[1])
-        for status in Path(f"/proc/{pid}/task").glob("*/status")
-        for line in status.read_text().splitlines()
-        if line.startswith("voluntary_ctxt_switches")
-    )
+def switches(*pids: int) -> dict[str, int]:
+    """Return how often each thread of some processes has gone to sleep so far."""
+    found = {}
+    for pid in pids:
+        for status in Path(f"/proc/{pid}/task").glob("*/status"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+                for line in status.read_text().splitlines():
+                    if line.startswith("voluntary_ctxt_switches"):
+                        found[status.parent.name] = int(line.split()[1])
+    return found
+
+
+def _more(before: Mapping[str, int], after: Mapping[str, int]) -> int:
+    """Return how often threads that are there have gone to sleep since; those that ended don't count backwards."""
+    return sum(count - before.get(thread, 0) for thread, count in after.items())
 
 
 def _cpu(pid: int) -> float:
@@ -91,9 +102,10 @@ def joined(lab: Lab, scale: Scale) -> Section:
     with lab.session(), lab.joined() as standby:
         woken = 0.0
         if sys.platform == "linux":
+            time.sleep(min(_SETTLED, 2 * scale.look))
             before = switches(standby.bridge)
             time.sleep(scale.look)  # the measure is what happens in a time without events
-            woken = (switches(standby.bridge) - before) / scale.look
+            woken = _more(before, switches(standby.bridge)) / scale.look
         for number in range(count):
             done = lab.shell.run(f"xdg-open https://example.com/joined/{number}")
             if done.status:

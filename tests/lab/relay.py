@@ -48,6 +48,7 @@ class RelayServer:
         """Start it and wait until it says that it is ready; one that `dial` brought back meanwhile makes way."""
         self._end_daemon()
         words = ["serve", "--foreground", "--state", str(self.state), "--keepalive", str(self._keepalive)]
+        words += ["--idle", "86400"]  # tests that share it may come at any distance of each other
         with (Path(self._directory.name) / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._python, "-m", "nssh.relay", *words, "--listen", f"127.0.0.1:{self.port}"],

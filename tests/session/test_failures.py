@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import subprocess
@@ -208,6 +209,16 @@ def _broken_bridge(laptop: Laptop, directory: Path) -> None:
     laptop.env["PYTHONPATH"] = f"{directory}{os.pathsep}{laptop.env['PYTHONPATH']}"
 
 
+def _bridges(pid: int) -> list[psutil.Process]:
+    """Return the bridges of a launcher, each of which may end while it is looked at."""
+    found = []
+    for child in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "actors" in child.cmdline():
+                found.append(child)
+    return found
+
+
 @pytest.mark.parametrize("mode", [["--ssh"], ["--mosh"]], ids=["ssh", "mosh"])
 def test_a_bridge_that_never_starts_is_given_up_and_told_at_the_end(
     own_remote: tuple[Laptop, Sshd], tmp_path: Path, mode: list[str]
@@ -223,10 +234,7 @@ def test_a_bridge_that_never_starts_is_given_up_and_told_at_the_end(
             "it was started and restarted five times",
             deadline=60.0,
         )
-        window.wait_until(
-            lambda: not [one for one in psutil.Process(window.pid).children() if "actors" in one.cmdline()],
-            "the last one is gone",
-        )
+        window.wait_until(lambda: not _bridges(window.pid), "the last one is gone")
         assert b"bridge" not in window.output[before:]
         wait_until(lambda: "  problem: the bridge died 6 times" in laptop.run("status").stdout, "status says so")
         window.send(b"exit 7\r")

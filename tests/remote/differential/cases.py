@@ -191,7 +191,7 @@ XCLIP = [
 
 XSEL = [
     *[_c(f"xsel {words}", b"new\n") for words in (
-        "-b", "-b -i", "-bi", "-ib", "--clipboard --input", "-b -i -v", "-b -i -t 100", "-b -it 100",
+        "-b", "-b -i", "-bi", "-ib", "--clipboard --input", "-b -i -v", "-b -i -t 60000", "-b -it 60000",
         "-b -i -l /dev/null",
         "-b -o", "-bo", "--output --clipboard", "-b -i -o", "-b -o -i", "-b -a", "-ba", "--append -b", "-b -a -o",
         "-b -oa",
