@@ -228,7 +228,7 @@ class Foreground:
             if _ENDING.intersection(self._signals):
                 return  # `kill %1`: that comes first
             started = time.monotonic()
-            os.kill(os.getpid(), signal.SIGTTIN)
+            terminal.touch()
             if time.monotonic() - started < _INSTANT:
                 return  # nobody is there who could continue us, so the kernel did not stop us (an orphaned group)
 

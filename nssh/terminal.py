@@ -25,6 +25,19 @@ def in_foreground() -> bool:
         return True
 
 
+def touch() -> None:
+    """Use the terminal, with no effect but that the kernel stops our process group if it is in the background.
+
+    It looks and stops in one step. Who looks and then stops itself may do so when `fg` has come in between.
+    """
+    import termios
+
+    try:
+        termios.tcdrain(0)
+    except termios.error:
+        return  # a signal came first, or nobody could continue us
+
+
 def modes() -> list[Any] | None:
     """Return the modes of the terminal on standard input, None if there is none."""
     import termios

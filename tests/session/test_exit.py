@@ -65,16 +65,18 @@ def test_a_remote_command_killed_by_a_signal_is_told_as_ssh_tells_it(relay_lapto
     assert run(nssh("devbox", command), relay_laptop)[0] == run(ssh(relay_laptop, "devbox", command), relay_laptop)[0]
 
 
-@pytest.mark.parametrize("mode", [["--ssh"], [], ["--mosh"]])
-@pytest.mark.parametrize("terminal", [False, True])
+# mosh without a terminal is wrong usage, before anybody is asked.
+PLACES = [(["--ssh"], False), (["--ssh"], True), ([], False), ([], True), (["--mosh"], True)]
+
+
+@pytest.mark.parametrize(("mode", "terminal"), PLACES)
 def test_a_name_that_does_not_resolve_is_ssh_s_message_and_status(
     relay_laptop: Laptop, mode: list[str], *, terminal: bool
 ) -> None:
     _refused_as_by_ssh(relay_laptop, mode, ["-T", "no-such-host.invalid"], terminal=terminal)
 
 
-@pytest.mark.parametrize("mode", [["--ssh"], [], ["--mosh"]])
-@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize(("mode", "terminal"), PLACES)
 def test_a_refused_connection_is_ssh_s_message_and_status(
     relay_laptop: Laptop, mode: list[str], *, terminal: bool
 ) -> None:

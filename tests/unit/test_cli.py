@@ -152,3 +152,9 @@ sys.meta_path.insert(0, CtrlC())
     )
     done = run("status", PYTHONPATH=f"{site}:{ROOT}")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_mosh_without_a_terminal_is_wrong_usage(run: Run) -> None:
+    done = run("--mosh", "devbox")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "nssh: mosh needs a terminal, and standard input is none; use --ssh\n"
