@@ -162,25 +162,27 @@ class Feed:
     def nudge(self) -> None:
         """Drop all connections and reconnect at once: the laptop woke, or its network changed."""
         self._interrupt(stop=False)
-        self._client.cut()
 
     def _interrupt(self, *, stop: bool) -> None:
         with self._changed:
             self._nudged = True
             self._stopped = self._stopped or stop
             reader = self._reader
+            if not stop:
+                self._client.cut()  # in here: not the polls of the life that begins because of this
             self._changed.notify_all()
         if reader is not None:
             reader.close()
 
     def _live_once(self) -> BusError | None:
         """Live through one stream; return why it ended, None if it was interrupted."""
-        reader = Reader(self._client.stream(self._topic), self._changed, self._clock)
         with self._changed:
             if self._stopped:
                 return None
-            self._nudged = False
+            self._nudged = False  # before anything is connected that a nudge would drop
             self._announced = False
+        reader = Reader(self._client.stream(self._topic), self._changed, self._clock)
+        with self._changed:
             self._reader = reader
         reader.start()
         try:
@@ -241,6 +243,8 @@ class Feed:
             error = poll.error if poll is not None else None
             if not isinstance(error, BusError):
                 raise error or RuntimeError("a poll ended without a result")
+            if self._nudged:
+                return  # it was dropped with all other connections: no outage
             self._report_down(error)
             life.schedule.failed(self._clock() + self._poll_backoff.delay(error))
             return

@@ -14,6 +14,7 @@ from nssh.bus.backoff import Backoff
 from nssh.bus.client import BusClient
 from nssh.bus.feed import Down, Feed, Up
 from nssh.bus.ledger import Ledger
+from nssh.errors import BusError
 from tests.lab import ntfy
 from tests.lab.scripted import ScriptedServer, answer
 from tests.lab.waiting import until
@@ -187,6 +188,39 @@ def test_after_a_sleep_the_gap_is_told_with_the_place_and_what_was_missed(
     assert (up.reconnect, up.since, up.replayed) == (True, place, 0)
     assert 8 * 3600 <= up.gap < 8 * 3600 + 60
     assert not session.downs, "to sleep is no outage of the bus"
+
+
+def test_to_be_woken_drops_nothing_that_is_connected_anew(
+    door: Door, topic: str, ledger: Ledger, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = door.client()
+    polling, cut = threading.Event(), threading.Event()
+    cuts: list[bool] = []
+    drop, ask = client.cut, client.poll
+
+    def slow_cut() -> None:
+        polling.clear()
+        cuts.append(polling.wait(0.3))  # time enough for a new life to begin, if it may
+        drop()
+        cut.set()
+
+    def poll(*arguments: Any, **options: Any) -> Any:
+        before = len(cuts)
+        polling.set()
+        cut.wait(0.3)
+        if len(cuts) != before:
+            raise BusError("the connection was dropped", "unreachable")
+        return ask(*arguments, **options)
+
+    session = Session(client, topic, ledger, threads)
+    until(lambda: session.ups)
+    monkeypatch.setattr(client, "cut", slow_cut)
+    monkeypatch.setattr(client, "poll", poll)
+    session.feed.nudge()
+    until(lambda: len(session.ups) == 2)
+    session.end()
+    assert cuts == [False]
+    assert not session.downs
 
 
 @pytest.mark.parametrize("door", ["relay-unix", "relay-tcp", "ntfy"], indirect=True)  # the others revive their server
