@@ -55,9 +55,6 @@ def _open_standard_streams() -> None:
     # What a terminal without UTF-8 lacks is shown as an escape, as on standard error, instead of ending us.
     if sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what Python makes can do that
-    # A terminal of another encoding than UTF-8 shows what it lacks as an escape; `strict` would be a traceback.
-    if sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a TextIOWrapper, as Python made it
 
 
 def _run(arguments: list[str]) -> int:
