@@ -165,7 +165,8 @@ class Startup:
         from nssh import collision, liveness
 
         answers = liveness.probe_all(peers, self._config)
-        ours = [number for number, peer in enumerate(peers) if peer in self._topic_group(peers)]
+        group = self._topic_group(peers)
+        ours = [number for number, peer in enumerate(peers) if peer in group]
         first = ours[collision.foremost([answers[number] for number in ours])]
         pinned = bool(self._config.topic)
         decision = collision.decide(wish, answers[first].state, interactive=self._interactive, pinned=pinned)
