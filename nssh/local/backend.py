@@ -97,8 +97,10 @@ class ToolClipboard(Clipboard):
         self._write_timeout = write_timeout
 
 
-class OfferingClipboard(ToolClipboard):
+class OfferingClipboard(Clipboard):
     """One whose owner offers its content under several names at a time."""
+
+    read_timeout = content.READ_TIMEOUT
 
     @abstractmethod
     def _offered(self, deadline: float) -> list[str]:

@@ -29,7 +29,6 @@ class MemoryClipboard(OfferingClipboard):
     """A clipboard for a machine without one: it lasts as long as the process, and every session of it shares it."""
 
     name = "memory"
-    read_timeout = content.READ_TIMEOUT
 
     def __init__(self, reason: str = "") -> None:
         self.reason = reason

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nssh.errors import ToolError
 from nssh.local import content, tools
-from nssh.local.backend import MARKED_SECRET, OfferingClipboard
+from nssh.local.backend import MARKED_SECRET, OfferingClipboard, ToolClipboard
 from nssh.local.content import ClipboardEmpty, Content
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ _NAMES = {
 }
 
 
-class MacClipboard(OfferingClipboard):
+class MacClipboard(ToolClipboard, OfferingClipboard):
     """Text, images and HTML. Methods block for the timeouts at most; for any thread."""
 
     name = "macos"

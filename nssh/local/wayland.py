@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from nssh.local import content, tools
-from nssh.local.backend import OfferingClipboard
+from nssh.local.backend import OfferingClipboard, ToolClipboard
 from nssh.local.content import ClipboardEmpty, Content
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _EMPTY = ("No selection", "Nothing is copied", "No suitable type", "is not available as requested type")
 
 
-class WaylandClipboard(OfferingClipboard):
+class WaylandClipboard(ToolClipboard, OfferingClipboard):
     """Text and images through wl-copy and wl-paste. Methods block for the timeouts at most; for any thread."""
 
     name = "wl-clipboard"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nssh.errors import ToolError
 from nssh.local import content, tools
-from nssh.local.backend import MARKED_SECRET, OfferingClipboard
+from nssh.local.backend import MARKED_SECRET, OfferingClipboard, ToolClipboard
 from nssh.local.content import ClipboardEmpty, Content, SensitiveError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ $data.SetImage([Drawing.Image]::FromStream($memory))
 _READ_TIMEOUT = 15.0
 
 
-class WslClipboard(OfferingClipboard):
+class WslClipboard(ToolClipboard, OfferingClipboard):
     """Text, PNG and (to read) HTML. Methods block for the timeouts at most; for any thread."""
 
     name = "wsl"

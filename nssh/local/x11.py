@@ -19,7 +19,7 @@ _SETTLE = 4.0
 _SETTLE_READ = 2.0
 
 
-class XclipClipboard(OfferingClipboard):
+class XclipClipboard(ToolClipboard, OfferingClipboard):
     """Text and images through xclip. Methods block for the timeouts at most; for any thread.
 
     An xclip that owns the clipboard answers any request with what it has, text asked as image/png included: so the
