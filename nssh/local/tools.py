@@ -149,7 +149,7 @@ def _run(argv: Sequence[str], exchange: _Exchange, environ: Mapping[str, str] | 
             exchange.run(process)
             status = exchange.wait(process)
         except (TimeoutError, subprocess.TimeoutExpired):
-            raise ToolHungError(f"{name} did not end within {exchange.timeout:g} s and was killed") from None
+            raise ToolHungError(f"{name} did not end within {exchange.timeout:.3g} s and was killed") from None
         except _TooMuchError:
             raise ToolOverflowError(
                 f"{name} gave more than {exchange.limit} bytes, which is the limit, and was killed"

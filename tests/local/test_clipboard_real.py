@@ -9,6 +9,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
+import psutil
 import pytest
 
 from nssh.errors import ToolError
@@ -229,6 +230,41 @@ def test_an_owner_that_does_not_answer_is_waited_for_until_the_deadline(kind: st
         finally:
             foreground.kill()
             stop(foreground)
+
+
+def test_a_question_that_an_owner_takes_with_it_when_it_is_replaced_is_asked_again() -> None:
+    (xclip,) = require("xclip")
+    with xvfb() as display, ThreadPoolExecutor(1) as reader:
+        clipboard = XclipClipboard(xclip, {**BASE, **display}, read_timeout=30)
+        clipboard.write("text/plain", b"before")
+        (owner,) = clients(display["DISPLAY"], "-i")
+        owner.suspend()
+        try:
+            answer = reader.submit(clipboard.read, "text/plain")
+            wait_for(
+                lambda: any(asleep(client) for client in clients(display["DISPLAY"], "TARGETS", "-o")),
+                "the owner is asked",
+            )
+            clipboard.write("text/plain", b"after")
+        finally:
+            owner.kill()
+        assert answer.result() == b"after"
+
+
+def clients(display: str, *arguments: str) -> list[psutil.Process]:
+    """Return the processes with these arguments on a display."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if set(arguments) <= set(process.cmdline()) and process.environ().get("DISPLAY") == display:
+                found.append(process)
+    return found
+
+
+def asleep(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_SLEEPING
+    return False
 
 
 def test_xclip_reads_what_xsel_owns_whose_targets_are_no_mime_types() -> None:

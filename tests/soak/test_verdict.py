@@ -194,7 +194,7 @@ def test_a_write_that_a_newer_one_replaced_need_not_be_applied() -> None:
 
 
 def test_a_read_that_a_stopped_bridge_held_up_is_no_defect() -> None:
-    held_up = event("clip-read-error", 50.0, 7, err="xclip did not end within 3.99999 s and was killed")
+    held_up = event("clip-read-error", 50.0, 7, err="xclip did not end within 4 s and was killed")
     findings = Findings(seen()._replace(events=[*seen().events, held_up]))
     assert findings.wrong == []
     assert findings.counts["reads held up by a stopped bridge"] == 1

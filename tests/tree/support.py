@@ -7,6 +7,8 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
+
 from actors._base import BaseActor
 from actors.spec import ChildSpec, Restart
 from actors.timers import Clock
@@ -23,12 +25,13 @@ if TYPE_CHECKING:
 PATIENCE = 30.0  # for what should take milliseconds; only a failing test waits so long
 
 
-def eventually(condition: Callable[[], Any], what: str = "it") -> None:
-    """Poll with doubling pauses until `condition` holds."""
+def eventually(condition: Callable[[], Any], what: str | Callable[[], str] = "it") -> None:
+    """Poll with doubling pauses until `condition` holds; `what` is said if it never does."""
     deadline = time.monotonic() + PATIENCE
     pause = 0.005
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in {PATIENCE} s"
+        if time.monotonic() >= deadline:
+            pytest.fail(f"{what if isinstance(what, str) else what()} did not happen in {PATIENCE} s")
         time.sleep(pause)
         pause = min(2 * pause, 0.5)
 
