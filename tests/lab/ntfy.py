@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pytest
 import requests
+
+from tests.lab.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,7 +197,7 @@ class NtfyServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._auth = auth
         self.token = ""
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._config = directory / "server.yml"
         lines = [
@@ -285,12 +286,6 @@ class NtfyServer:
         found = re.search(rb"\btk_\w+", done.stdout + done.stderr)
         assert found is not None
         self.token = found.group().decode()
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextlib.contextmanager

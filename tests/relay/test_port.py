@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.ports import free_port
 from tests.lab.tools import DEADLINE, wait_until
 from tests.wire.interpreters import INTERPRETERS
 
@@ -76,8 +77,7 @@ def test_large_answers_are_whole(python: str) -> None:
 
 
 def test_a_port_where_nobody_listens_is_refused(python: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     process = start(python, str(port), MARK, "127.0.0.1", "::1")
     out, err = process.communicate(b"", DEADLINE)
     assert (process.returncode, out, err) == (1, b"\nf00f\nrefused\n", b"")

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.ports import free_port
 from tests.remote.scripted import Request, ScriptedServer, answer, message, response
 from tests.remote.support import TOPIC, Home, Interpreter, Ran, interpreters
 
@@ -88,8 +88,7 @@ def test_a_retry_after_beyond_our_patience_is_told_at_once(home: Home) -> None:
 
 
 def test_a_server_that_is_down_is_one_line(home: Home) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
+    port = free_port()
     home.connect(f"http://127.0.0.1:{port}")
     ran = home.run("xclip", "-sel", "c", "-o", env={"NSSH_TIMEOUT": "0.5"})
     assert ran == Ran(1, b"", f"xclip: cannot reach http://127.0.0.1:{port}: Connection refused\n")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.lab.laptop import NSSH
+from tests.lab.ports import free_port
 from tests.lab.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def test_a_name_that_does_not_resolve_is_ssh_s_message_and_status(
 def test_a_refused_connection_is_ssh_s_message_and_status(
     relay_laptop: Laptop, mode: list[str], *, terminal: bool
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     _refused_as_by_ssh(relay_laptop, mode, ["-T", "-p", str(port), "127.0.0.1"], terminal=terminal)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lab.laptop import NSSH
+from tests.lab.ports import free_port
 from tests.lab.sshd import can_connect, wait_until
 
 if TYPE_CHECKING:
@@ -97,8 +98,7 @@ def test_options_after_the_host_are_ssh_s(relay_laptop: Laptop, remote: Sshd) ->
 
 def test_a_forwarded_port_works_and_is_gone_with_the_session(relay_laptop: Laptop) -> None:
     with socket.create_server(("127.0.0.1", 0)) as behind:
-        with socket.create_server(("127.0.0.1", 0)) as reserved:
-            port = reserved.getsockname()[1]
+        port = free_port()
         forward = f"{port}:127.0.0.1:{behind.getsockname()[1]}"
         with subprocess.Popen(
             [*NSSH, "devbox", "-L", forward, "echo ready; exec cat"],

@@ -16,6 +16,7 @@ import pytest
 
 from nssh import framing
 from nssh.errors import ConnectError, RemoteError
+from tests.lab.ports import free_port
 from tests.lab.sshd import DEADLINE, Sshd, wait_until
 from tests.ssh.conftest import WAYS, connected, read_exactly
 
@@ -263,8 +264,7 @@ def test_a_port_of_the_remote_is_reached(connection: Connection, echo: int) -> N
 
 
 def test_a_port_where_nobody_listens_is_refused(connection: Connection) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     if connection.name == "batch":
         stream = connection.open_port("127.0.0.1", port)
         stream.settimeout(DEADLINE)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.lab.client import Client
 from tests.lab.laptop import Laptop
+from tests.lab.ports import free_port
 from tests.lab.sshd import Sshd
 from tests.sweep.support import listed, start_server, sweep, wait_ended
 
@@ -34,9 +35,7 @@ def fleet() -> Iterator[tuple[Laptop, list[str], list[str]]]:
         for number in (1, 2):
             silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
             client.host(f"hanging{number}", "HostName 127.0.0.1", f"Port {silent.getsockname()[1]}")
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            port = closed.getsockname()[1]
-        client.host("refusing", "HostName 127.0.0.1", f"Port {port}")
+        client.host("refusing", "HostName 127.0.0.1", f"Port {free_port()}")
         healthy = [host.alias for host in hosts[:-1]]
         yield Laptop(client), healthy, ["hanging1", "hanging2", "refusing", hosts[-1].alias]
 

@@ -32,6 +32,7 @@ from nssh.bus.client import BusClient
 from nssh.config import BrowserConfig, Config
 from nssh.session import Session
 from nssh.wire import envelope as wire
+from tests.lab.ports import free_port
 from tests.tree.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
@@ -264,8 +265,7 @@ class Stage:
         (directory / "config/nssh").mkdir(parents=True, exist_ok=True)
         (directory / "config/nssh/config.toml").write_text(f"[browser]\ncommand = {json.dumps(os.fspath(browser))}\n")
         self.clock = SkippingClock()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.callback_port = free.getsockname()[1]
+        self.callback_port = free_port()
         self.happened: list[Event] = []
         self.supervision = {
             "clock": self.clock,

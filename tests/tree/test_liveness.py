@@ -11,6 +11,7 @@ from actors.liveness_responder import PATIENCE as STUCK_AFTER
 from nssh import liveness
 from nssh.lease import Lease
 from nssh.liveness import State
+from tests.lab.ports import free_port
 from tests.lab.proxy import DelayProxy
 from tests.lab.relay import RelayServer
 from tests.tree.stage import PARTS, Faults, Hang, Poke
@@ -102,8 +103,7 @@ def test_whatever_else_is_said_on_the_control_socket_asks_whether_it_lives(stage
 
 
 def test_a_login_is_listened_for_before_that_is_answered(stage: Stage) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"https://provider.example/?redirect_uri=http%3A%2F%2F127.0.0.1%3A{port}%2Fcallback"
     with stage.playing():
         assert liveness.expect(stage.record(), url)

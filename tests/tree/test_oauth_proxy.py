@@ -22,6 +22,7 @@ from nssh.errors import ConnectError
 from nssh.local import callback_store as store
 from nssh.local.callback import Callback
 from nssh.local.callback_flow import LONGEST
+from tests.lab.ports import free_port
 from tests.lab.tools import wait_until
 from tests.tree.stage import Faults, Hang, Poke, Stage
 from tests.tree.support import PATIENCE, eventually
@@ -29,8 +30,7 @@ from tests.tree.support import PATIENCE, eventually
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    return free_port()
 
 
 def expect(stage: Stage, *ports: int) -> None:

@@ -5,66 +5,21 @@ from __future__ import annotations
 import os
 import re
 import signal
-import termios
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from nssh.errors import UsageError
 from nssh.tui import Option, choose
-from tests.tui.window import asking, environment
+from tests.tui.question import LINES, OPTIONS, SHOWN, assert_cancelled, end, is_shown, marked, question
+from tests.tui.window import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tests.lab.screen import Screen
 
-LINES = ["me@devbox is connected already (me@devbox:22):", "  pid 1234, devbox, mosh, up 2h, answers in 43 ms"]
-OPTIONS = [
-    ("j", "Join", "share clipboard and browser with it"),
-    ("r", "Replace", "end it and go on here"),
-    ("n", "New topic", "leave it alone"),
-    ("c", "Cancel", "connect to nothing"),
-]
-SHOWN = [
-    *LINES,
-    "> j  Join       share clipboard and browser with it",
-    "  r  Replace    end it and go on here",
-    "  n  New topic  leave it alone",
-    "  c  Cancel     connect to nothing",
-]
 UP, DOWN, LEFT, RIGHT = b"\x1b[A", b"\x1b[B", b"\x1b[D", b"\x1b[C"
 SGR = re.compile(rb"\x1b\[([0-9;:]*)m")
-
-
-def question(default: int = 0, *, lines: list[str] = LINES, **options: Any) -> AbstractContextManager[Screen]:
-    return asking("choose", lines, OPTIONS, default, **options)
-
-
-def marked(label: str) -> Callable[[list[str]], bool]:
-    return lambda lines: any(line.startswith(">") and label in line for line in lines)
-
-
-def is_shown(expected: list[str]) -> Callable[[list[str]], bool]:
-    return lambda lines: lines == expected
-
-
-def end(screen: Screen) -> int:
-    """Wait for the program's end; the terminal must be as it was, and must not have been asked anything."""
-    code = screen.window.wait()
-    assert screen.window.attributes() == screen.window.initial
-    assert b"\x1b[6n" not in screen.window.output
-    assert "CPR" not in screen.text
-    assert screen.cursor_shown
-    return code
-
-
-def assert_cancelled(screen: Screen) -> None:
-    assert end(screen) == 130
-    assert screen.lines == ["nssh: cancelled"]
 
 
 def test_the_question_as_it_is_shown() -> None:
@@ -411,80 +366,3 @@ def test_what_is_typed_behind_a_line_is_for_the_session() -> None:
 
 
 # Ends.
-
-
-@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
-def test_a_signal_ends_the_program_with_its_terminal_restored(name: str, term: str) -> None:
-    number = getattr(signal, name)
-    with question(environ=environment(TERM=term)) as screen:
-        screen.wait("Cancel")
-        screen.window.wait_until(lambda: term == "dumb" or not screen.window.echo, "it reads keys")
-        screen.window.signal(number)
-        assert end(screen) == -number
-        if term != "dumb":
-            assert "Join" not in screen.text
-
-
-@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_a_signal_below_the_launcher(name: str, term: str) -> None:
-    number = getattr(signal, name)
-    with question(foreground=True, environ=environment(TERM=term)) as screen:
-        screen.wait("Cancel")
-        screen.window.wait_until(lambda: term == "dumb" or not screen.window.echo, "it reads keys")
-        screen.window.signal(number)
-        assert end(screen) == 128 + number
-        assert "heard True" in screen.text
-
-
-def test_an_answer_below_the_launcher() -> None:
-    with question(foreground=True) as screen:
-        screen.wait(marked("Join"))
-        screen.window.send(b"\r")
-        assert end(screen) == 0
-        assert screen.lines[-1] == 'answer: "j"'
-
-
-@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
-@pytest.mark.parametrize("ignored", [["SIGHUP"], []])
-def test_a_window_that_is_closed(ignored: list[str], term: str) -> None:
-    """With SIGHUP ignored, the end of the terminal must be noticed all the same, rather than read for ever."""
-    with question(ignore=ignored, environ=environment(TERM=term)) as screen:
-        screen.wait("Cancel")
-        screen.window.hang_up()
-        assert screen.window.wait() == (130 if ignored else -signal.SIGHUP)
-
-
-def test_an_ignored_signal_stays_ignored() -> None:
-    with question(ignore=["SIGTERM"]) as screen:
-        screen.wait("Cancel")
-        screen.window.signal(signal.SIGTERM)
-        screen.window.send(b"\r")
-        assert end(screen) == 0
-
-
-def test_unusual_modes_of_the_terminal_come_back() -> None:
-    with question(waits=True) as screen:
-        modes = screen.window.attributes()
-        modes[0] &= ~termios.ICRNL
-        modes[3] &= ~termios.ECHOE
-        modes[6][termios.VINTR] = b"\x07"
-        screen.window.set_attributes(modes)
-        screen.window.send(b"go\n")
-        screen.wait("Cancel")
-        screen.window.send(b"r")
-        assert screen.window.wait() == 0
-        assert screen.window.attributes() == modes
-
-
-def test_it_waits_without_work() -> None:
-    with question() as screen:
-        screen.wait("Cancel")
-        process = psutil.Process(screen.window.pid)
-        before = process.cpu_times().user
-        process.cpu_percent()
-        assert process.cpu_percent(1.0) < 50
-        assert process.cpu_times().user - before < 1
-        screen.window.send(b"\x03")
-        assert_cancelled(screen)

@@ -17,6 +17,7 @@ import pytest
 from nssh.wire import http
 from nssh.wire.http import Client, Closed, HttpError, Timeout, Unreachable
 from nssh.wire.stream import MAX_LINE
+from tests.lab.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -183,8 +184,7 @@ def test_a_server_that_does_not_answer_ends_in_a_timeout() -> None:
 
 
 def test_nobody_listening_is_one_clear_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     with pytest.raises(Unreachable, match=rf"^cannot reach http://127\.0\.0\.1:{port}: Connection refused$"):
         Client(f"http://127.0.0.1:{port}").connect()
     with pytest.raises(Unreachable, match=r"^cannot reach the nssh relay: it is not running$"):
