@@ -267,6 +267,9 @@ class NtfyServer:
     def _end(self, number: int) -> None:
         if self._process is None:
             return
+        if (status := self._process.poll()) is not None:
+            self._process = None
+            pytest.fail(f"ntfy ended by itself with {status}: {(self._directory / 'log').read_text()[-2000:]}")
         self._process.send_signal(number)
         self._process.send_signal(signal.SIGCONT)
         try:

@@ -6,20 +6,20 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh import framing
 from nssh.sweep import ending
 from nssh.sweep.ending import Fate, How
 from nssh.sweep.servers import Server
 from tests.lab.account import Account
 from tests.lab.system import require
 from tests.lab.tools import wait_until
-from tests.sweep.shells import SHELLS, bootstrap
+from tests.sweep.shells import SHELLS, Ways, bootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,55 +55,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
         with one:
             if one.poll() is None:
                 os.killpg(one.pid, signal.SIGKILL)
-
-
-class Ways:
-    """A shell, and where it looks."""
-
-    def __init__(self, shell: str, by: str) -> None:
-        require(shell.split(maxsplit=1)[0], *(["ps"] if by == "ps" else []))
-        self.shell = shell
-        self.by = by
-
-    def start_of(self, pid: int) -> str:
-        """Return what the list says of a process."""
-        if self.by == "proc":
-            with open(f"/proc/{pid}/stat") as file:
-                return file.read().rpartition(")")[2].split()[19]
-        environ = {**os.environ, "LC_ALL": "C", "TZ": "UTC0"}
-        return " ".join(
-            subprocess.run(["ps", "-p", str(pid), "-o", "lstart="], env=environ, capture_output=True, text=True,
-                           check=True).stdout.split()
-        )  # fmt: skip
-
-    def server(self, process: subprocess.Popen[bytes]) -> Server:
-        return Server(process.pid, self.start_of(process.pid), 100.0)
-
-    def end(self, *chosen: tuple[Server, How], grace: int = 1, prelude: str = "", user: str | None = None
-            ) -> dict[int, Fate]:  # fmt: skip
-        """Run the script; return the fates in the order in which they were told."""
-        script = ending.pack(chosen, grace)
-        done = subprocess.run(
-            bootstrap(self.shell), input=self.told(script, prelude), capture_output=True, timeout=60, check=True,
-            user=user, cwd="/",
-        )  # fmt: skip
-        answer = framing.unpack(script, done.stdout)
-        assert answer.status == 0
-        verdicts = [verdict for verdict in map(ending.read, answer.lines) if verdict]
-        assert len({verdict.pid for verdict in verdicts}) == len(verdicts) == len(chosen)
-        return {verdict.pid: verdict.fate for verdict in verdicts}
-
-    def told(self, script: framing.Script, prelude: str = "") -> bytes:
-        """Return the input that makes the shell look where we want it to."""
-        text = script.stdin
-        if self.by == "ps" or prelude:
-            size, _, rest = text.partition(b"\n")
-            body, data = rest[: int(size)], rest[int(size) :]
-            if self.by == "ps":
-                body = body.replace(b"/proc/self/stat", b"/nowhere")
-            body = body.replace(b"exec 2>/dev/null\n", b"exec 2>/dev/null\n" + prelude.encode() + b"\n", 1)
-            text = b"%d\n%s%s" % (len(body), body, data)
-        return text
 
 
 @pytest.fixture(params=[(shell, by) for shell in SHELLS for by in ("proc", "ps")], ids=lambda p: f"{p[0]}-{p[1]}")
@@ -163,36 +114,18 @@ def test_another_process_in_its_place_is_never_signalled(ways: Ways, start: Star
     assert renamed.poll() is None
 
 
-def group_exists(number: int) -> bool:
-    try:
-        os.killpg(number, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_a_pid_that_the_kernel_gave_away_again_is_never_signalled(dash: Ways, start: Start) -> None:
+def test_a_pid_that_the_kernel_gave_away_again_is_never_signalled(tmp_path: Path) -> None:
     """Another mosh-server of the same user has it now: only its start tells them apart."""
-    last = Path("/proc/sys/kernel/ns_last_pid")
-    if os.geteuid() != 0 or not last.exists():
+    if os.geteuid() != 0 or not Path("/proc/sys/kernel/ns_last_pid").exists():
         pytest.skip("the next PID can't be chosen here")
-    listed = start()
-    server, born = dash.server(listed), dash.start_of(listed.pid)
-    os.killpg(listed.pid, signal.SIGKILL)  # a group keeps its number, too
-    listed.wait()
-    wait_until(lambda: not group_exists(server.pid), "nobody is left of it")
-    for _ in range(30):  # others take it now and then
-        last.write_text(str(server.pid - 1))
-        other = start()
-        if other.pid == server.pid and dash.start_of(other.pid) != born:
-            break
-        # Somebody else's number; or the right one, so quickly that the clock of start times has not moved on.
-        os.killpg(other.pid, signal.SIGKILL)
-        other.wait()
-    else:
-        pytest.skip(f"PID {server.pid} was never free")
-    assert dash.end((server, How.TERM), (server._replace(pid=1), How.TERM)) == {server.pid: Fate.OTHER, 1: Fate.OTHER}
-    assert other.poll() is None
+    # Numbers of its own: elsewhere others would be given PIDs again that somebody is about to signal.
+    space = [*require("unshare"), "--pid", "--fork", "--mount-proc"]
+    program = shutil.copy(require("dash")[0], tmp_path / "mosh-server")
+    done = subprocess.run(
+        [*space, sys.executable, "-m", "tests.sweep.given_again", program],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout == "became another process: running, 1: became another process\n"
 
 
 def test_only_a_name_is_not_enough(dash: Ways, tmp_path: Path) -> None:
