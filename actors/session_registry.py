@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors._base import BaseActor
-from actors.messages import LeaseChanged, Log, Problem, Report, Tick, Told, Update
+from actors.messages import LeaseChanged, Log, Problem, Report, Retry, Tick, Told, Update
 from nssh import process, records
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at a lease that another session holds: a stand-by takes over within a second.
 _LEASE_INTERVAL = 0.9
+# Seconds until a record that could not be written is tried again: a disk that is full may stay so.
+_WRITE_INTERVAL = 5.0
 
 # Who knows something that the record tells.
 _SOURCES = ("remote_host", "liveness_responder", "oauth_proxy", "url_opener", "subscriber")
@@ -40,6 +42,7 @@ class SessionRegistry(BaseActor):
         self._joined = joined
         self._behind = behind
         self._problems = {"remote": record.problem} if record.problem else {}
+        self._will_retry = False
 
     def started(self) -> None:
         """Write the record, try to get the lease, and ask for what a life before this one was told."""
@@ -47,7 +50,7 @@ class SessionRegistry(BaseActor):
         for source in _SOURCES:
             self.send(source, Report(self.context.id))
 
-    def handle(self, message: Update | Problem | Told | Report | Tick) -> None:
+    def handle(self, message: Update | Problem | Told | Report | Tick | Retry) -> None:
         """Take a change to the record; or look at the lease again."""
         match message:
             case Update(fields):
@@ -64,6 +67,9 @@ class SessionRegistry(BaseActor):
                 self.send(to, LeaseChanged(self._lease.held))
             case Tick():
                 self._look_at_lease()
+            case Retry():
+                self._will_retry = False
+                self._change()
 
     def _complain(self, source: str, text: str) -> None:
         """Show the newest of the problems that still are."""
@@ -107,6 +113,9 @@ class SessionRegistry(BaseActor):
                 self._written = self._record
             except OSError as error:
                 self._failed(error)
+                if not self._will_retry:
+                    self._will_retry = True
+                    self.after(_WRITE_INTERVAL, Retry())
 
     def _failed(self, error: OSError) -> None:
         self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))

@@ -253,12 +253,15 @@ def _read_document(document: Document, mode: int, home: str) -> Config:
     def command(name: str) -> tuple[str, ...]:
         return document.words(name, lambda value: split_command(value, home))
 
+    def age(name: str) -> float | None:
+        return document.text(name, parse_duration, "168h")
+
     def duration(name: str, default: float) -> float:
-        value = document.text(name, parse_duration)
+        value = age(name)
         return default if value is None else value
 
     def size(name: str) -> int:
-        value = document.text(name, _bytes)
+        value = document.text(name, _bytes, "20 MB")
         return LARGEST if value is None else value
 
     config = Config(
@@ -281,7 +284,7 @@ def _read_document(document: Document, mode: int, home: str) -> Config:
             size("clipboard.paste_limit"),
         ),
         log=LogConfig(duration("log.keep", LogConfig().keep)),
-        sweep=SweepConfig(document.text("sweep.on_connect", parse_duration)),
+        sweep=SweepConfig(age("sweep.on_connect")),
     )
     if (config.user is None) != (config.password is None):
         given, missing = ("user", "password") if config.password is None else ("password", "user")

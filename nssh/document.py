@@ -47,7 +47,8 @@ class Document:
             reason, _, place = str(error).partition(" (at ")
             number = place.removeprefix("line ").partition(",")[0]
             line = int(number) if number.isdecimal() else len(self._text.splitlines())
-            raise ConfigError(f"{self.path}:{line}: is not TOML here: {reason[:1].lower()}{reason[1:]}") from None
+            hint = '; text stands in quotes, as in server = "relay"' if reason == "Invalid value" else ""
+            raise ConfigError(f"{self.path}:{line}: is not TOML here: {reason[:1].lower()}{reason[1:]}{hint}") from None
 
     def _refuse_unknown_keys(self) -> None:
         for name, value in self._values.items():
@@ -78,13 +79,17 @@ class Document:
                 return 'did you mean "{}"?'.format('" or "'.join(places))
         return f"known here: {', '.join(here.values())}"
 
-    def text(self, name: str, check: Callable[[str], _T]) -> _T | None:
-        """Return what `check` makes of a string, None if it is not there; `check` raises ValueError, which is told."""
+    def text(self, name: str, check: Callable[[str], _T], like: str = "") -> _T | None:
+        """Return what `check` makes of a string, None if it is not there; `check` raises ValueError, which is told.
+
+        `like` is an example, for who wrote something else than a string.
+        """
         value = self._value(name)
         if value is None:
             return None
         if not isinstance(value, str):
-            raise self.error(name, f"must be a string, not {_type_name(value)}")
+            example = f' like "{like}"' if like else ""
+            raise self.error(name, f"must be a string{example}, not {_type_name(value)}")
         return self._checked(name, lambda: check(value))
 
     def words(self, name: str, split: Callable[[str], tuple[str, ...]]) -> tuple[str, ...]:

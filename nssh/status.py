@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nssh import config, held, liveness, records
 from nssh.durations import format_gap
 from nssh.errors import ToolError
-from nssh.printable import printable
+from nssh.printable import LONGEST, printable
 from nssh.wire import files
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _table() -> int:
         print("no live sessions")
     for record, answer in zip(live, liveness.probe_all(live), strict=True):
         for line in _describe(record, answer):
-            print(printable(line))
+            print(printable(line, LONGEST))
     return 0
 
 

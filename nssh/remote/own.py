@@ -31,6 +31,8 @@ _SUFFIXES = {TEXT: ".txt", mimes.HTML: ".html", "image/jpeg": ".jpg", "image/svg
 
 def run(shim: Shim, arguments: list[str]) -> int:
     """Copy or paste. Raises Failure; NotOurs for every other command of nssh."""
+    if arguments[:1] in (["-h"], ["--help"], ["help"]):
+        raise NotOurs("", 0, USAGE + "Sessions start on your own machine.\n")
     if arguments[:1] not in (["copy"], ["paste"]):
         raise NotOurs(
             "nssh: on a remote there are nssh copy and nssh paste; sessions start on your own machine\n" + USAGE, 2

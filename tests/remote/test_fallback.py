@@ -63,6 +63,7 @@ NOT_OURS = [
     (["sensible-browser", "https://x.y/", "file.html"], 1, _BROWSER),
     (["x-www-browser", "--new-tab", "https://x.y/"], 1, _BROWSER),
     (["www-browser", "/etc/passwd"], 1, _BROWSER),
+    (["nssh", "--help"], 0, ""),
     (["nssh", "status"], 2, "nssh: on a remote there are nssh copy and nssh paste"),
 ]
 

@@ -160,6 +160,27 @@ def test_records_and_held_urls_that_can_not_be_written_disturb_no_session(
     assert stage.log("record-failed")
 
 
+def test_a_record_that_could_not_be_written_is_written_as_soon_as_it_can_be(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, full = records.write, [False]
+
+    def refuse(record: records.Record) -> None:
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        write(record)
+
+    monkeypatch.setattr(records, "write", refuse)
+    with stage.playing():
+        full[0] = True
+        stage.tell(transport="mosh", prepared=True, version="9.9")
+        eventually(lambda: stage.log("record-failed"), "it is logged")
+        assert stage.record().version != "9.9"
+        full[0] = False
+        stage.clock.skip(6)
+        eventually(lambda: stage.record().version == "9.9", "the record tells")
+
+
 def test_old_logs_and_records_that_can_not_be_removed_keep_no_session_from_starting(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
