@@ -114,6 +114,13 @@ class Real:
             err.seek(0)
             return Outcome(status, out.read(), err.read(), clipboard, blocks)
 
+    def becomes(self, wanted: tuple[str, bytes] | None) -> tuple[str, bytes] | None:
+        """Wait some seconds for this to be on the clipboard; return what is."""
+        end = time.monotonic() + 5.0
+        while (seen := content_of(self._clipboard)) != wanted and time.monotonic() < end:
+            time.sleep(0.05)
+        return seen
+
     def _prepare(self, case: Case) -> None:
         if case.before is None and self._kind == "wayland":
             self._clipboard.clear()

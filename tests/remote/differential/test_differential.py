@@ -44,7 +44,11 @@ def name(case: Case) -> str:
     return f"{' '.join(case.argv)[:60]} < {case.stdin[:10]!r}{before}"
 
 
-def compare(case: Case, real: Outcome, shim: Outcome) -> None:
+def compare(case: Case, tool: Real, shims: Shims) -> None:
+    real, shim = tool.run(case), shims.run(case)
+    if not case.differs and real.clipboard != shim.clipboard and not real.blocks:
+        # What a real tool leaves behind may need another moment until it serves what was copied.
+        real = real._replace(clipboard=tool.becomes(shim.clipboard))
     differing = {aspect for aspect in Outcome._fields if getattr(real, aspect) != getattr(shim, aspect)}
     if not case.differs:
         assert shim == real
@@ -56,17 +60,17 @@ def compare(case: Case, real: Outcome, shim: Outcome) -> None:
 
 @pytest.mark.parametrize("case", [*XCLIP, *XSEL], ids=name)
 def test_on_x(case: Case, x: Real, shims: Shims) -> None:
-    compare(case, x.run(case), shims.run(case))
+    compare(case, x, shims)
 
 
 @pytest.mark.parametrize("case", WAYLAND, ids=name)
 def test_on_wayland(case: Case, sway: Real, shims: Shims) -> None:
-    compare(case, sway.run(case), shims.run(case))
+    compare(case, sway, shims)
 
 
 @pytest.mark.parametrize("case", XDG, ids=name)
 def test_opening_what_is_no_url(case: Case, x: Real, shims: Shims) -> None:
-    compare(case, x.run(case), shims.run(case))
+    compare(case, x, shims)
 
 
 def test_there_are_enough_and_every_difference_is_one_of_some_case() -> None:
