@@ -363,6 +363,9 @@ class Launcher:
 
     def _last_words(self) -> None:
         """Say what the user should know, now that the terminal is free."""
+        if self._record is not None and self._record.replaced_by:
+            say(f"{self.target.destination}: replaced by the nssh of pid {self._record.replaced_by}")
+            return
         if self._doubt is not None:
             try:
                 text = self._doubt.text(lambda seconds: self.foreground.wait_for((), seconds))

@@ -57,6 +57,8 @@ class Record(NamedTuple):
     """What the remote sent and nobody can have any more: the newest such thing."""
     lost_at: str = ""
     """When that was noticed, RFC 3339."""
+    replaced_by: int = 0
+    """PID of the session that is ending this one."""
 
     @property
     def live(self) -> bool:

@@ -5,6 +5,7 @@ Before ssh, in the launcher, and only when there is a session to end.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -41,7 +42,11 @@ def end(found: Sequence[Record], target: Target) -> None:
         NsshError: One is still there.
     """
     sessions = [(record, _processes(record)) for record in found]
-    for _, members in sessions:
+    for record, members in sessions:
+        if members and not record.foreign:
+            # For its last words: whoever sits at that terminal should know why it ended.
+            with contextlib.suppress(OSError):
+                records.write(record._replace(replaced_by=os.getpid()))
         # The launcher alone: it ends its ssh or mosh, and its bridge delivers what has come.
         if members and process.terminate(*members[0]) and process.is_stopped(members[0].pid):
             process.terminate(*members[0], signal.SIGCONT)

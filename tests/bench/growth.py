@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import selectors
 import socket
 import subprocess
 import threading
@@ -39,8 +40,10 @@ class Crowd:
     def __enter__(self) -> Self:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.ExitStack() as stack:
-            stop = threading.Event()
-            stack.callback(stop.set)
+            selector = stack.enter_context(selectors.DefaultSelector())
+            near, far = socket.socketpair()
+            stack.callback(far.close)
+            selector.register(far, selectors.EVENT_READ)
             for number in range(self._count):
                 # An environment of its own: what belongs to the laptop is waited for when a session ends.
                 sleeper = subprocess.Popen(["sleep", "3600"], env={"PATH": os.environ["PATH"]})
@@ -54,7 +57,11 @@ class Crowd:
                 stack.callback(path.with_suffix(".sock").unlink, missing_ok=True)
                 path.write_text(json.dumps(_record(sleeper.pid, number, os.fspath(path.with_suffix(".sock")))))
                 stack.callback(path.unlink, missing_ok=True)
-                threading.Thread(target=_answer, args=(answering, stop), daemon=True).start()
+                selector.register(answering, selectors.EVENT_READ)
+            thread = threading.Thread(target=_answer, args=(selector, far), daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(near.close)
             self._stack = stack.pop_all()
         return self
 
@@ -72,17 +79,15 @@ def _record(pid: int, number: int, path: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _answer(listener: socket.socket, stop: threading.Event) -> None:
-    listener.settimeout(0.2)
-    while not stop.is_set():
-        try:
-            connection, _ = listener.accept()
-        except TimeoutError:
-            continue
-        except OSError:
-            return
-        with connection:
-            connection.sendall(b'{"alive": true, "rtt": 0.001}\n')
+def _answer(selector: selectors.BaseSelector, end: socket.socket) -> None:
+    """Say that all is well to whoever connects, until `end` can be read."""
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is end:
+                return
+            assert isinstance(key.fileobj, socket.socket)
+            with key.fileobj.accept()[0] as connection:
+                connection.sendall(b'{"alive": true, "rtt": 0.001}\n')
 
 
 def measure(lab: Lab, scale: Scale) -> Section:

@@ -129,6 +129,9 @@ def test_replace_ends_the_whole_other_session_and_loses_nothing(laptop: Laptop) 
     assert first.run(f"xdg-open '{url}'") == (0, b"")
     with RemoteShell(laptop, "--replace") as second:
         assert first.process.wait(10) == 255, "as ssh itself after SIGTERM"
+        assert first.process.stderr is not None
+        said = first.process.stderr.read().decode()
+        assert said.endswith(f"nssh: devbox: replaced by the nssh of pid {second.pid}\n")
         assert not psutil.wait_procs(members, 1)[1]
         laptop.wait_up()
         [two] = laptop.sessions()
