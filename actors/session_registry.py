@@ -10,12 +10,11 @@ from nssh import process, records
 
 if TYPE_CHECKING:
     from actors.incarnation import Context
-    from nssh.lease import Lease
     from nssh.records import Record
+    from nssh.standby import AwaitedLease
 
-# Seconds between two looks at a lease that another session holds: a stand-by takes over within a second, also on a busy
-# machine (with 0.9 s, 1.2 s were seen there).
-_LEASE_INTERVAL = 0.6
+# Seconds between two looks at a session that acts and knows no lease, the Go program's.
+_LEASE_INTERVAL = 0.9
 # Seconds until a record that could not be written is tried again: a disk that is full may stay so.
 _WRITE_INTERVAL = 5.0
 
@@ -26,7 +25,9 @@ _SOURCES = ("remote_host", "liveness_responder", "oauth_proxy", "url_opener", "s
 class SessionRegistry(BaseActor):
     """Keeps the record on disk as the truth about this session, and tells the subscriber whether the session acts."""
 
-    def __init__(self, context: Context, record: Record, lease: Lease, *, joined: int = 0, behind: str = "") -> None:
+    def __init__(
+        self, context: Context, record: Record, lease: AwaitedLease, *, joined: int = 0, behind: str = ""
+    ) -> None:
         """Keep the parts.
 
         Args:
@@ -99,11 +100,20 @@ class SessionRegistry(BaseActor):
             self._survey()  # who led before may have left its record
         self._change(role=role)
         if not held:
-            self.watch(_LEASE_INTERVAL, lambda: Tick() if self._may_lead() else None)
+            self._stand_by()
 
     def _may_lead(self) -> bool:
-        """Take the lease if it is free; also on the timers' thread, but never there and here at a time."""
-        return not process.is_same(self._joined, self._behind) and self._lease.acquire()
+        return not self._is_behind() and self._lease.acquire()
+
+    def _is_behind(self) -> bool:
+        return process.is_same(self._joined, self._behind)
+
+    def _stand_by(self) -> None:
+        """Look at the lease again once it is ours, or whoever keeps us from wanting it has gone."""
+        if self._is_behind():
+            self.watch(_LEASE_INTERVAL, lambda: None if self._is_behind() else Tick())
+        else:
+            self._lease.wait(lambda: self.post(Tick()))
 
     def _change(self, **fields: object) -> None:
         self._record = self._record._replace(**fields)  # type: ignore[arg-type]  # senders name fields of Record

@@ -26,12 +26,12 @@ from actors.url_opener import UrlOpener
 from nssh.bus.client import BusClient
 from nssh.bus.ledger import Ledger
 from nssh.errors import ConnectError, NsshError
-from nssh.lease import Lease
 from nssh.local.clipboard import MemoryClipboard
 from nssh.records import Record
 from nssh.records import directory as records_directory
 from nssh.remote_command import remote_command
 from nssh.ssh.marked import MarkedStream, new_mark
+from nssh.standby import AwaitedLease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ class Tree:
         """
         self._session = session
         self._config = config
-        self._lease = Lease(session.lease)
+        self._lease = AwaitedLease(session.lease)
         self._ledger = Ledger(session.ledger)
         self._restarts = 0
         self._outbox = outbox = Outbox()

@@ -27,20 +27,8 @@ class Lease:
         Raises:
             OSError: The lock file can't be made, or its file system knows no locks.
         """
-        if self.held:
-            return True
-        # Not inherited by children: an xclip that lives on must not keep a dead session's lease.
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A file that was removed meanwhile, as long unused, is nobody's lease: two could hold theirs.
-            if os.path.samestat(os.fstat(fd), os.stat(self._path, follow_symlinks=False)):
-                self._fd, fd = fd, -1
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        finally:
-            if fd >= 0:
-                os.close(fd)
+        if not self.held:
+            self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self.held
 
     def release(self) -> None:
@@ -48,3 +36,23 @@ class Lease:
         if self.held:
             os.close(self._fd)
             self._fd = -1
+
+    def _lock(self, how: int) -> None:
+        # Not inherited by children: an xclip that lives on must not keep a dead session's lease.
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, how)
+            if self._keep(fd):
+                fd = -1
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _keep(self, fd: int) -> bool:
+        # A file that was removed meanwhile, as long unused, is nobody's lease: two could hold theirs.
+        if not os.path.samestat(os.fstat(fd), os.stat(self._path, follow_symlinks=False)):
+            return False
+        self._fd = fd
+        return True

@@ -198,7 +198,7 @@ def test_a_lease_that_can_not_be_made_is_one_line_and_status_1(stage_of_launcher
 def test_what_keeps_failing_ends_it_with_status_1_and_the_next_one_serves(
     stage_of_launcher: Stage, bridges: list[Bridge]
 ) -> None:
-    """A stand-by looks at the lease again and again: in a directory that is gone, each look is a crash."""
+    """A stand-by wants the lease that the leader has left: in a directory that is gone, each try is a crash."""
     stage = stage_of_launcher
     place = stage.state / "leases"
     place.mkdir(mode=0o700)
@@ -210,6 +210,7 @@ def test_what_keeps_failing_ends_it_with_status_1_and_the_next_one_serves(
     eventually(lambda: bridge.has_role("standby"), "it stands by")
     Path(session.lease).unlink()
     place.rmdir()
+    other.release()
     assert bridge.process.wait(PATIENCE) == 1
     assert stage.log("supervisor-escalate")[0]["err"].startswith("session_registry failed")
     assert {line["actor"] for line in stage.log("actor-restart")} == {"session_registry"}
@@ -218,7 +219,6 @@ def test_what_keeps_failing_ends_it_with_status_1_and_the_next_one_serves(
     assert errors.count("\n") == 1
     assert errors.startswith("nssh: the bridge gives up: session_registry failed, the restart after 5 in 30 s")
     # The launcher starts the next one, and what was in the way is gone.
-    other.release()
     place.mkdir(mode=0o700)
     second = Bridge(session._replace(restarts=1))
     bridges.append(second)
