@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import json
 import os
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from tests.bench.rows import Row, Section, progress
 from tests.bench.weight import loaded
+from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nssh.records import Record
     from tests.bench.place import Lab
     from tests.bench.scale import Scale
 
@@ -100,7 +104,7 @@ def joined(lab: Lab, scale: Scale) -> Section:
     """Open URLs with two sessions of one target: one of them acts, the other stands by, and both are looked at."""
     count = min(scale.reads, _AT_ONCE)
     rows = []
-    with lab.session(), lab.joined() as standby:
+    with lab.session() as leader, lab.joined() as standby:
         if sys.platform == "linux" and not scale.quick:
             time.sleep(min(_SETTLED, 2 * scale.look))
             before = switches(standby.bridge)
@@ -112,9 +116,27 @@ def joined(lab: Lab, scale: Scale) -> Section:
             if done.status:
                 raise RuntimeError(f"xdg-open: {done.output.decode()}")
         opened = lab.opened(count)
+        begun = time.time()
+        os.kill(leader.bridge, signal.SIGKILL)
+        rows.append(Row("leader's bridge killed, the stand-by leads", (_led(standby) - begun,), "ms", budget=1.0))
     what = f"URLs opened per xdg-open, {count} of them, two joined sessions"
     rows.insert(0, Row(what, (opened / count,), "", budget=1))
     return Section("Two sessions of one target", rows)
+
+
+def _led(standby: Record) -> float:
+    """Wait until a stand-by leads; return when it did, seconds since the epoch."""
+    events: list[dict[str, Any]] = []
+
+    def leads() -> bool:
+        lines = Path(standby.log).read_bytes().split(b"\n")[:-1]
+        events[:] = [
+            event for event in map(json.loads, lines) if event["event"] == "leader" and event["pid"] == standby.bridge
+        ]
+        return bool(events)
+
+    wait_until(leads, "the stand-by leads")
+    return dt.datetime.fromisoformat(events[0]["ts"]).timestamp()
 
 
 def killed(lab: Lab, scale: Scale) -> Section:
