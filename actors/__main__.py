@@ -146,8 +146,12 @@ class Bridge:
             pause *= 2
 
     def _clean_up(self) -> None:
-        """Leave nothing behind: the record, its socket, the master of a login that was ours."""
+        """Leave nothing behind: the record, those of the dead, its socket, the master of a login that was ours."""
         records.remove(self._session.pid)
+        try:
+            records.survey()
+        except OSError as error:  # nobody is left who could write it to the log
+            print(f"nssh: records of the dead can't be removed: {error.strerror}", file=sys.stderr)
         if self._session.own_control and self._session.control_path:
             connection = ControlConnection(self._session.target, self._session.control_path)
             connection.exit_master()

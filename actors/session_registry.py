@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at a session that acts and knows no lease, the Go program's.
 _LEASE_INTERVAL = 0.9
-# Seconds until a record that could not be written is tried again: a disk that is full may stay so.
-_WRITE_INTERVAL = 5.0
+# Seconds until a record that could not be written, or be removed, is tried again: a disk that is full may stay so.
+_AGAIN = 5.0
 
 # Who knows something that the record tells.
 _SOURCES = ("remote_host", "liveness_responder", "oauth_proxy", "url_opener", "subscriber")
@@ -71,6 +71,7 @@ class SessionRegistry(BaseActor):
                 self._look_at_lease()
             case Retry():
                 self._will_retry = False
+                self._survey()
                 self._change()
 
     def _complain(self, source: str, text: str) -> None:
@@ -97,7 +98,10 @@ class SessionRegistry(BaseActor):
             self.send("log_writer", Log(role, {"joined": 0 if held else self._joined}))
             for to in ("oauth_proxy", "subscriber"):
                 self.send(to, LeaseChanged(held))
-            self._survey()  # who led before may have left its record
+            self._survey()
+            if not first and held:
+                # Who led before may have left its record, and may be dying still: its lease is free before its PID is.
+                self._try_again()
         self._change(role=role)
         if not held:
             self._stand_by()
@@ -124,9 +128,12 @@ class SessionRegistry(BaseActor):
                 self._written = self._record
             except OSError as error:
                 self._failed(error)
-                if not self._will_retry:
-                    self._will_retry = True
-                    self.after(_WRITE_INTERVAL, Retry())
+                self._try_again()
+
+    def _try_again(self) -> None:
+        if not self._will_retry:
+            self._will_retry = True
+            self.after(_AGAIN, Retry())
 
     def _failed(self, error: OSError) -> None:
         self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))

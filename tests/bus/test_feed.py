@@ -107,7 +107,8 @@ def test_a_restart_goes_on_at_the_cursor_and_repeats_nothing(
     second = Session(client, topic, Ledger(os.fspath(tmp_path / "ledger")), threads)
     until(lambda: second.ups)
     second.end()
-    assert first.ids == seen
+    # ntfy hands messages that follow each other at once to a live stream as its threads come.
+    assert sorted(first.ids) == sorted(seen)
     assert second.ids == missed
     assert second.ups[0].replayed == 5
 

@@ -202,6 +202,7 @@ class NtfyServer:
         self._binary = require_ntfy()
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # over `_process`
+        self.panics = 0
         self._auth = auth
         self.token = ""
         self.port = free_port()
@@ -255,6 +256,7 @@ class NtfyServer:
         process.wait()
         with self._lock:
             if self._process is process and "panic: runtime error" in self._said():
+                self.panics += 1
                 self._launch()
 
     def _said(self) -> str:

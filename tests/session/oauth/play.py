@@ -83,7 +83,7 @@ def seen_off(laptop: Laptop) -> Iterator[Laptop]:
     assert laptop.tracebacks() == ""
     for path in laptop.state.rglob("*"):
         if path.is_file():
-            assert b"c0de" not in path.read_bytes(), path
+            assert b"c0de_of_this_login_" not in path.read_bytes(), path
 
 
 class Login:
@@ -129,7 +129,7 @@ class Provider:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 query = parse_qs(urlsplit(self.path).query)
-                provider.last = f"c0de{next(provider._codes)}"
+                provider.last = f"c0de_of_this_login_{next(provider._codes)}"
                 back = f"{query['r'][0]}?state=x&code={provider.last}"
                 if self.path.startswith("/redirect"):
                     self.send_response(302)

@@ -47,7 +47,7 @@ def test_a_hundred_logins_in_a_real_browser(laptop: Laptop, provider: Provider) 
             for _ in range(2):
                 silent.enter_context(socket.create_connection(("127.0.0.1", login.port), DEADLINE))
             browser.visit(login.url)
-            browser.wait_text("logged in as c0de")
+            browser.wait_text("logged in as c0de_of_this_login_")
             login.finish(provider.last)
             assert browser.text() == f"logged in as {provider.last}"
     assert len(times) == 100
@@ -74,8 +74,8 @@ def test_a_login_is_finished(laptop: Laptop, redirect: str, host: str) -> None:
         laptop.wait_up()
         login = Login(shell, redirect, host=host)
         with socket.create_connection(("127.0.0.1", login.port)):  # on suspicion
-            assert login.answer("c0de") == "logged in as c0de"
-            login.finish("c0de")
+            assert login.answer("c0de_of_this_login_") == "logged in as c0de_of_this_login_"
+            login.finish("c0de_of_this_login_")
     wait_until(lambda: not is_listened_on(login.port), "the port is given back")
     assert [event["port"] for event in laptop.events() if event["event"] == "callback-open"] == [login.port]
 
@@ -97,8 +97,8 @@ echo "$1" >> {laptop.opened_file}
         laptop.wait_up()
         login = Login(shell, "http://localhost:PORT/cb")
         assert seen.read_text() == "2\n"
-        login.answer("c0de")
-        login.finish("c0de")
+        login.answer("c0de_of_this_login_")
+        login.finish("c0de_of_this_login_")
 
 
 def test_a_low_port_and_a_taken_one_are_told(laptop: Laptop) -> None:
@@ -137,8 +137,8 @@ def test_an_sshd_that_forwards_nothing_is_no_obstacle() -> None:
             laptop.wait_up()
             for redirect, host in ((GH, "127.0.0.1"), ("http://localhost:PORT/", "::1")):
                 login = Login(shell, redirect, host=host)
-                assert login.answer("c0de") == "logged in as c0de"
-                login.finish("c0de")
+                assert login.answer("c0de_of_this_login_") == "logged in as c0de_of_this_login_"
+                login.finish("c0de_of_this_login_")
 
 
 def test_a_login_that_was_given_up_on_the_remote_is_told_to_the_browser(laptop: Laptop) -> None:
@@ -149,23 +149,23 @@ def test_a_login_that_was_given_up_on_the_remote_is_told_to_the_browser(laptop: 
         shell.run(f"xdg-open '{url}'")
         wait_until(lambda: is_listened_on(port), "it is listened on")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
-        connection.request("GET", "/callback?code=c0de")
+        connection.request("GET", "/callback?code=c0de_of_this_login_")
         answer = connection.getresponse()
         assert answer.status == 502
         text = answer.read().decode()
         connection.close()
         assert text.startswith(f"nssh: nothing listens on port {port} of devbox.")
-        assert "c0de" not in text
+        assert "c0de_of_this_login_" not in text
 
 
 def test_two_logins_at_once(laptop: Laptop) -> None:
     with RemoteShell(laptop) as one, RemoteShell(laptop) as two:
         wait_joined(laptop)
         first, second = Login(one), Login(two, "http://localhost:PORT/")
-        assert second.answer("c0de2") == "logged in as c0de2"
-        assert first.answer("c0de1") == "logged in as c0de1"
-        first.finish("c0de1")
-        second.finish("c0de2")
+        assert second.answer("c0de_of_this_login_2") == "logged in as c0de_of_this_login_2"
+        assert first.answer("c0de_of_this_login_1") == "logged in as c0de_of_this_login_1"
+        first.finish("c0de_of_this_login_1")
+        second.finish("c0de_of_this_login_2")
     listened = [event["port"] for event in laptop.events() if event["event"] == "callback-open"]
     assert sorted(listened) == sorted([first.port, second.port]), "each by one session"
 
@@ -195,10 +195,10 @@ def test_a_login_whose_url_was_held_is_finished_by_who_opens_it(laptop: Laptop, 
         assert is_listened_on(port)
         assert laptop.opened() == [url]
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)) as browser:
-            browser.request("GET", "/callback?code=c0de")
-            assert browser.getresponse().read() == b"logged in as c0de"
+            browser.request("GET", "/callback?code=c0de_of_this_login_")
+            assert browser.getresponse().read() == b"logged in as c0de_of_this_login_"
         waiting.join(DEADLINE)
-        assert results == [(0, b"got c0de\n")]
+        assert results == [(0, b"got c0de_of_this_login_\n")]
 
 
 def test_a_terminal_shows_nothing_of_all_this(laptop: Laptop) -> None:
@@ -215,12 +215,12 @@ def test_a_terminal_shows_nothing_of_all_this(laptop: Laptop) -> None:
         wait_until(lambda: is_listened_on(port), "it is listened on")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
         with contextlib.closing(connection):
-            connection.request("GET", "/callback?code=c0de")
+            connection.request("GET", "/callback?code=c0de_of_this_login_")
             assert connection.getresponse().status == 502
         window.send(b"echo not''hing\r")
         window.expect(b"nothing")
         assert b"failed" not in window.output
         assert b"refused" not in window.output
-        assert b"c0de" not in window.output
+        assert b"c0de_of_this_login_" not in window.output
         window.send(b"exit\r")
         window.wait()

@@ -34,8 +34,8 @@ def test_a_login_survives_the_bridge(laptop: Laptop) -> None:
         bridge.kill()
         bridge.wait(DEADLINE)
         wait_until(lambda: is_listened_on(login.port), "the next bridge listens")
-        assert login.answer("c0de") == "logged in as c0de"
-        login.finish("c0de")
+        assert login.answer("c0de_of_this_login_") == "logged in as c0de_of_this_login_"
+        login.finish("c0de_of_this_login_")
 
 
 def test_a_login_survives_the_session_that_listened(laptop: Laptop) -> None:
@@ -52,8 +52,8 @@ def test_a_login_survives_the_session_that_listened(laptop: Laptop) -> None:
             )
             wait_until(lambda: not is_listened_on(login.port), "its bridge goes, too")
             wait_until(lambda: is_listened_on(login.port), "the second session listens")
-            assert login.answer("c0de") == "logged in as c0de"
-            login.finish("c0de")
+            assert login.answer("c0de_of_this_login_") == "logged in as c0de_of_this_login_"
+            login.finish("c0de_of_this_login_")
 
 
 def test_a_login_survives_a_connection_that_is_lost(laptop: Laptop, apart: Sshd) -> None:
@@ -74,10 +74,10 @@ def test_a_login_survives_a_connection_that_is_lost(laptop: Laptop, apart: Sshd)
     with RemoteShell(laptop):
         wait_until(lambda: is_listened_on(port), "the next session listens")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2 * DEADLINE)
-        connection.request("GET", "/?code=c0de")
-        assert connection.getresponse().read() == b"logged in as c0de"
+        connection.request("GET", "/?code=c0de_of_this_login_")
+        assert connection.getresponse().read() == b"logged in as c0de_of_this_login_"
         connection.close()
-        wait_until(lambda: out.read_text() == "got c0de\n", "the program has it")
+        wait_until(lambda: out.read_text() == "got c0de_of_this_login_\n", "the program has it")
 
 
 @pytest.fixture
@@ -111,9 +111,9 @@ def test_a_login_in_a_mosh_session_survives_its_ssh(laptop: Laptop, apart: Sshd,
     try:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3 * DEADLINE)
         with contextlib.closing(connection):
-            connection.request("GET", "/?code=c0de")
-            assert connection.getresponse().read() == b"logged in as c0de"
-        wait_until(lambda: out.read_text() == "got c0de\n", "the program has it")
+            connection.request("GET", "/?code=c0de_of_this_login_")
+            assert connection.getresponse().read() == b"logged in as c0de_of_this_login_"
+        wait_until(lambda: out.read_text() == "got c0de_of_this_login_\n", "the program has it")
         assert laptop.sessions()[0].route == "paramiko"
     finally:
         for process in stopped:
