@@ -206,8 +206,14 @@ def _make_directories(places: Places, made: list[str]) -> None:
             missing.append(directory)
             directory = os.path.dirname(directory)
         for directory in reversed(missing):
-            os.mkdir(directory, 0o700)
-            made.append(directory)
+            try:
+                os.mkdir(directory, 0o700)
+            except FileExistsError:  # noqa: PERF203 (a handful of them)
+                # Another installer was quicker, and notes it as its own.
+                if not os.path.isdir(directory):
+                    raise
+            else:
+                made.append(directory)
 
 
 def _remember(places: Places, made: list[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from nssh import __version__, deploy
 from nssh.errors import RemoteError
-from nssh.remote import desktop, path_check, stub
+from nssh.remote import desktop, install, path_check, stub
 from nssh.remote_command import remote_command
 from tests.remote.support import Home, Interpreter, interpreters
 
@@ -419,6 +419,31 @@ def test_two_installers_at_once_both_leave_it_whole(home: Home) -> None:
     assert home.infect().changed is False
     assert home.run("nssh-remote", "version").status == 0
     assert [path.name for path in home.data.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_directory_that_another_installer_makes_meanwhile_is_no_error_and_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = os.mkdir
+
+    def late(path: str, mode: int) -> None:
+        if path.endswith("/share"):
+            mkdir(path)
+        mkdir(path, mode)
+
+    monkeypatch.setenv("HOME", os.fspath(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(os, "mkdir", late)
+    places = install.Places()
+    made: list[str] = []
+    install._make_directories(places, made)
+    assert os.path.isdir(places.data)
+    assert os.path.isdir(places.bin)
+    assert not any(path.endswith("/share") for path in made)
+    (tmp_path / ".local/bin").rmdir()
+    (tmp_path / ".local/bin").write_text("")
+    with pytest.raises(FileExistsError):
+        install._make_directories(places, [])
 
 
 def test_an_nssh_of_somebody_s_own_stays_as_it_is() -> None:
