@@ -18,7 +18,7 @@ from actors.tree import Tree
 from nssh import config, process, records
 from nssh import session as sessions
 from nssh.errors import NsshError
-from nssh.ssh.control import ControlConnection
+from nssh.ssh import master
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,9 +153,7 @@ class Bridge:
         except OSError as error:  # nobody is left who could write it to the log
             print(f"nssh: records of the dead can't be removed: {error.strerror}", file=sys.stderr)
         if self._session.own_control and self._session.control_path:
-            connection = ControlConnection(self._session.target, self._session.control_path)
-            connection.exit_master()
-            connection.close()
+            master.end(self._session.control_path)
 
 
 if __name__ == "__main__":

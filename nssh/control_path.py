@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 
 from nssh.wire import files
 
@@ -42,32 +41,10 @@ def end_abandoned(pid: int) -> None:
     at that terminal, taking keys away from the user's shell. A socket at which nobody listens is removed.
     """
     for path in candidates(pid):
-        if not _is_our_socket(path):
-            continue
-        from nssh.errors import ConnectError
-        from nssh.ssh.mux import CHECK_SECONDS, Passenger
+        if os.path.lexists(path):
+            from nssh.ssh import master
 
-        try:
-            with Passenger(path, CHECK_SECONDS) as master:
-                if _is_at(path, master.check()):
-                    master.terminate()
-        except ConnectError as error:
-            if error.kind != "closed":
-                continue
-            try:
-                _unlink_stale(path)
-            except OSError:
-                pass  # in a directory that can't be changed: `choose` passes it over
-
-
-def _is_at(path: str, pid: int) -> bool:
-    """Whether a process is the master at a socket: one in another container has a number that means nothing here."""
-    import psutil
-
-    try:
-        return any(path in word for word in psutil.Process(pid).cmdline())
-    except psutil.Error:
-        return False
+            master.end(path, only_here=True)
 
 
 def _last_resort() -> str:
@@ -79,14 +56,6 @@ def _is_ours(directory: str) -> bool:
         return os.stat(directory).st_uid == os.geteuid()
     except OSError:
         return False
-
-
-def _is_our_socket(path: str) -> bool:
-    try:
-        info = os.lstat(path)
-    except OSError:
-        return False
-    return stat.S_ISSOCK(info.st_mode) and info.st_uid == os.geteuid()
 
 
 def _unlink_stale(path: str) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 from nssh import process, spawn, terminal
 from nssh.errors import NsshError
+from nssh.guard import DISMISS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -202,35 +204,41 @@ class Foreground:
         """
         master = self._master()
         born = process.birth(master) if master else ""
-        guard = _guard(master) if master else -1
+        guard = _guard(master, born) if master else -1
         held = process.terminate(master, born, signal.SIGSTOP)
         modes = terminal.modes() if held else None
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, _wake)
         if held:
-            self.come_to_foreground()
-            # ssh itself would do this on its way back, but neither the master nor its client does.
-            terminal.set_modes(modes)
-            process.terminate(master, born, signal.SIGCONT)
+            if self.come_to_foreground():
+                # ssh itself would do this on its way back, but neither the master nor its client does.
+                terminal.set_modes(modes)
+                process.terminate(master, born, signal.SIGCONT)
+            else:
+                process.terminate(master, born, signal.SIGKILL)  # see `nssh.guard`
         if guard >= 0:
+            os.write(guard, DISMISS)
             os.close(guard)
         if self.child:
             os.kill(self.child, signal.SIGCONT)
 
-    def come_to_foreground(self) -> None:
+    def come_to_foreground(self) -> bool:
         """Stop as ssh would if it were to read the terminal from the background (`nssh host &`), until there is `fg`.
 
         The master of a shared connection reads it unhindered: it would share the keys with the user's shell.
+
+        Returns False if a signal that ends us came first, and the terminal is the shell's.
         """
         while self._reads and not terminal.in_foreground():
             self._take_signals()
             if _ENDING.intersection(self._signals):
-                return  # `kill %1`: that comes first
+                return False  # `kill %1`: that comes first
             started = time.monotonic()
             terminal.touch()
             if time.monotonic() - started < _INSTANT:
-                return  # nobody is there who could continue us, so the kernel did not stop us (an orphaned group)
+                break  # nobody is there who could continue us, so the kernel did not stop us (an orphaned group)
+        return True
 
     def _master(self) -> int:
         """The PID of the connection's master, 0 if it is none of ours, or is not there yet."""
@@ -241,15 +249,14 @@ class Foreground:
         return mux.master_pid(self._socket) or 0
 
 
-def _guard(master: int) -> int:
-    """Have a held master continued when we die, so that whoever cleans up after us finds it awake.
+def _guard(master: int, born: str) -> int:
+    """Have a held master ended when we die; return a pipe to the guard, or -1 if there is none.
 
-    Returns the end of a pipe: when that is closed, by us or by our death, the guard does its work and ends.
+    It wants to be dismissed with `DISMISS` when we go on.
     """
     reader, writer = os.pipe()
     try:
-        command = ["sh", "-c", 'read -r nothing; kill -CONT "$1" 2>/dev/null', "sh", str(master)]
-        spawn.start(command, stdin=reader, session=True)
+        spawn.start([sys.executable, "-P", "-m", "nssh.guard", str(master), born], stdin=reader, session=True)
     except OSError:
         os.close(writer)
         return -1

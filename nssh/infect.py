@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nssh import control_path, deploy, framing, hosts, identity, login
 from nssh.errors import ConnectError, NsshError
 from nssh.hosts import Host
+from nssh.ssh import master
 from nssh.ssh.control import ControlConnection
 
 if TYPE_CHECKING:
@@ -85,6 +86,6 @@ def run(arguments: SshArguments, config: Config, *, force: bool, remove: bool) -
             over_control(target, path, force=force)
     finally:
         if not target.control_path:
-            connection.exit_master()
+            master.end(path)
         connection.close()
     return 0

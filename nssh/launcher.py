@@ -359,7 +359,9 @@ class Launcher:
                 return
         records.remove(os.getpid())
         if path and os.path.exists(path):
-            login.end_master(self.target, path)
+            from nssh.ssh import master
+
+            master.end(path)
 
     def _last_words(self) -> None:
         """Say what the user should know, now that the terminal is free."""

@@ -114,9 +114,3 @@ def run(target: Target, script: Script, control_path: str) -> tuple[int, Answer 
     finally:
         login.close()
     return spawn.exit_code(os.waitpid(login.pid, 0)[1]), answer
-
-
-def end_master(target: Target, control_path: str) -> None:
-    """End the master at a control socket of ours, if there is one; ControlPersist ends one that this does not reach."""
-    words = ["-o", f"ControlPath={_escape(control_path)}", "-O", "exit", "--", target.destination]
-    spawn.capture([*target.ssh, *words], merge_stderr=True)

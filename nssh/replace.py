@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
-from nssh import control_path, login, process, records
+from nssh import control_path, process, records
 from nssh.errors import NsshError
+from nssh.ssh import master
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nssh.identity import Target
     from nssh.records import Record
 
 PATIENCE = 1.0
@@ -35,7 +35,7 @@ class Process(NamedTuple):
     birth: str
 
 
-def end(found: Sequence[Record], target: Target) -> None:
+def end(found: Sequence[Record]) -> None:
     """End sessions, all at once: SIGTERM, and what is left after a second SIGKILL; their records are removed.
 
     Raises:
@@ -62,8 +62,7 @@ def end(found: Sequence[Record], target: Target) -> None:
             )
         records.remove(record.pid)
         for path in control_path.candidates(record.pid):
-            if os.path.exists(path):
-                login.end_master(target, path)
+            master.end(path)
 
 
 def _processes(record: Record) -> list[Process]:

@@ -219,7 +219,7 @@ class Startup:
         if peers:
             from nssh import replace
 
-            replace.end(peers, self._target)
+            replace.end(peers)
         # The same topic, from where they were: what was accepted and not done yet is done here, and what a program on
         # the remote sends while this session prepares it is not lost.
         return self._begin(joined=None)._replace(replaced=tuple(peer.pid for peer in peers))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import threading
@@ -14,7 +13,7 @@ from nssh.ssh import script
 from nssh.ssh._pump import AbortedError, Pipes, Pump
 from nssh.ssh._streams import SocketStream
 from nssh.ssh.connection import Completed
-from nssh.ssh.mux import CHECK_SECONDS, Passenger, master_pid
+from nssh.ssh.mux import Passenger, master_pid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,11 +108,6 @@ class ControlConnection:
     def master_pid(self) -> int | None:
         """Return the master's PID, or None when it is gone."""
         return master_pid(self.control_path)
-
-    def exit_master(self) -> None:
-        """End the master, and with it every session that goes through it; nothing happens when it is gone already."""
-        with contextlib.suppress(ConnectError), Passenger(self.control_path, CHECK_SECONDS) as passenger:
-            passenger.terminate()
 
     def close(self) -> None:
         """See `Connection.close`; the master stays."""

@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -119,7 +120,20 @@ class Laptop:
 
     def wait_gone(self, deadline: float = 6.0) -> None:
         """Wait until nothing of it runs any more: DESIGN.md promises 5 seconds after the launcher's end."""
-        wait_until(lambda: not self.processes(), f"all gone, but: {self.processes()}", deadline)
+        try:
+            wait_until(lambda: not self.processes(), "all gone", deadline)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {[_described(process) for process in self.processes()]}") from None
+
+
+def _described(process: psutil.Process) -> str:
+    """What may tell why a process still runs: for how long, and what it waits for."""
+    try:
+        wait = Path(f"/proc/{process.pid}/wchan").read_text(encoding="ascii")
+        age = time.time() - process.create_time()
+        return f"{process.pid} of {process.ppid()}, {process.status()} in {wait}, {age:.1f} s: {process.cmdline()}"
+    except (psutil.Error, OSError):
+        return f"{process.pid}, gone"
 
 
 class RemoteShell:

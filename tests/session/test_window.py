@@ -262,9 +262,13 @@ def test_a_suspended_session_can_be_killed(relay_laptop: Laptop, name: str) -> N
         window.send(b"\x1a")
         window.expect(b"Stopped")
         window.send(f"kill -{name} %1\r".encode())
+        for number in range(20):  # every key is the local shell's, at once
+            window.send(f"echo lo''cal{number}\r".encode())
+            window.expect(f"local{number}\r\n".encode(), deadline=5.0)
         window.wait_until(
             lambda: [process.pid for process in relay_laptop.processes()] == [window.pid], "all of it is gone", 5.0
         )
+        assert not list((relay_laptop.client.home / "run/nssh").iterdir())
         window.send(b"exit\r")
         window.expect(b"exit")
         window.send(b"exit\r")  # "There are stopped jobs", if bash has not noticed yet

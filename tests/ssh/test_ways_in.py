@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nssh.errors import ConnectError
+from nssh.ssh import master
 from nssh.ssh.batch import BatchConnection
 from nssh.ssh.connect import connect
 from nssh.ssh.control import ControlConnection, wait_for_socket
-from nssh.ssh.mux import master_pid
 from nssh.ssh.paramiko_connection import ParamikoConnection
 from tests.lab.proxy import DelayProxy
 from tests.lab.sshd import DEADLINE, Sshd, make_key, wait_until
@@ -158,8 +158,8 @@ def test_a_password_is_typed_once_and_never_again() -> None:
             with pytest.raises(ConnectError) as caught:
                 connect(target, control_path=None, deadline=time.monotonic() + DEADLINE)
             assert caught.value.kind == "auth"
-            ControlConnection(target, os.fspath(control)).exit_master()
-            wait_until(lambda: master_pid(os.fspath(control)) is None, "the master is gone")
+            master.end(os.fspath(control))
+            wait_until(lambda: not control.exists(), "the master is gone")
         finally:
             os.close(terminal)
             os.waitpid(child, 0)
@@ -185,7 +185,6 @@ def test_a_vanished_socket_is_no_new_login(remote: Sshd) -> None:
         with pytest.raises(ConnectError) as caught:
             attempt()
         assert caught.value.kind == "closed"
-    connection.exit_master()
 
 
 def test_waiting_for_a_master_ends_with_the_deadline_or_on_demand(remote: Sshd) -> None:

@@ -10,15 +10,12 @@ import psutil
 import pytest
 
 from nssh import process, records, replace
-from nssh.identity import Target
 from nssh.records import Record
 from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-TARGET = Target("devbox", ("false",), (), {})
 
 
 @pytest.fixture
@@ -45,14 +42,14 @@ def test_what_is_no_nssh_is_left_alone_with_its_children_whatever_its_record_say
     found = record(family.pid, birth=process.birth(family.pid) if ours else "")
     records.write(found)
     [child] = psutil.Process(family.pid).children()
-    replace.end([found], TARGET)
+    replace.end([found])
     assert family.poll() is None
     assert child.is_running()
     assert records.read(records.path_of(family.pid)) is None
 
 
 def test_an_nssh_of_another_birth_is_left_alone(state: Path, family: subprocess.Popen[bytes]) -> None:
-    replace.end([record(family.pid, birth="otherboot/1")], TARGET)
+    replace.end([record(family.pid, birth="otherboot/1")])
     assert family.poll() is None
 
 
@@ -64,6 +61,6 @@ def test_an_nssh_is_ended_with_its_children(state: Path, tmp_path: Path, *, ours
         wait_until(lambda: psutil.Process(launcher.pid).children(), "it has a child")
         [child] = psutil.Process(launcher.pid).children()
         found = record(launcher.pid, birth=process.birth(launcher.pid) if ours else "")
-        replace.end([found], TARGET)
+        replace.end([found])
         wait_until(lambda: not process.birth(child.pid), "its child is gone")
         assert launcher.wait(10) < 0

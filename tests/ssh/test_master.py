@@ -1,0 +1,65 @@
+"""The end of a shared connection, whatever its master is at."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from nssh.ssh import master
+from nssh.ssh.mux import master_pid
+from tests.lab.tools import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.lab.sshd import Sshd
+
+
+@pytest.fixture
+def path(remote: Sshd) -> Iterator[Path]:
+    """The socket of a master that nobody uses at the moment, as the launcher's ssh leaves it behind."""
+    path = remote.client.directory / "ended"
+    options = ["-o", "ControlMaster=yes", "-o", "ControlPersist=60", "-S", os.fspath(path)]
+    subprocess.run([*remote.client.ssh, *options, "devbox", "true"], env=remote.client.env(), check=True)
+    pid = master_pid(os.fspath(path))
+    assert pid is not None
+    yield path
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("only_here", [False, True])
+@pytest.mark.parametrize("held", [False, True])
+def test_a_master_goes_with_its_socket_also_one_that_does_not_answer(
+    path: Path, *, held: bool, only_here: bool
+) -> None:
+    process = psutil.Process(master_pid(os.fspath(path)))
+    if held:
+        process.suspend()
+    master.end(os.fspath(path), only_here=only_here)
+    wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "it is gone")
+    wait_until(lambda: not path.exists(), "its socket is gone")
+    master.end(os.fspath(path))
+
+
+def test_what_answers_nothing_and_is_no_master_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "silent"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.fspath(path))
+        server.listen()
+        master.end(os.fspath(path))
+        assert path.exists()
+    master.end(os.fspath(path))
+    assert not path.exists(), "nobody listens any more"
+    path.write_bytes(b"no socket")
+    master.end(os.fspath(path))
+    assert path.exists()
