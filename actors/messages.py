@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-    from nssh.bus.feed import Down, Up
+    from nssh.bus.feed import CaughtUp, Down, Up
     from nssh.bus.losses import Lost
     from nssh.bus.messages import Attachment, Message
     from nssh.local.callback import Callback
@@ -172,7 +172,7 @@ class FeedNews(NamedTuple):
 
     feed: int
     """Which of the feeds that this life had."""
-    news: Up | Down | Lost
+    news: Up | Down | Lost | CaughtUp
 
 
 class Arrived(NamedTuple):

@@ -27,7 +27,7 @@ from actors.messages import (
     Tick,
     Work,
 )
-from nssh.bus.feed import Feed
+from nssh.bus.feed import CaughtUp, Feed
 from nssh.bus.intake import Intake
 from nssh.bus.losses import file_text
 from nssh.bus.replay import Item, Verdict, judge
@@ -114,6 +114,7 @@ class Subscriber(BaseActor):
         self._intake: Intake | None = None
         self._feed: Feed | None = None
         self._feeds = 0
+        self._ticket = self._caught_up = 0  # of the feed, when the session is over
         self._lines: dict[str, Line] = {to: Line() for to in _ACTORS.values()}
         self._flights: dict[str, _Flight] = {}
         self._keys: set[str] = set()
@@ -144,7 +145,7 @@ class Subscriber(BaseActor):
                     self._give(flight.to, self._lines[flight.to].postpone(message_id))
             case FeedNews(feed, news):
                 if feed == self._feeds:
-                    self._news.tell(news)
+                    self._hear(news)
             case Loss(text):
                 self._news.lost(text)
             case LeaseChanged(held):
@@ -163,13 +164,29 @@ class Subscriber(BaseActor):
             case Tick():
                 self._wake()
             case Drain():
-                # A session may be over before its bus is up: what it sent is still to be fetched.
-                return not any(self._lines.values()) and (self._news.up or self._leading is False)
+                return self._drained()
         return None
 
     def stopped(self) -> None:
         """End the feed."""
         self._unfollow()
+
+    def _hear(self, news: Up | Down | Lost | CaughtUp) -> None:
+        if isinstance(news, CaughtUp):
+            self._caught_up = news.ticket
+        else:
+            self._news.tell(news)
+
+    def _drained(self) -> bool:
+        """Whether all is done that the remote had sent when this was first asked; who leads sees to it."""
+        if self._leading is not False:
+            if self._feed is None:
+                return False
+            # The bus has it, but may not have sent it yet; and a session may be over before its bus is up.
+            self._ticket = self._ticket or self._feed.catch_up()
+            if self._caught_up < self._ticket:
+                return False
+        return not any(self._lines.values())
 
     def _lead(self, *, held: bool) -> None:
         if held is not self._leading:
@@ -201,6 +218,7 @@ class Subscriber(BaseActor):
             feed.stop()
             self._client.close()
         self._feeds += 1
+        self._ticket = self._caught_up = 0
         self._intake = None
         self._lines = {to: Line() for to in self._lines}
         self._flights.clear()
@@ -215,7 +233,7 @@ class Subscriber(BaseActor):
         if not self.post(Arrived(feed, tuple(messages), replayed)):
             raise _OverError
 
-    def _notify(self, feed: int, news: Up | Down | Lost) -> None:
+    def _notify(self, feed: int, news: Up | Down | Lost | CaughtUp) -> None:
         self.post(FeedNews(feed, news))
 
     # On the actor's own.

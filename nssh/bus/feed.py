@@ -44,6 +44,13 @@ class Down(NamedTuple):
     error: BusError
 
 
+class CaughtUp(NamedTuple):
+    """Everything was delivered that the server had accepted when `Feed.catch_up` was called."""
+
+    ticket: int
+    """What that returned; it answers all before it, too."""
+
+
 def uptime() -> float:
     """Return seconds of a clock that never jumps and, where the system has one, goes on while the machine sleeps."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
@@ -101,7 +108,7 @@ class Feed:
         topic: str,
         ledger: Memory,
         deliver: Callable[[list[Message], bool], None],
-        notify: Callable[[Up | Down | Lost], None],
+        notify: Callable[[Up | Down | Lost | CaughtUp], None],
         *,
         clock: Callable[[], float] = uptime,
         backoff: Backoff | None = None,
@@ -116,7 +123,8 @@ class Feed:
                 nssh.bus.replay). They count as handled once it returns. It may take its time: the stream is read on.
                 Before doing what must never happen twice it claims the message's id in the ledger itself. What it
                 raises ends `run`, and the messages come again.
-            notify: Called with Up and Down, and with Lost when messages are gone that nobody fetched in time.
+            notify: Called with Up and Down, with Lost when messages are gone that nobody fetched in time, and with
+                CaughtUp if somebody asked for that.
             clock: Seconds that never jump; see `uptime`.
             backoff: Between attempts.
         """
@@ -132,6 +140,7 @@ class Feed:
         self._reader: Reader | None = None
         self._stopped = False
         self._nudged = False
+        self._tickets = self._answered = 0  # of `catch_up`: handed out, done
         self._down_kinds: set[str] = set()
         self._was_up = False
         self._announced = False
@@ -162,6 +171,16 @@ class Feed:
     def nudge(self) -> None:
         """Drop all connections and reconnect at once: the laptop woke, or its network changed."""
         self._interrupt(stop=False)
+
+    def catch_up(self) -> int:
+        """Fetch what the server has accepted by now; return the ticket of the `CaughtUp` that tells when it is done.
+
+        What it accepted need not have come down the stream yet, however live that is.
+        """
+        with self._changed:
+            self._tickets += 1
+            self._changed.notify_all()
+            return self._tickets
 
     def _interrupt(self, *, stop: bool) -> None:
         with self._changed:
@@ -213,6 +232,7 @@ class Feed:
                 # A fresh topic has no cursor and asks for everything: its name is random and new, so that is all ours.
                 since = continuity.since if continuity.pending else self._ledger.cursor
                 life.poll = Poll(self._client, self._topic, since, self._changed)
+                life.ticket = life.polled_for = self._tickets
                 life.poll_started, life.poll_server_time = now, self._client.server_time
                 life.poll.start()
             elif life.poll is not None and life.poll.done:
@@ -222,9 +242,12 @@ class Feed:
                 self._hand_over(live, replayed=False)
                 schedule.live(self._clock())
             with self._changed:
-                self._changed.wait_for(lambda: self._nudged or reader.ended or life.has_work(reader), self._pause(life))
-                if reader.overflowed:
-                    reader.overflowed = False
+                self._changed.wait_for(
+                    lambda: self._nudged or reader.ended or life.has_work(reader) or life.ticket != self._tickets,
+                    self._pause(life),
+                )
+                if reader.overflowed or life.ticket != self._tickets:
+                    reader.overflowed, life.ticket = False, self._tickets
                     schedule.at_once(self._clock())
                 if self._nudged or (reader.ended and not (life.caught_up and reader.pending)):
                     break
@@ -262,6 +285,9 @@ class Feed:
         self._ledger.set_reach(reach_after(self._ledger.reach, life.poll_server_time, backlog, forgotten=forgotten))
         self._poll_backoff.reset()
         self._report_up(life)
+        if life.polled_for > self._answered:
+            self._answered = life.polled_for
+            self._notify(CaughtUp(self._answered))
 
     def _losses(self, life: _Life, backlog: Backlog) -> list[Lost]:
         """Find out, and tell, what is gone that should have come with a poll."""
@@ -324,6 +350,10 @@ class _Life:
         self.poll: Poll | None = None
         self.poll_started = 0.0
         self.poll_server_time: float | None = None
+        self.ticket = 0
+        """The newest that a poll is due for."""
+        self.polled_for = 0
+        """The newest when the poll began."""
 
     def has_work(self, reader: Reader) -> bool:
         return reader.overflowed or (self.caught_up and reader.pending) or (self.poll is not None and self.poll.done)

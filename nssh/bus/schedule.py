@@ -33,14 +33,15 @@ class Schedule:
             self._first_live = now
 
     def at_once(self, now: float) -> None:
-        """Something was left out: poll now."""
+        """Something was left out, or may be: poll now, and again if a poll is under way."""
         self._settle = now
 
     def polled(self, started: float) -> None:
         """A poll that began at `started` succeeded."""
         self._last_poll = started
         settled = self.opened + SETTLE_SECONDS
-        self._settle = settled if started < settled else None
+        if self._settle is None or self._settle <= started:  # else it was asked for meanwhile
+            self._settle = settled if started < settled else None
         if self._first_live is not None and started >= self._last_live + SETTLE_SECONDS:
             self._first_live = None
 

@@ -12,8 +12,9 @@ import pytest
 
 from nssh.bus.backoff import Backoff
 from nssh.bus.client import BusClient
-from nssh.bus.feed import Down, Feed, Up
+from nssh.bus.feed import CaughtUp, Down, Feed, Up
 from nssh.bus.ledger import Ledger
+from nssh.bus.stream import Stream
 from nssh.errors import BusError
 from tests.lab import ntfy
 from tests.lab.scripted import ScriptedServer, answer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nssh.bus.losses import Lost
-    from nssh.bus.messages import Message
+    from nssh.bus.messages import Event, Message
     from tests.bus.conftest import Door
 
     Threads = Callable[[Callable[[], object]], threading.Thread]
@@ -36,7 +37,7 @@ class Session:
     def __init__(self, client: BusClient, topic: str, ledger: Ledger, threads: Threads, **options: Any) -> None:
         self.delivered: list[Message] = []
         self.batches: list[tuple[int, bool]] = []
-        self.notes: list[Up | Down | Lost] = []
+        self.notes: list[Up | Down | Lost | CaughtUp] = []
         self.hold = threading.Event()
         self.hold.set()
         options.setdefault("backoff", Backoff(first=0.05, cap=0.2))
@@ -90,6 +91,27 @@ def test_a_fresh_topic_begins_with_what_is_there_and_goes_on_live(
     session.end()
     assert session.ids == [*first, then]
     assert not session.downs
+
+
+def test_what_the_server_accepted_is_caught_up_with_however_late_the_stream_is(
+    door: Door, topic: str, ledger: Ledger, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stream, "__iter__", _without_messages(Stream.__iter__))
+    client = door.client()
+    session = Session(client, topic, ledger, threads)
+    before = session.feed.catch_up()
+    until(lambda: CaughtUp(before) in session.notes)
+    assert isinstance(session.notes[0], Up)
+    sent = [client.publish(topic, f"{number}").id for number in range(3)]
+    session.feed.catch_up()
+    ticket = session.feed.catch_up()
+    until(lambda: CaughtUp(ticket) in session.notes)
+    assert session.ids == sent
+    session.end()
+
+
+def _without_messages(original: Callable[[Stream], Iterator[Event]]) -> Callable[[Stream], Iterator[Event]]:
+    return lambda self: (event for event in original(self) if event.kind != "message")
 
 
 def test_a_restart_goes_on_at_the_cursor_and_repeats_nothing(

@@ -124,6 +124,15 @@ def test_a_first_poll_that_comes_late_needs_no_second() -> None:
     assert schedule.due() == 103.0 + IDLE_SECONDS
 
 
+def test_a_poll_that_is_asked_for_during_another_follows_it() -> None:
+    schedule = Schedule(100.0)
+    schedule.at_once(100.5)
+    schedule.polled(100.0)
+    assert schedule.due() == 100.5
+    schedule.polled(101.0)
+    assert schedule.due() == 100.0 + SETTLE_SECONDS
+
+
 @given(st.lists(st.floats(0.001, 30), min_size=1, max_size=60))
 def test_live_traffic_is_confirmed_after_a_quiet_moment_seldom_and_surely(pauses: list[float]) -> None:
     schedule = Schedule(0.0)

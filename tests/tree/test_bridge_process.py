@@ -114,6 +114,26 @@ def bridges() -> Iterator[list[Bridge]]:
         bridge.close()
 
 
+LATE_STREAM = """
+from nssh.bus.stream import Stream
+follow = Stream.__iter__
+Stream.__iter__ = lambda self: (event for event in follow(self) if event.kind != "message")
+"""
+
+
+def test_what_the_bus_has_accepted_takes_effect_before_the_end_however_late_the_stream_is(
+    stage_of_launcher: Stage, bridges: list[Bridge]
+) -> None:
+    stage = stage_of_launcher
+    bridge = Bridge(stage.session, LATE_STREAM)
+    bridges.append(bridge)
+    eventually(bridge.is_up, "the bus is up")
+    url = stage.open_url()
+    assert bridge.let_end() < PROMISED
+    assert stage.opened() == [url]
+    assert bridge.errors() == ""
+
+
 def test_its_end_leaves_nothing_behind(stage_of_launcher: Stage, bridges: list[Bridge]) -> None:
     stage = stage_of_launcher
     bridge = Bridge(stage.session)
