@@ -380,6 +380,9 @@ class Stage:
         return found
 
     def log(self, event: str = "") -> list[dict[str, Any]]:
+        """What the log has, once that is in it which its writer was told; one that hangs is waited for a second."""
+        give_up = time.monotonic() + 1
+        eventually(lambda: is_idle(self, "log_writer") or time.monotonic() > give_up)
         path = Path(self.session.log)
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         return [line for line in lines if event in {"", line["event"]}]
@@ -432,11 +435,14 @@ class Stage:
         return {name: getattr(record, name) for name in names}
 
 
+def is_idle(stage: Stage, name: str) -> bool:
+    """Whether nothing is left in an actor's hands or mailbox, or it is not up."""
+    if not hasattr(stage, "tree"):
+        return True
+    life = stage.tree.supervisor._children[name].incarnation
+    return life is None or life.ref is None or (life.work is None and life.ref.actor_inbox.empty())
+
+
 def await_idle(stage: Stage, name: str) -> None:
     """Wait until nothing is left in an actor's hands or mailbox."""
-
-    def idle() -> bool:
-        life = stage.tree.supervisor._children[name].incarnation
-        return life is not None and life.ref is not None and life.work is None and life.ref.actor_inbox.empty()
-
-    eventually(idle, f"{name} is idle")
+    eventually(lambda: is_idle(stage, name), f"{name} is idle")

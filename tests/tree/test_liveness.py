@@ -109,7 +109,7 @@ def test_a_login_is_listened_for_before_that_is_answered(stage: Stage) -> None:
         assert liveness.expect(stage.record(), url)
         with socket.create_connection(("127.0.0.1", port), PATIENCE):
             pass
-        assert [event["port"] for event in stage.log("callback-open")] == [port]
+        eventually(lambda: [event["port"] for event in stage.log("callback-open")] == [port], "it is logged")
         assert stage.probe()["alive"] is True
 
 
