@@ -33,8 +33,10 @@ def _remember(target: Target, host: Host) -> None:
         print(f"nssh: can't write {reason}; the next session asks {target.destination} anew", file=sys.stderr)
 
 
-def over_control(target: Target, path: str, *, force: bool = False) -> Host:
-    """Install over a live control socket, tell the user, remember it; returns what is now known of the remote.
+def over_control(target: Target, path: str, *, force: bool = False) -> tuple[Host, bool]:
+    """Install over a live control socket, tell the user, remember it.
+
+    Returns what is now known of the remote, and whether the user was told to do something about it.
 
     Raises:
         NsshError: It could not be installed; one line says why.
@@ -49,7 +51,7 @@ def over_control(target: Target, path: str, *, force: bool = False) -> Host:
     print(f"nssh: {target.destination}: {verb} nssh {report.version} ({report.python})", file=sys.stderr)
     host = hosts.read(target.key)._replace(version=report.version, declined=False)
     _remember(target, host)
-    return host
+    return host, bool(report.warnings)
 
 
 def run(arguments: SshArguments, config: Config, *, force: bool, remove: bool) -> int:

@@ -136,14 +136,10 @@ class Launcher:
         return [*target.ssh, *options, "--", target.destination, *self.wish.ssh.command]
 
     def _run_login_first(self, how: Way, path: str) -> int:
-        mosh: tuple[str, ...] = ()
-        if how.mosh:
-            mosh = prepare.mosh_arguments(colors(), self.wish.ssh.command)
-        timeouts = (self.config.mosh.network_timeout, self.config.mosh.signal_timeout)
-        script = prepare.script("" if self._is_prepared else self.session_file, mosh=mosh, mosh_timeouts=timeouts)
-        options = login.control_options(self.target, path, keep_alive=how.mosh)
-        started = login.Login(self.target, script, options)
-        self.foreground.adopt(started.pid)
+        # A mosh-server waits for its client for a minute; the user may think longer about a question.
+        later = how.mosh and self._may_offer
+        session_file = "" if self._is_prepared else self.session_file
+        started = self._start_login(how, path, session_file, mosh=how.mosh and not later)
         self._start_bridge(how, path, "")
         answer = self._await_login(started)
         if answer is None:
@@ -159,7 +155,26 @@ class Launcher:
             self._begin(self._ssh(path), socket=path)
             return self._watch()
         self.foreground.leave()
-        return self._enter(how, path, answer)
+        prepared = prepare.read(answer)
+        self._learn(prepared)
+        if self._may_offer:
+            self._offer_install(path, hidden=how.mosh)
+        if later:
+            answer = self._await_login(self._start_login(how, path, "", mosh=True))
+            if answer is None:
+                return self._watch() or 1
+            self.foreground.leave()
+            prepared = prepare.read(answer)
+        return self._enter(path, prepared)
+
+    def _start_login(self, how: Way, path: str, session_file: str, *, mosh: bool) -> login.Login:
+        """Start an ssh that prepares the remote, and starts a mosh-server; through the connection, if there is one."""
+        arguments = prepare.mosh_arguments(colors(), self.wish.ssh.command) if mosh else ()
+        timeouts = (self.config.mosh.network_timeout, self.config.mosh.signal_timeout)
+        script = prepare.script(session_file, mosh=arguments, mosh_timeouts=timeouts)
+        started = login.Login(self.target, script, login.control_options(self.target, path, keep_alive=how.mosh))
+        self.foreground.adopt(started.pid)
+        return started
 
     def _await_login(self, started: login.Login) -> Answer | None:
         """Wait for the login's answer while signals are passed on to it; None if ssh ends without one."""
@@ -177,14 +192,10 @@ class Launcher:
         finally:
             started.close()
 
-    def _enter(self, how: Way, path: str, answer: Answer) -> int:
+    def _enter(self, path: str, prepared: prepare.Prepared) -> int:
         """Go from the finished login to the session itself."""
-        prepared = prepare.read(answer)
-        self._learn(prepared)
-        if self._may_offer:
-            self._offer_install(path)
         environ = None
-        if how.mosh and prepared.mosh_port:
+        if prepared.mosh_port:
             address = self._address(path) or prepared.server_address or self.target.hostname
             argv = ["mosh-client", "-#", f"{self.target.destination} ", address, prepared.mosh_port]
             environ = {**os.environ, "MOSH_KEY": prepared.mosh_key}
@@ -225,8 +236,13 @@ class Launcher:
         if note:
             say(note)
 
-    def _offer_install(self, path: str) -> None:
-        """Ask whether to install the remote side, and do it over the connection that is already there."""
+    def _offer_install(self, path: str, *, hidden: bool) -> None:
+        """Ask whether to install the remote side, and do it over the connection that is already there.
+
+        Args:
+            path: The control socket.
+            hidden: Whether the session may take what is said here from the screen.
+        """
         destination = self.target.destination
         say(f"{destination} has no nssh yet: without it, its clipboard and browser stay unconnected.")
         question = f"Install it there now (in ~/.local, no root; undo with nssh infect --remove {destination})? [Y/n] "
@@ -241,11 +257,14 @@ class Launcher:
         from nssh import infect
 
         try:
-            self.host = self.foreground.interruptibly(
+            self.host, to_do = self.foreground.interruptibly(
                 lambda: infect.over_control(self.target, self.target.control_path or path)
             )
         except NsshError as error:
             say(str(error))
+            to_do = True
+        if to_do and hidden:
+            self.foreground.ask("Enter goes on to the session. ", self._tick)
 
     def _remember(self) -> None:
         try:

@@ -39,6 +39,30 @@ def shim(remote: Sshd) -> Path:
     return remote.home / ".local/bin/xclip"
 
 
+def go_on(window: Terminal, mode: list[str]) -> None:
+    """Behind what the user is told to do (the remote's PATH is not right): mosh would take it from the screen."""
+    if mode != ["--ssh"]:
+        window.expect(b"Enter goes on to the session. ")
+        window.send(b"\r")
+
+
+def test_no_mosh_server_waits_for_an_answer(fresh: tuple[Laptop, Sshd]) -> None:
+    """It gives up after a minute, and the user may think for longer."""
+    laptop, remote = fresh
+    with Terminal([*NSSH, "--mosh", "devbox"], laptop.env) as window:
+        window.expect(b"[Y/n] ")
+        assert mosh_servers(remote) == 0
+        window.send(b"n\r")
+        window.expect(ANY_PROMPT)
+        assert mosh_servers(remote) == 1
+        window.send(b"exit\r")
+        assert window.wait() == 0
+
+
+def mosh_servers(remote: Sshd) -> int:
+    return sum(process.name() == "mosh-server" for process in remote.leftovers())
+
+
 @FLOWS
 @pytest.mark.parametrize("answer", [b"y\r", b"\r"], ids=["y", "enter"])
 def test_yes_installs_and_the_session_goes_on(fresh: tuple[Laptop, Sshd], mode: list[str], answer: bytes) -> None:
@@ -48,6 +72,7 @@ def test_yes_installs_and_the_session_goes_on(fresh: tuple[Laptop, Sshd], mode: 
         window.expect(b"[Y/n] ")
         window.send(answer)
         window.expect(b"installed nssh " + __version__.encode())
+        go_on(window, mode)
         window.expect(ANY_PROMPT)
         assert shim(remote).exists()
         laptop.wait_up()
@@ -84,6 +109,7 @@ def test_what_was_typed_before_the_question_is_no_answer(fresh: tuple[Laptop, Ss
         opened.touch()
         window.expect(b"[Y/n] ")
         window.send(b"y\r")
+        go_on(window, [])
         window.expect(ANY_PROMPT)
         window.send(b"exit 0\r")
         assert window.wait() == 0
@@ -240,6 +266,7 @@ def test_no_python3_on_the_remote_is_one_line_and_the_session_goes_on(tmp_path: 
             window.expect(b"[Y/n] ")
             window.send(b"y\r")
             window.expect(b"install python3 (3.8 or newer) there")
+            go_on(window, mode)
             window.expect(ANY_PROMPT)
             window.send(b"exit 0\r")
             assert window.wait() == 0
