@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from nssh.config import Config
     from nssh.deploy import Report
     from nssh.identity import Target
+    from nssh.ssh.connection import Connection
 
 
 def _tell(destination: str, report: Report) -> None:
@@ -31,6 +33,14 @@ def _remember(target: Target, host: Host) -> None:
     except OSError as error:
         reason = f"{error.filename or 'the state directory'}: {error.strerror}"
         print(f"nssh: can't write {reason}; the next session asks {target.destination} anew", file=sys.stderr)
+
+
+def hold(target: Target, path: str) -> Connection:
+    """Keep a shared connection from ending for want of use (ControlPersist), until what is returned is closed."""
+    connection = ControlConnection(target, path)
+    with contextlib.suppress(ConnectError):  # who uses it next tells why
+        connection.open_stream("exec cat")
+    return connection
 
 
 def over_control(target: Target, path: str, *, force: bool = False) -> tuple[Host, bool]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from nssh import control_path, hosts, login, prepare, process, records, way
 from nssh.bridge import Bridge
 from nssh.config import LARGEST
-from nssh.errors import NsshError
 from nssh.foreground import Foreground, InterruptedBySignal
 from nssh.nudge import Nudges
 from nssh.printable import LONGEST, printable
@@ -36,8 +35,6 @@ FEATURES = ("targets", "ids", "types")
 
 # Seconds that the launcher waits, after the session's end, for the bridge to deliver what has just arrived.
 _LAST_DELIVERY = 0.7
-
-_ANSWERS = {"": True, "y": True, "yes": True, "n": False, "no": False}
 
 _WITHOUT = "clipboard and browser will not work in this session"
 
@@ -237,34 +234,11 @@ class Launcher:
             say(note)
 
     def _offer_install(self, path: str, *, hidden: bool) -> None:
-        """Ask whether to install the remote side, and do it over the connection that is already there.
+        from nssh.offer import Offer
 
-        Args:
-            path: The control socket.
-            hidden: Whether the session may take what is said here from the screen.
-        """
-        destination = self.target.destination
-        say(f"{destination} has no nssh yet: without it, its clipboard and browser stay unconnected.")
-        question = f"Install it there now (in ~/.local, no root; undo with nssh infect --remove {destination})? [Y/n] "
-        # The answer is remembered: what was typed for a shell, too early, is none.
-        while (answer := self.foreground.ask(question, self._tick).strip().lower()) not in _ANSWERS:
-            pass
-        if not _ANSWERS[answer]:
-            self.host = self.host._replace(declined=True)
-            self._remember()
-            say(f"not installed; nssh infect {destination} does it later")
-            return
-        from nssh import infect
-
-        try:
-            self.host, to_do = self.foreground.interruptibly(
-                lambda: infect.over_control(self.target, self.target.control_path or path)
-            )
-        except NsshError as error:
-            say(str(error))
-            to_do = True
-        if to_do and hidden:
-            self.foreground.ask("Enter goes on to the session. ", self._tick)
+        offer = Offer(self.target, self.target.control_path or path, self.foreground, self._tick, say)
+        self.host = offer.make(self.host, hidden=hidden)
+        self._remember()
 
     def _remember(self) -> None:
         try:

@@ -15,6 +15,7 @@ from nssh import __version__
 from tests.lab.laptop import NSSH, Laptop
 from tests.lab.sshd import Sshd
 from tests.lab.terminal import Terminal
+from tests.lab.tools import wait_until
 from tests.session.support import ANY_PROMPT, gate, own_lines, without_mosh
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ def go_on(window: Terminal, mode: list[str]) -> None:
         window.send(b"\r")
 
 
-def test_no_mosh_server_waits_for_an_answer(fresh: tuple[Laptop, Sshd]) -> None:
-    """It gives up after a minute, and the user may think for longer."""
+def test_the_user_may_think_for_long(fresh: tuple[Laptop, Sshd]) -> None:
+    """A mosh-server gives up after a minute, and a connection that nobody uses is closed after 20 seconds."""
     laptop, remote = fresh
     with Terminal([*NSSH, "--mosh", "devbox"], laptop.env) as window:
         window.expect(b"[Y/n] ")
+        wait_until(lambda: ["cat"] in [process.cmdline() for process in remote.leftovers()], "the connection is used")
         assert mosh_servers(remote) == 0
         window.send(b"n\r")
         window.expect(ANY_PROMPT)
