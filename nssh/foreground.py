@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nssh import process, spawn, terminal
 from nssh.errors import NsshError
-from nssh.guard import DISMISS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -218,7 +217,7 @@ class Foreground:
             else:
                 process.terminate(master, born, signal.SIGKILL)  # see `nssh.guard`
         if guard >= 0:
-            os.write(guard, DISMISS)
+            os.write(guard, b"\n")
             os.close(guard)
         if self.child:
             os.kill(self.child, signal.SIGCONT)
@@ -252,7 +251,7 @@ class Foreground:
 def _guard(master: int, born: str) -> int:
     """Have a held master ended when we die; return a pipe to the guard, or -1 if there is none.
 
-    It wants to be dismissed with `DISMISS` when we go on.
+    A byte dismisses it, when we go on.
     """
     reader, writer = os.pipe()
     try:

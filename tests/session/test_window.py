@@ -275,6 +275,28 @@ def test_a_suspended_session_can_be_killed(relay_laptop: Laptop, name: str) -> N
         window.wait()
 
 
+def test_a_suspended_session_whose_processes_are_all_killed_leaves_nobody_at_the_terminal(relay_laptop: Laptop) -> None:
+    with Terminal(["bash", "--norc", "--noediting", "-i"], relay_laptop.env | {"PS1": "local> "}) as window:
+        window.expect(b"local> ")
+        window.send(shlex.join([*NSSH, "devbox", "echo run''ning; exec cat"]).encode() + b"\r")
+        window.expect(b"running\r\n")
+        (record,) = relay_laptop.wait_up()
+        window.send(b"\x1a")
+        window.expect(b"Stopped")
+        window.send(f"kill -KILL {record.bridge} %1\r".encode())
+        for number in range(20):
+            window.send(f"echo lo''cal{number}\r".encode())
+            window.expect(f"local{number}\r\n".encode(), deadline=5.0)
+        window.wait_until(
+            lambda: [process.pid for process in relay_laptop.processes()] == [window.pid], "all of it is gone", 5.0
+        )
+        window.send(b"exit\r")
+        window.wait()
+    # Whoever looks next tidies up.
+    assert relay_laptop.run("status").returncode == 0
+    assert not list((relay_laptop.client.home / "run/nssh").iterdir())
+
+
 def test_nssh_in_the_background_waits_for_the_terminal(relay_laptop: Laptop) -> None:
     with Terminal(["bash", "--norc", "--noediting", "-i"], relay_laptop.env | {"PS1": "local> "}) as window:
         window.expect(b"local> ")
