@@ -131,7 +131,8 @@ def _described(process: psutil.Process) -> str:
     try:
         wait = Path(f"/proc/{process.pid}/wchan").read_text(encoding="ascii")
         age = time.time() - process.create_time()
-        return f"{process.pid} of {process.ppid()}, {process.status()} in {wait}, {age:.1f} s: {process.cmdline()}"
+        words = " ".join(process.cmdline()).strip()  # a title has the room of the words that it replaces
+        return f"{process.pid} of {process.ppid()}, {process.status()} in {wait}, {age:.1f} s: {words}"
     except (psutil.Error, OSError):
         return f"{process.pid}, gone"
 

@@ -9,9 +9,9 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
+from nssh import process
 from tests.lab import system
 from tests.lab.laptop import Laptop, RemoteShell
 from tests.lab.ports import free_port
@@ -46,11 +46,10 @@ def test_a_login_survives_the_session_that_listened(laptop: Laptop) -> None:
         with RemoteShell(laptop) as second:
             wait_joined(laptop)
             login = Login(second)
+            bridge = bridge_of(first)
             os.kill(first.pid, signal.SIGKILL)
-            wait_until(
-                lambda: not psutil.pid_exists(first.pid) or first.process.poll() is not None, "the first is gone"
-            )
-            wait_until(lambda: not is_listened_on(login.port), "its bridge goes, too")
+            first.process.wait(DEADLINE)
+            wait_until(lambda: not process.birth(bridge.pid), "its bridge goes, too")
             wait_until(lambda: is_listened_on(login.port), "the second session listens")
             assert login.answer("c0de_of_this_login_") == "logged in as c0de_of_this_login_"
             login.finish("c0de_of_this_login_")
