@@ -136,6 +136,26 @@ class Terminal:
         """
         self._wait(condition, what, deadline, or_end=False)
 
+    def insist(self, key: bytes, condition: Callable[[], object], what: str) -> None:
+        """Press a key until a condition holds, as people do.
+
+        A signal that comes between ssh's question and its read of the answer is lost (readpassphrase in 9.2).
+
+        Raises:
+            TimeoutError: It was still false after all that.
+        """
+        for _ in range(10):
+            self.send(key)
+            with contextlib.suppress(TimeoutError):
+                self.wait_until(condition, what, 3.0)
+                return
+        raise TimeoutError(f"{what}: not for {key!r}; shown: {self.output[-2000:]!r}")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the program has ended."""
+        return self._reap()
+
     def _wait(self, condition: Callable[[], object], what: str, deadline: float, *, or_end: bool) -> None:
         end = time.monotonic() + deadline
         pause = 0.005

@@ -85,7 +85,7 @@ def test_ctrl_c_at_the_password_prompt_ends_it_and_the_echo_is_back(locked_out: 
     with Terminal([*NSSH, *mode, "devbox"], locked_out.env) as window:
         window.expect(b"password: ")
         window.wait_until(lambda: not window.echo, "ssh has switched the echo off")
-        window.send(b"\x03")
+        window.insist(b"\x03", lambda: window.ended, "it ends")
         assert window.wait() == 128 + signal.SIGINT
         assert window.attributes() == window.initial
     locked_out.wait_gone()
@@ -123,7 +123,7 @@ def test_ctrl_z_at_the_password_prompt_suspends_and_fg_asks_again(
         window.send(" ".join([*NSSH, *mode, "devbox"]).encode() + b"\r")
         window.expect(b"password: ")
         window.wait_until(lambda: not window.echo, "ssh has switched the echo off")
-        window.send(b"\x1a")
+        window.insist(b"\x1a", lambda: b"Stopped" in window.rest(), "it is suspended")
         window.expect(b"Stopped")
         window.expect(b"local> ")
         window.send(b"fg\r")
