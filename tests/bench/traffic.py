@@ -123,7 +123,7 @@ def _live(lab: Lab, scale: Scale, host: str, server: str, *, reach: str, label: 
     lab.use_server(server)
     rates = []
     with lab.session(host) as record, Client(reach, timeout=30.0) as client:
-        for _ in range(1 if scale.quick else scale.runs):
+        for _ in range(_runs(scale)):
             begun = time.monotonic()
             wait = _received(record, scale.burst)
             for number in range(scale.burst):
@@ -143,8 +143,8 @@ def _replay(lab: Lab, scale: Scale, server: str, reach: str) -> list[Row]:
     lab.use_server(server)
     name = "relay" if server == "relay" else "ntfy"
     seconds = []
-    # Seven, for the relay keeps 100,000 messages in all; and each time a topic of its own, of which it keeps 20,000.
-    for _ in range(1 if scale.quick else min(scale.runs, 7)):
+    # Each time a topic of its own, of which the relay keeps 20,000 messages.
+    for _ in range(_runs(scale)):
         shutil.rmtree(lab.laptop.state / "topics")
         with lab.session("direct") as record:
             topic = record.topic
@@ -159,6 +159,11 @@ def _replay(lab: Lab, scale: Scale, server: str, reach: str) -> list[Row]:
     title = f"backlog of {scale.backlog}, exactly once, {name}"
     rate = tuple(scale.backlog / each for each in seconds)
     return [Row(title, tuple(seconds), budget=BACKLOG), Row(f"messages/s, replayed, {name}", rate, "/s")]
+
+
+def _runs(scale: Scale) -> int:
+    """At most seven of those with many messages: the relay keeps 100,000 in all."""
+    return 1 if scale.quick else min(scale.runs, 7)
 
 
 def _received(record: Record, count: int, *, fresh: bool = False) -> Callable[[], None]:
