@@ -217,7 +217,10 @@ class Foreground:
             else:
                 process.terminate(master, born, signal.SIGKILL)  # see `nssh.guard`
         if guard >= 0:
-            os.write(guard, b"\n")
+            try:
+                os.write(guard, b"\n")
+            except BrokenPipeError:
+                pass  # somebody has ended it
             os.close(guard)
         if self.child:
             os.kill(self.child, signal.SIGCONT)

@@ -297,6 +297,26 @@ def test_a_suspended_session_whose_processes_are_all_killed_leaves_nobody_at_the
     assert not list((relay_laptop.client.home / "run/nssh").iterdir())
 
 
+def test_a_suspended_session_goes_on_without_the_guard_that_somebody_killed(relay_laptop: Laptop) -> None:
+    with Terminal(["bash", "--norc", "--noediting", "-i"], relay_laptop.env | {"PS1": "local> "}) as window:
+        window.expect(b"local> ")
+        window.send(shlex.join([*NSSH, "devbox", "echo run''ning; exec cat"]).encode() + b"\r")
+        window.expect(b"running\r\n")
+        relay_laptop.wait_up()
+        window.send(b"\x1a")
+        window.expect(b"Stopped")
+        (guard,) = [one for one in relay_laptop.processes() if "nssh.guard" in one.cmdline()]
+        guard.kill()
+        window.send(b"fg\r")
+        window.send(b"hello\r")
+        window.expect(re.compile(rb"hello\r\n(.*\n)*hello\r?\n"))
+        window.send(b"\x04")
+        window.expect(b"local> ")
+        window.send(b"echo left with $?; exit\r")
+        window.expect(b"left with 0\r\n")
+        window.wait()
+
+
 def test_nssh_in_the_background_waits_for_the_terminal(relay_laptop: Laptop) -> None:
     with Terminal(["bash", "--norc", "--noediting", "-i"], relay_laptop.env | {"PS1": "local> "}) as window:
         window.expect(b"local> ")
