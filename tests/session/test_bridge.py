@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shlex
 import signal
 import stat
 import threading
@@ -140,6 +142,12 @@ def test_whatever_the_moment_of_its_death_every_url_opens_at_most_once_and_every
     seed = random.randrange(10**6)  # noqa: S311 - no secret
     moments = random.Random(seed)  # noqa: S311
     print(f"seed {seed}")
+    # What only the bridge has in memory would die with one that is killed behind the last text's arrival.
+    board = shlex.quote(os.fspath(laptop.client.home / "board"))
+    commands = {"copy": f"cat > {board}.new && mv {board}.new {board}", "paste": f"cat {board}"}
+    with laptop.config.open("a") as file:
+        file.write("[clipboard]\n")
+        file.writelines(f"{name} = {json.dumps(['sh', '-c', line])}\n" for name, line in commands.items())
     # Fewer than would be held as a flood, the last one included.
     urls = [unique(f"flow{number}") for number in range(FLOOD - 4)]
     with RemoteShell(laptop) as shell:
@@ -234,6 +242,7 @@ def test_a_read_without_a_laptop_fails_at_once_and_an_open_says_that_it_is_kept(
     with RemoteShell(relay_laptop):
         relay_laptop.wait_up()
     relay_laptop.wait_gone()
+    wait_until(lambda: not remote.runs("dial"), "the remote's end of it has gone, too")
     started = time.monotonic()
     status, output = remote_run(remote, "$HOME/.local/bin/xclip -selection clipboard -o")
     assert status == 1
