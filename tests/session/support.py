@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    import psutil
+
     from tests.lab.laptop import Laptop
+    from tests.lab.sshd import Sshd
     from tests.lab.terminal import Terminal
 
 PROMPT = b"ready> "
@@ -28,6 +31,11 @@ def settle(window: Terminal) -> None:
     window.expect(ANY_PROMPT)
     window.send(b"PS1='ready''> '\r")
     window.expect(PROMPT)
+
+
+def mosh_servers(remote: Sshd) -> list[psutil.Process]:
+    """Return the mosh-servers that were started through this sshd."""
+    return [process for process in remote.leftovers() if process.name() == "mosh-server"]
 
 
 def directory_with(path: Path, programs: Iterable[str]) -> str:

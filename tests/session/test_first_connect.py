@@ -16,7 +16,7 @@ from tests.lab.laptop import NSSH, Laptop
 from tests.lab.sshd import Sshd
 from tests.lab.terminal import Terminal
 from tests.lab.tools import wait_until
-from tests.session.support import ANY_PROMPT, gate, own_lines, without_mosh
+from tests.session.support import ANY_PROMPT, gate, mosh_servers, own_lines, without_mosh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,16 +53,12 @@ def test_the_user_may_think_for_long(fresh: tuple[Laptop, Sshd]) -> None:
     with Terminal([*NSSH, "--mosh", "devbox"], laptop.env) as window:
         window.expect(b"[Y/n] ")
         wait_until(lambda: ["cat"] in [process.cmdline() for process in remote.leftovers()], "the connection is used")
-        assert mosh_servers(remote) == 0
+        assert len(mosh_servers(remote)) == 0
         window.send(b"n\r")
         window.expect(ANY_PROMPT)
-        assert mosh_servers(remote) == 1
+        assert len(mosh_servers(remote)) == 1
         window.send(b"exit\r")
         assert window.wait() == 0
-
-
-def mosh_servers(remote: Sshd) -> int:
-    return sum(process.name() == "mosh-server" for process in remote.leftovers())
 
 
 @FLOWS

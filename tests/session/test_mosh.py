@@ -13,7 +13,7 @@ from tests.lab.laptop import NSSH, Laptop
 from tests.lab.sshd import Sshd, wait_until
 from tests.lab.system import require
 from tests.lab.terminal import Terminal
-from tests.session.support import ANY_PROMPT, directory_with, own_lines, without_mosh
+from tests.session.support import ANY_PROMPT, directory_with, mosh_servers, own_lines, without_mosh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,6 @@ REMOTE_PROGRAMS = ("sh", "bash", "dd", "mkdir", "chmod", "mv", "rm", "cat", "env
 @pytest.fixture(autouse=True)
 def mosh() -> None:
     require("mosh")
-
-
-def mosh_servers(remote: Sshd) -> list[psutil.Process]:
-    return [process for process in remote.leftovers() if process.name() == "mosh-server"]
 
 
 @pytest.fixture

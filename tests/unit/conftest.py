@@ -27,3 +27,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = home / ".local" / "state" / "nssh"
     assert files.state_dir() == str(directory)
     return directory
+
+
+@pytest.fixture
+def lease_path(tmp_path: Path) -> str:
+    """Where a topic's lease may be."""
+    return str(tmp_path / "topic.lease")

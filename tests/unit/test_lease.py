@@ -53,19 +53,14 @@ class Holder:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "topic.lease")
-
-
-@pytest.fixture
-def holder(path: str) -> Iterator[Holder]:
-    one = Holder(path)
+def holder(lease_path: str) -> Iterator[Holder]:
+    one = Holder(lease_path)
     yield one
     one.end()
 
 
-def test_one_of_two_processes_has_it_and_the_other_gets_it_after_it(path: str, holder: Holder) -> None:
-    mine = Lease(path)
+def test_one_of_two_processes_has_it_and_the_other_gets_it_after_it(lease_path: str, holder: Holder) -> None:
+    mine = Lease(lease_path)
     assert (holder.got, mine.acquire(), mine.held) == (True, False, False)
     holder.tell("release")
     assert (mine.acquire(), mine.held) == (True, True)
@@ -75,22 +70,22 @@ def test_one_of_two_processes_has_it_and_the_other_gets_it_after_it(path: str, h
     assert holder.tell("acquire") == "True"
 
 
-def test_death_frees_it(path: str, holder: Holder) -> None:
-    mine = Lease(path)
+def test_death_frees_it(lease_path: str, holder: Holder) -> None:
+    mine = Lease(lease_path)
     assert not mine.acquire()
     holder.process.send_signal(signal.SIGKILL)
     holder.process.wait()
     assert mine.acquire()
 
 
-def test_a_holder_that_is_stopped_keeps_it(path: str, holder: Holder) -> None:
+def test_a_holder_that_is_stopped_keeps_it(lease_path: str, holder: Holder) -> None:
     holder.process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, holder.process.pid, os.WSTOPPED | os.WNOWAIT)
-    assert not Lease(path).acquire()
+    assert not Lease(lease_path).acquire()
 
 
-def test_of_many_at_once_one_gets_it(path: str) -> None:
-    holders = [Holder(path) for _ in range(5)]
+def test_of_many_at_once_one_gets_it(lease_path: str) -> None:
+    holders = [Holder(lease_path) for _ in range(5)]
     try:
         assert [one.got for one in holders].count(True) == 1
     finally:
@@ -98,8 +93,8 @@ def test_of_many_at_once_one_gets_it(path: str) -> None:
             one.end()
 
 
-def test_two_in_one_process_exclude_each_other_and_asking_again_changes_nothing(path: str) -> None:
-    one, two = Lease(path), Lease(path)
+def test_two_in_one_process_exclude_each_other_and_asking_again_changes_nothing(lease_path: str) -> None:
+    one, two = Lease(lease_path), Lease(lease_path)
     assert (one.acquire(), one.acquire(), two.acquire()) == (True, True, False)
     one.release()
     one.release()
@@ -107,15 +102,15 @@ def test_two_in_one_process_exclude_each_other_and_asking_again_changes_nothing(
     two.release()
 
 
-def test_children_that_live_on_do_not_keep_it(path: str) -> None:
-    lease = Lease(path)
+def test_children_that_live_on_do_not_keep_it(lease_path: str) -> None:
+    lease = Lease(lease_path)
     lease.acquire()
     reader, writer = os.pipe()
     try:
         pid = spawn.start(["cat"], stdin=reader)
         with subprocess.Popen(["cat"], stdin=reader, close_fds=False) as other:
             lease.release()
-            assert Lease(path).acquire()
+            assert Lease(lease_path).acquire()
             assert os.waitpid(pid, os.WNOHANG) == (0, 0)
             assert other.poll() is None
             os.close(writer)
@@ -124,11 +119,11 @@ def test_children_that_live_on_do_not_keep_it(path: str) -> None:
         os.close(reader)
 
 
-def test_a_failed_attempt_leaves_no_file_open(path: str, holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_attempt_leaves_no_file_open(lease_path: str, holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_fd: int, _operation: int) -> None:
         raise OSError(errno.ENOLCK, "no locks here")
 
-    mine = Lease(path)
+    mine = Lease(lease_path)
     before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
     for _ in range(3):
         assert not mine.acquire()
@@ -142,14 +137,14 @@ def test_a_failed_attempt_leaves_no_file_open(path: str, holder: Holder, monkeyp
         assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
-def test_its_file_is_private_and_empty_and_no_symlink(path: str, tmp_path: Path) -> None:
+def test_its_file_is_private_and_empty_and_no_symlink(lease_path: str, tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        Lease(path).acquire()
+        Lease(lease_path).acquire()
     finally:
         os.umask(before)
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-    assert Path(path).read_bytes() == b""
+    assert stat.S_IMODE(os.stat(lease_path).st_mode) == 0o600
+    assert Path(lease_path).read_bytes() == b""
     (tmp_path / "link").symlink_to(tmp_path / "target")
     with pytest.raises(OSError, match="link"):
         Lease(str(tmp_path / "link")).acquire()

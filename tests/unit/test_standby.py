@@ -19,21 +19,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "topic.lease")
-
-
-@pytest.fixture
-def holder(path: str) -> Iterator[Holder]:
-    one = Holder(path)
+def holder(lease_path: str) -> Iterator[Holder]:
+    one = Holder(lease_path)
     assert one.got
     yield one
     one.end()
 
 
 @pytest.fixture
-def lease(path: str) -> Iterator[AwaitedLease]:
-    one = AwaitedLease(path)
+def lease(lease_path: str) -> Iterator[AwaitedLease]:
+    one = AwaitedLease(lease_path)
     yield one
     one.release()
 
@@ -90,9 +85,9 @@ def test_who_releases_it_waits_no_more(lease: AwaitedLease, holder: Holder) -> N
     other.release()
 
 
-def test_many_who_wait_have_it_one_after_the_other(path: str, holder: Holder) -> None:
+def test_many_who_wait_have_it_one_after_the_other(lease_path: str, holder: Holder) -> None:
     """As sessions of one target do that end in turn; here in one process, whose open files are as good."""
-    leases = [AwaitedLease(path) for _ in range(20)]
+    leases = [AwaitedLease(lease_path) for _ in range(20)]
     for one in leases:
         one.wait(lambda: None)
     holder.end()
