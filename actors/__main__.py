@@ -10,20 +10,22 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from actors.debug import dump_stacks
-from actors.directory import AskError
 from actors.messages import Drain, Log
-from actors.supervisor import Outcome, StartError
+from actors.supervision._directory import AskError
+from actors.supervision._supervisor import Outcome, StartError
+from actors.supervision.debug import dump_stacks
 from actors.tree import Tree
-from nssh import config, process, records
-from nssh import session as sessions
-from nssh.errors import NsshError
+from nssh.base import process
+from nssh.base.errors import NsshError
+from nssh.config import settings
+from nssh.launch import session as sessions
 from nssh.ssh import master
+from nssh.state import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nssh.session import Session
+    from nssh.launch.session import Session
 
 # Seconds from the launcher's end to ours, whatever hangs: below the 5 that are promised.
 _LAST_MOMENT = 4.0
@@ -67,7 +69,7 @@ class Bridge:
         self._session = session
         self._told = told
         self._child_born = process.birth(session.child) if session.child else ""
-        self._tree = Tree(session, config.load())
+        self._tree = Tree(session, settings.load())
         self._launcher_gone = threading.Event()
 
     def run(self) -> int:

@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from actors.messages import LinkUp, Log, Problem, Update
+from nssh.base.durations import format_gap
 from nssh.bus.feed import Down, Up
 from nssh.bus.losses import Lost, timestamp
-from nssh.durations import format_gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable

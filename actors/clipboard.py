@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from actors.messages import Flush, Log, Loss, Postponed, Problem, Publish, Retry
 from actors.worker import Worker
+from nssh.base.errors import BusError, ToolError
 from nssh.bus.backoff import Backoff
 from nssh.bus.losses import file_text
-from nssh.config import ClipboardConfig
-from nssh.errors import BusError, ToolError
+from nssh.config.settings import ClipboardConfig
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
 from nssh.local.content import Content, check_size, check_uris, describe
 from nssh.local.tools import ToolOverflowError
@@ -20,10 +20,10 @@ from nssh.wire import mimes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.incarnation import Context
     from actors.messages import Work
     from actors.outbox import Outbox
-    from actors.timers import Timer
+    from actors.supervision._incarnation import Context
+    from actors.supervision._timers import Timer
     from nssh.bus.client import BusClient
     from nssh.bus.ledger import Ledger
     from nssh.local.clipboard import Clipboard as Backend

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors._base import BaseActor
-from actors.directory import AskError
 from actors.messages import Lend, Log, SweepNews, Tick
-from nssh.errors import ConnectError, RemoteError
-from nssh.printable import LONGEST, printable
+from actors.supervision._actor import BaseActor
+from actors.supervision._directory import AskError
+from nssh.base.errors import ConnectError, RemoteError
+from nssh.base.printable import LONGEST, printable
 from nssh.sweep import choice, mine, reach
 from nssh.sweep.options import Wish
 from nssh.sweep.pipe import Failed, Judged
-from nssh.sweep.remote import Remote
+from nssh.sweep.steps import Remote
 
 if TYPE_CHECKING:
-    from actors.incarnation import Context
-    from nssh.session import Session
+    from actors.supervision._incarnation import Context
+    from nssh.launch.session import Session
     from nssh.ssh.connection import Connection
     from nssh.sweep.ending import Verdict
 

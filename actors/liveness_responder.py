@@ -21,8 +21,8 @@ from nssh.wire import envelope as wire
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.incarnation import Context
     from actors.outbox import Outbox
+    from actors.supervision._incarnation import Context
     from nssh.bus.ledger import Ledger
     from nssh.local.callback import Callback
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from actors._base import BaseActor
-from nssh import eventlog, records
+from actors.supervision._actor import BaseActor
+from nssh.log import event_log
+from nssh.state import records
 
 if TYPE_CHECKING:
-    from actors.incarnation import Context
     from actors.messages import Log
+    from actors.supervision._incarnation import Context
 
 # Characters of one field; a trace needs most.
 _LONGEST = 3000
@@ -21,14 +22,14 @@ class LogWriter(BaseActor):
 
     def __init__(self, context: Context, path: str, keep: float) -> None:
         super().__init__(context)
-        self._log = eventlog.EventLog(path)
+        self._log = event_log.EventLog(path)
         self._keep = keep
 
     def started(self) -> None:
         """Remove logs older than the configured time; those of live sessions stay."""
         try:
             in_use = {self._log.path, *(record.log for record in records.live())}
-            eventlog.prune(os.path.dirname(self._log.path), self._keep, in_use)
+            event_log.prune(os.path.dirname(self._log.path), self._keep, in_use)
         except OSError as error:
             # A state directory that can't be changed: old logs stay, and the session goes on.
             self._log.write("log-prune-failed", {"err": error.strerror or type(error).__name__})

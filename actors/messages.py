@@ -1,14 +1,13 @@
 """Every message of the tree: what its parts tell one another, frozen and typed, in one module.
 
 Messages are `NamedTuple`s: immutable, cheap, and compared by value, so a test can say which message it expects. A
-message never carries an actor's ref: peers are addressed by id (see `actors.directory`). Each says who tells it whom;
+message never carries an actor's ref: peers are addressed by id. Each says who tells it whom;
 one that is answered begins with "Ask of". What is in it and can change belongs to its receiver from then on (a
 connection, a socket), or is changed by nobody any more (fields, an envelope).
 """
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -18,45 +17,15 @@ if TYPE_CHECKING:
     from nssh.bus.feed import CaughtUp, Down, Up
     from nssh.bus.losses import Lost
     from nssh.bus.messages import Attachment, Message
+    from nssh.launch.session import Session
     from nssh.local.callback import Callback
     from nssh.local.callback_flow import FlowEnded, FlowSucceeded
     from nssh.local.content import Content
-    from nssh.session import Session
     from nssh.ssh.connection import Connection
     from nssh.sweep.ending import How
     from nssh.sweep.pipe import News
     from nssh.sweep.servers import Server
     from nssh.wire.envelope import Envelope
-
-# --- Supervision: what the supervisor tells whoever looks after the tree ---------------------------------------------
-
-
-class EventKind(enum.StrEnum):
-    """What happened to a child, or to the tree."""
-
-    STARTED = "started"  # it is up: `started()` has returned
-    ENDED = "ended"  # it ended without an error, by itself or as asked
-    CRASHED = "crashed"  # it ended with an error, which `error` and `trace` tell
-    RESTARTING = "restarting"  # it will be started again in `delay` seconds
-    ABANDONED = "abandoned"  # it could not be stopped: its thread is left behind, and nothing it does counts any more
-    DROPPED = "dropped"  # a message to it will never be handled; `error` has its type and the reason
-    ESCALATED = "escalated"  # the tree gives up; the process should end and be started afresh
-    STOPPED = "stopped"  # the whole tree is down; `error` has the ids of abandoned threads that still exist
-
-
-class Event(NamedTuple):
-    """Something that the supervisor did or noticed; for the log, never for control flow."""
-
-    kind: EventKind
-    id: str = ""  # the child, or "" for the tree
-    generation: int = 0  # 1 for a child's first life
-    restarts: int = 0  # of that child so far; of the whole tree if `id` is ""
-    error: str = ""  # one line: the error's type and text
-    trace: str = ""  # several lines of "file:line in function", never a value of a variable
-    delay: float = 0.0  # seconds
-
-
-# --- The application: what the bridge's actors tell one another -------------------------------------------------------
 
 
 class Log(NamedTuple):

@@ -7,9 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from actors._base import BaseActor
 from actors.messages import Expect, FlowNews, LeaseChanged, Lend, Log, Problem, Report, Suspect, Tick
-from nssh.errors import ConnectError
+from actors.supervision._actor import BaseActor
+from nssh.base.errors import ConnectError
 from nssh.local import callback_store as store
 from nssh.local.callback_flow import LONGEST, FlowEnded, FlowSucceeded
 from nssh.local.callback_proxy import LOWEST_PORT, CallbackProxy
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from actors.incarnation import Context
+    from actors.supervision._incarnation import Context
     from nssh.local.callback import Callback
     from nssh.local.callback_proxy import Refusal
     from nssh.ssh.connection import Channel, Connection

@@ -6,18 +6,18 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from actors._base import BaseActor
 from actors.lines import ATTEMPTS
 from actors.messages import Flush, LinkUp, Log, Publish, Retry
+from actors.supervision._actor import BaseActor
+from nssh.base.errors import BusError
 from nssh.bus.backoff import Backoff
 from nssh.bus.upload import Upload
-from nssh.errors import BusError
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
-    from actors.incarnation import Context
     from actors.outbox import Outbox
-    from actors.timers import Timer
+    from actors.supervision._incarnation import Context
+    from actors.supervision._timers import Timer
     from nssh.bus.client import BusClient
 
 # Seconds that one attempt may take without any progress, and longer; the client's own deadlines end each step of it.

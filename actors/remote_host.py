@@ -7,7 +7,6 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from actors._base import BaseActor
 from actors.messages import (
     Connected,
     ConnectFailed,
@@ -24,17 +23,19 @@ from actors.messages import (
     Told,
     Update,
 )
-from nssh import hosts, prepare, topics
-from nssh.errors import ConnectError, RemoteError
-from nssh.ssh import control
+from actors.supervision._actor import BaseActor
+from nssh.base.errors import ConnectError, RemoteError
+from nssh.launch import prepare
+from nssh.ssh import control_connection
 from nssh.ssh.connect import connect
 from nssh.ssh.script import exchange
+from nssh.state import hosts, topics
 from nssh.wire import files
 from nssh.wire import session as session_file
 
 if TYPE_CHECKING:
-    from actors.incarnation import Context
-    from nssh.session import Session
+    from actors.supervision._incarnation import Context
+    from nssh.launch.session import Session
     from nssh.ssh.connection import Channel, Connection
 
 # Seconds for all ways of one attempt to connect together.
@@ -183,7 +184,10 @@ class RemoteHost(BaseActor):
         if path and self._first:
             # The user is logging in: that login is the connection, however long it takes (G5: no second password).
             self._first = False
-            if not control.wait_for_socket(path, time.monotonic() + _FIRST_LOGIN, self._over) and self._over.is_set():
+            if (
+                not control_connection.wait_for_socket(path, time.monotonic() + _FIRST_LOGIN, self._over)
+                and self._over.is_set()
+            ):
                 return None
         remember = os.path.join(files.state_dir(), "routes.json")
         connection = connect(session.target, control_path=path, deadline=time.monotonic() + _CONNECT, remember=remember)

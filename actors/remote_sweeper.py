@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from actors._base import BaseActor
 from actors.messages import BeginSweep, EndServers, Log, SweepNews, Tick
-from nssh.errors import ConnectError, RemoteError
-from nssh.printable import LONGEST, printable
+from actors.supervision._actor import BaseActor
+from nssh.base.errors import ConnectError, RemoteError
+from nssh.base.printable import LONGEST, printable
 from nssh.sweep import reach
 from nssh.sweep.pipe import Failed, Finished, Judged, Listed
-from nssh.sweep.remote import Remote
+from nssh.sweep.steps import Remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.incarnation import Context
-    from nssh.identity import Target
+    from actors.supervision._incarnation import Context
     from nssh.ssh.connection import Connection
+    from nssh.ssh.identity import Target
     from nssh.sweep.ending import How, Verdict
     from nssh.sweep.pipe import News
     from nssh.sweep.servers import Server

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors._base import BaseActor
 from actors.messages import LeaseChanged, Log, Problem, Report, Retry, Tick, Told, Update
-from nssh import process, records
+from actors.supervision._actor import BaseActor
+from nssh.base import process
+from nssh.state import records
 
 if TYPE_CHECKING:
-    from actors.incarnation import Context
-    from nssh.records import Record
-    from nssh.standby import AwaitedLease
+    from actors.supervision._incarnation import Context
+    from nssh.state.lease_waiter import AwaitedLease
+    from nssh.state.records import Record
 
 # Seconds between two looks at a session that acts and knows no lease, the Go program's.
 _LEASE_INTERVAL = 0.9

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from actors._base import BaseActor
 from actors.bus_news import BusNews
 from actors.lines import ATTEMPTS, Line
 from actors.messages import (
@@ -27,17 +26,18 @@ from actors.messages import (
     Tick,
     Work,
 )
+from actors.supervision._actor import BaseActor
+from nssh.base.errors import BusError
 from nssh.bus.feed import CaughtUp, Feed
 from nssh.bus.intake import Intake
 from nssh.bus.losses import file_text
 from nssh.bus.replay import Item, Verdict, judge
-from nssh.errors import BusError
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.incarnation import Context
+    from actors.supervision._incarnation import Context
     from nssh.bus.client import BusClient
     from nssh.bus.feed import Down, Up
     from nssh.bus.ledger import Ledger

@@ -10,34 +10,35 @@ import psutil
 
 from actors.clipboard import Clipboard
 from actors.connect_sweeper import ConnectSweeper
-from actors.directory import AskError
 from actors.liveness_responder import LivenessResponder
 from actors.log_writer import LogWriter
-from actors.messages import Event, EventKind, Log, OpenStream, Redeliver, Told, Update
+from actors.messages import Log, OpenStream, Redeliver, Told, Update
 from actors.oauth_proxy import OAuthProxy, Ports
 from actors.outbox import Outbox
 from actors.publisher import Publisher
 from actors.remote_host import RemoteHost
 from actors.session_registry import SessionRegistry
-from actors.spec import ChildSpec, Strategy
 from actors.subscriber import Subscriber, drift
-from actors.supervisor import Supervisor
+from actors.supervision._directory import AskError
+from actors.supervision._events import Event, EventKind
+from actors.supervision._spec import ChildSpec, Strategy
+from actors.supervision._supervisor import Supervisor
 from actors.url_opener import UrlOpener
+from nssh.base.errors import ConnectError, NsshError
 from nssh.bus.client import BusClient
 from nssh.bus.ledger import Ledger
-from nssh.errors import ConnectError, NsshError
 from nssh.local.clipboard import MemoryClipboard
-from nssh.records import Record
-from nssh.records import directory as records_directory
-from nssh.remote_command import remote_command
 from nssh.ssh.marked import MarkedStream, new_mark
-from nssh.standby import AwaitedLease
+from nssh.ssh.remote_command import remote_command
+from nssh.state.lease_waiter import AwaitedLease
+from nssh.state.records import Record
+from nssh.state.records import directory as records_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nssh.config import Config
-    from nssh.session import Session
+    from nssh.config.settings import Config
+    from nssh.launch.session import Session
     from nssh.ssh.connection import ByteStream
 
 # Seconds a dial may take: a connection's own deadline for opening a stream, and the way through the mailbox.

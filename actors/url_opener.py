@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from actors.messages import Expect, Log, Problem, Report, Tick, Update
 from actors.worker import Worker
-from nssh import held
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
 from nssh.local import browser
 from nssh.local.callback import find_callbacks
+from nssh.state import held_urls
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actors.incarnation import Context
     from actors.messages import Work
+    from actors.supervision._incarnation import Context
     from nssh.bus.ledger import Ledger
 
 FLOOD = 20
@@ -108,7 +108,7 @@ class UrlOpener(Worker):
         if self.ledger.seen(work.key):
             return
         try:
-            kept = held.add(self._held_path, held.HeldUrl(work.envelope.url, work.time))
+            kept = held_urls.add(self._held_path, held_urls.HeldUrl(work.envelope.url, work.time))
             reason = "too many are held already: nssh status --open-held"
         except OSError as error:
             kept, reason = False, error.strerror or type(error).__name__
@@ -123,7 +123,7 @@ class UrlOpener(Worker):
 
     def _count(self) -> None:
         try:
-            count = len(held.read(self._held_path))
+            count = len(held_urls.read(self._held_path))
         except OSError:
             return  # whoever wants to open them will be told
         self.send("session_registry", Update({"held": count}))

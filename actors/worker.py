@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors._base import BaseActor
 from actors.messages import Done
+from actors.supervision._actor import BaseActor
 
 if TYPE_CHECKING:
-    from actors.incarnation import Context
     from actors.messages import Work
+    from actors.supervision._incarnation import Context
     from nssh.bus.ledger import Ledger
 
 

@@ -4,7 +4,7 @@
 def main() -> None:
     """Run the program; Ctrl-C while it is still being imported ends it as quietly as later."""
     try:
-        from nssh.cli import main as run
+        from nssh.cli.main import main as run
 
         run()
     except KeyboardInterrupt:

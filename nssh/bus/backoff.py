@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nssh.errors import BusError
+    from nssh.base.errors import BusError
 
 
 class Backoff:

@@ -8,6 +8,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Final
 
+from nssh.base.errors import BusError
 from nssh.bus import failures
 from nssh.bus.messages import (
     Backlog,
@@ -23,7 +24,6 @@ from nssh.bus.messages import (
 from nssh.bus.sockets import Cutter
 from nssh.bus.stream import Stream, expect_ndjson, read_events
 from nssh.bus.transport import Transport, parse_address
-from nssh.errors import BusError
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Final
 import requests
 import urllib3
 
-from nssh.errors import BusError, NsshError
+from nssh.base.errors import BusError, NsshError
 
 # Longer would let one answer switch the bus off for as good as ever.
 _MAX_RETRY_AFTER: Final = 3600.0

@@ -6,11 +6,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from nssh.base.errors import BusError
 from nssh.bus.backoff import Backoff
 from nssh.bus.losses import Continuity, Lost, Reason, expired, reach_after
 from nssh.bus.reader import Poll, Reader
 from nssh.bus.schedule import Schedule
-from nssh.errors import BusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ import enum
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from nssh.durations import format_gap
+from nssh.base.durations import format_gap
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence

@@ -6,13 +6,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from nssh.base.errors import BusError
 from nssh.bus.client import BusClient
-from nssh.errors import BusError
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
     from nssh.bus.stream import Stream
-    from nssh.config import Config
+    from nssh.config.settings import Config
 
 
 def ping(config: Config, topic: str, timeout: float) -> float | None:

@@ -6,7 +6,7 @@ import collections
 import threading
 from typing import TYPE_CHECKING, Final
 
-from nssh.errors import BusError
+from nssh.base.errors import BusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Self
 
+from nssh.base.errors import BusError
 from nssh.bus import failures
 from nssh.bus.messages import BadLineError, Event, Lines, ServerSaidError, parse_events
 from nssh.bus.sockets import Cutter
-from nssh.errors import BusError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -23,10 +23,10 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import ProxyManager
 
 import nssh
+from nssh.base.errors import BusError, NsshError
 from nssh.bus import failures
 from nssh.bus.messages import BadLineError, parse_object
 from nssh.bus.sockets import Cutter, as_socket
-from nssh.errors import BusError, NsshError
 
 if TYPE_CHECKING:
     import io

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from nssh.errors import RemoteError
+from nssh.base.errors import RemoteError
 
 
 class Shell(NamedTuple):

@@ -6,9 +6,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from nssh import deploy, framing
-from nssh.errors import ConnectError, RemoteError
-from nssh.printable import LONGEST, printable
+from nssh.base.errors import ConnectError, RemoteError
+from nssh.base.printable import LONGEST, printable
+from nssh.install import deploy
+from nssh.ssh import framing
 from nssh.ssh.script import last_line
 
 if TYPE_CHECKING:

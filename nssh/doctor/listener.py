@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from nssh.errors import BusError
+from nssh.base.errors import BusError
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nssh import argv
-from nssh.durations import parse_duration
-from nssh.errors import ArgumentError, UsageError
+from nssh.base.durations import parse_duration
+from nssh.base.errors import ArgumentError, UsageError
+from nssh.ssh import argv
 
 TIMEOUT = 20.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nssh.doctor import bus, laptop, login, loop, remote, sessions
+from nssh.doctor import check_bus, check_laptop, check_login, check_loop, check_remote, check_sessions
 from nssh.doctor.walk import Step
 
 if TYPE_CHECKING:
@@ -13,31 +13,31 @@ if TYPE_CHECKING:
     from nssh.doctor.walk import Walk
 
 _LAPTOP = (
-    Step("config", (), laptop.configuration),
-    Step("state", (), laptop.state_directory),
-    Step("clipboard", ("config",), laptop.clipboard),
-    Step("browser", ("config",), laptop.browser),
-    Step("ssh", ("config",), laptop.ssh),
-    Step("target", ("ssh",), laptop.target),
-    Step("records", ("state",), sessions.stale),
-    Step("sessions", ("state", "target"), sessions.live),
+    Step("config", (), check_laptop.configuration),
+    Step("state", (), check_laptop.state_directory),
+    Step("clipboard", ("config",), check_laptop.clipboard),
+    Step("browser", ("config",), check_laptop.browser),
+    Step("ssh", ("config",), check_laptop.ssh),
+    Step("target", ("ssh",), check_laptop.target),
+    Step("records", ("state",), check_sessions.stale),
+    Step("sessions", ("state", "target"), check_sessions.live),
 )
 
 _REMOTE = (
-    Step("login", ("target",), login.login),
-    Step("round-trip", ("login",), login.round_trip),
-    Step("shell", ("login",), remote.shell),
-    Step("forwarding", ("shell",), login.forwarding),
-    Step("clock", ("shell",), remote.clock),
-    Step("mosh", ("shell",), remote.mosh),
-    Step("python", ("shell",), remote.python),
-    Step("desktop", ("python",), remote.desktop),
-    Step("nssh", ("python",), remote.nssh),
-    Step("path-login", ("nssh",), remote.path("login", "as a login")),
-    Step("path-interactive", ("path-login",), remote.path("interactive", "in a window")),
-    Step("path-command", ("nssh",), remote.path("command", "for a command given to ssh")),
-    Step("remote-state", ("python",), remote.state),
-    Step("session-file", ("python",), remote.session_file),
+    Step("login", ("target",), check_login.login),
+    Step("round-trip", ("login",), check_login.round_trip),
+    Step("shell", ("login",), check_remote.shell),
+    Step("forwarding", ("shell",), check_login.forwarding),
+    Step("clock", ("shell",), check_remote.clock),
+    Step("mosh", ("shell",), check_remote.mosh),
+    Step("python", ("shell",), check_remote.python),
+    Step("desktop", ("python",), check_remote.desktop),
+    Step("nssh", ("python",), check_remote.nssh),
+    Step("path-login", ("nssh",), check_remote.path("login", "as a login")),
+    Step("path-interactive", ("path-login",), check_remote.path("interactive", "in a window")),
+    Step("path-command", ("nssh",), check_remote.path("command", "for a command given to ssh")),
+    Step("remote-state", ("python",), check_remote.state),
+    Step("session-file", ("python",), check_remote.session_file),
 )
 
 
@@ -45,19 +45,26 @@ def _around(server: str) -> tuple[Step, ...]:
     """Return the steps of the bus and of the loop, which depend on what the bus is."""
     over_ssh = server == "relay"
     reached = ("nssh", "remote-state") if over_ssh else ("config",)
-    own = (Step("relay", ("python",), bus.relay),)
-    others = (Step("bus-from-remote", ("bus", "python"), bus.from_remote), Step("bus-clock", ("bus",), bus.clock))
+    own = (Step("relay", ("python",), check_bus.relay),)
+    others = (
+        Step("bus-from-remote", ("bus", "python"), check_bus.from_remote),
+        Step("bus-clock", ("bus",), check_bus.clock),
+    )
     return (
         *(own if over_ssh else ()),
-        Step("bus", reached, bus.reach),
+        Step("bus", reached, check_bus.reach),
         *(() if over_ssh else others),
-        Step("subscribe", ("bus",), bus.subscribe),
-        Step("publish", ("subscribe",), bus.publish),
-        Step("attachment", ("publish",), bus.attachment),
-        Step("shims", ("publish", "nssh", "remote-state", *(() if over_ssh else ("bus-from-remote",))), loop.session),
-        Step("open", ("shims",), loop.url),
-        Step("copy", ("shims", "attachment"), loop.copy),
-        Step("paste", ("shims", "attachment"), loop.paste),
+        Step("subscribe", ("bus",), check_bus.subscribe),
+        Step("publish", ("subscribe",), check_bus.publish),
+        Step("attachment", ("publish",), check_bus.attachment),
+        Step(
+            "shims",
+            ("publish", "nssh", "remote-state", *(() if over_ssh else ("bus-from-remote",))),
+            check_loop.session,
+        ),
+        Step("open", ("shims",), check_loop.url),
+        Step("copy", ("shims", "attachment"), check_loop.copy),
+        Step("paste", ("shims", "attachment"), check_loop.paste),
     )
 
 

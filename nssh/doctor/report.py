@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from nssh import __version__
-from nssh.printable import LONGEST, printable
+from nssh.base.printable import LONGEST, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

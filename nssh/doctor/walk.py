@@ -7,9 +7,9 @@ import os
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from nssh.config import Config
+from nssh.base.errors import NsshError
+from nssh.config.settings import Config
 from nssh.doctor.report import Found, Result, State, failed
-from nssh.errors import NsshError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from nssh.doctor.helper import Helper
     from nssh.doctor.listener import Listener
     from nssh.doctor.options import Wish
-    from nssh.identity import Target
-    from nssh.records import Record
     from nssh.ssh.connection import Connection
+    from nssh.ssh.identity import Target
+    from nssh.state.records import Record
 
 
 class Walk:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
 from nssh.local import content, tools
 from nssh.local.content import ClipboardEmpty, Content, SensitiveError
 from nssh.local.convert import FORMATS
@@ -32,7 +32,7 @@ _CONVERT_TIMEOUT = 30.0
 class Clipboard(ABC):
     """A clipboard; methods block for some seconds at most (`content.READ_TIMEOUT`) and are for any thread.
 
-    Every method raises `nssh.errors.ToolError` when the tool behind it fails or hangs. That may mean that the display
+    Every method raises `ToolError` when the tool behind it fails or hangs. That may mean that the display
     is gone: `detect` again finds the one that took its place.
     """
 

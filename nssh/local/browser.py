@@ -9,8 +9,8 @@ import threading
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from nssh.config import split_command
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
+from nssh.config.settings import split_command
 from nssh.local.tools import find_tool
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
 from nssh.local import callback_http as http
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from nssh.errors import ConnectError
+    from nssh.base.errors import ConnectError
 
 LONGEST_HEAD = 1 << 15
 """Bytes within which a request must have told its path and its host; a provider's answer, which may be long, stands in

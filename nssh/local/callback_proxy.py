@@ -17,7 +17,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
 from nssh.local import callback_http as http
 from nssh.local.callback_carrier import Carrier
 from nssh.local.callback_flow import LONGEST, Flow, FlowEnded, FlowSucceeded

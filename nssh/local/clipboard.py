@@ -20,7 +20,7 @@ from nssh.local.x11 import XclipClipboard, XselClipboard
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nssh.config import ClipboardConfig
+    from nssh.config.settings import ClipboardConfig
 
 __all__ = ["Clipboard", "ClipboardEmpty", "MemoryClipboard", "detect"]
 

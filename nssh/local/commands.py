@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
 from nssh.local import content, tools
 from nssh.local.backend import ToolClipboard
 from nssh.local.content import ClipboardEmpty, Content

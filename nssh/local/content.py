@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import IO, TYPE_CHECKING, cast
 
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
 from nssh.wire import mimes
 from nssh.wire.mimes import PNG, TEXT
 

@@ -6,9 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
+from nssh.base.printable import printable
 from nssh.local import tools
-from nssh.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

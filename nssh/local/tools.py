@@ -11,7 +11,7 @@ import tempfile
 import time
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
 from nssh.remote import stub
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import base64
 import time
 from typing import TYPE_CHECKING
 
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
 from nssh.local import content, tools
 from nssh.local.backend import MARKED_SECRET, OfferingClipboard, ToolClipboard
 from nssh.local.content import ClipboardEmpty, Content, SensitiveError

@@ -1,6 +1,6 @@
 """`nssh doctor`'s hands on the remote: looks, tries the shims on a topic of its own, and leaves nothing behind.
 
-Runs from memory (`nssh.deploy.script`) and takes orders on stdin, one JSON object a line; each is answered with one. At
+Runs from memory (`deploy.script`) and takes orders on stdin, one JSON object a line; each is answered with one. At
 the end of stdin, which is also that of the connection, what it made is removed.
 """
 

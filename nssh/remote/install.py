@@ -1,6 +1,6 @@
 """Puts the remote side of nssh in place on the machine it runs on, and takes it away again.
 
-Runs on the remote, from memory, with the interpreter that will run the shims (`nssh.deploy` sends it there); the laptop
+Runs on the remote, from memory, with the interpreter that will run the shims (`deploy` sends it there); the laptop
 uses it for `infect self` too. Nothing is written through a symlink, nothing of anybody else's is destroyed, and what
 is on disk is, at any moment, a whole old version or a whole new one.
 """

@@ -11,13 +11,13 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
 from nssh.ssh._tokens import expand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nssh.identity import Target
+    from nssh.ssh.identity import Target
 
 _DEAD_AFTER = 45  # seconds without acknowledgement of what was sent, keepalives every 15 s included
 _GRACE = 1.0

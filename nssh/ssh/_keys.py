@@ -18,7 +18,7 @@ from nssh.ssh._tokens import expand
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nssh.identity import Target
+    from nssh.ssh.identity import Target
 
 # What loading a key can raise: unreadable, encrypted (TypeError or PasswordRequiredException), or of an unknown kind.
 _UNUSABLE = (OSError, ValueError, TypeError, paramiko.SSHException, paramiko.pkey.UnknownKeyType, UnsupportedAlgorithm)

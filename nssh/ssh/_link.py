@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from nssh import identity
-from nssh.errors import ConnectError
-from nssh.ssh import _dial, _keys, known_hosts
+from nssh.base.errors import ConnectError
+from nssh.ssh import _dial, _keys, identity, known_hosts
 from nssh.ssh._dial import UnsupportedError
 from nssh.ssh._tokens import expand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nssh.identity import Target
+    from nssh.ssh.identity import Target
     from nssh.ssh.known_hosts import KnownKey
 
 _KEEPALIVE = 15  # seconds

@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nssh.identity import Target
+    from nssh.ssh.identity import Target
 
 
 def expand(value: str, target: Target) -> str | None:

@@ -7,14 +7,14 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from nssh.errors import ConnectError
-from nssh.ssh.batch import BatchConnection
-from nssh.ssh.control import ControlConnection
+from nssh.base.errors import ConnectError
+from nssh.ssh.batch_connection import BatchConnection
+from nssh.ssh.control_connection import ControlConnection
 from nssh.wire import files
 
 if TYPE_CHECKING:
-    from nssh.identity import Target
     from nssh.ssh.connection import Connection
+    from nssh.ssh.identity import Target
 
 _FORGET_AFTER = 7 * 86400  # seconds: keys and configurations change
 _MAX_REMEMBERED = 200

@@ -49,9 +49,9 @@ class Channel(ByteStream, Protocol):
 class Connection(Protocol):
     """A live, authenticated connection to one remote; usable from any thread.
 
-    Every call raises `nssh.errors.ConnectError` when the connection is gone or a deadline (seconds) passes. Commands
+    Every call raises `ConnectError` when the connection is gone or a deadline (seconds) passes. Commands
     are given to the user's login shell on the remote, whichever that is: keep them to words any shell understands (see
-    `nssh.framing.BOOTSTRAP`), and feed anything longer on stdin.
+    `framing.BOOTSTRAP`), and feed anything longer on stdin.
     """
 
     name: str

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
 
 if TYPE_CHECKING:
     from nssh.ssh.connection import ByteStream

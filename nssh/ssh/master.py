@@ -9,8 +9,8 @@ import stat
 
 import psutil
 
-from nssh import process
-from nssh.errors import ConnectError
+from nssh.base import process
+from nssh.base.errors import ConnectError
 from nssh.ssh.mux import CHECK_SECONDS, Passenger
 
 

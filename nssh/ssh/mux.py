@@ -14,7 +14,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Self
 
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import paramiko
 from paramiko.common import cMSG_CHANNEL_REQUEST
 
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
 from nssh.ssh import _channels, script
 from nssh.ssh._link import Link
 from nssh.ssh._streams import Stream
@@ -22,7 +22,7 @@ from nssh.ssh.connection import Completed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nssh.identity import Target
+    from nssh.ssh.identity import Target
 
 _CHUNK = 1 << 15
 _SMALL = 1 << 14  # bytes of input that fit any server's first window, so that sending them waits for nobody

@@ -6,10 +6,10 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
 from nssh.relay.port import CONNECTED, REFUSED
-from nssh.remote_command import remote_command
 from nssh.ssh.marked import MarkedStream, new_mark
+from nssh.ssh.remote_command import remote_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
 
 # In the order of how much they explain: a jump host's refusal is followed by a mere "Connection closed".
 _KINDS = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nssh import framing
-from nssh.errors import RemoteError
+from nssh.base.errors import RemoteError
+from nssh.ssh import framing
 
 if TYPE_CHECKING:
     from nssh.ssh.connection import Connection
@@ -62,7 +62,7 @@ def run_script(
 
     Args:
         connection: Any connection.
-        script: Uses `say` and `finish` of `nssh.framing`.
+        script: Uses `say` and `finish` of `nssh.ssh.framing`.
         lines: Read by the script with `IFS= read -r name`.
         data: The rest of its stdin.
         timeout: Seconds.

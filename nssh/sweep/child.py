@@ -1,4 +1,4 @@
-"""The foreground's hold on the process that does the work (`python -m actors.sweep`): told by a pipe, ends with it."""
+"""The foreground's hold on its worker process (`python -m actors.sweep_process`): told by a pipe, ends with it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Child:
             # -P: a folder named actors in the current directory must not be taken for ours. A session of its own: the
             # keys typed here are for us.
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "actors.sweep"],
+                [sys.executable, "-P", "-m", "actors.sweep_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

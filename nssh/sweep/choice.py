@@ -19,7 +19,7 @@ def spared(server: Server, listing: Listing, key: str, mine: Mine, wish: Wish) -
     Args:
         server: One of the listing.
         listing: Its host's.
-        key: The host's `nssh.identity.Target.key`.
+        key: The host's `nssh.ssh.identity.Target.key`.
         mine: What this machine has to do with mosh-servers.
         wish: What the user asked for.
     """
@@ -46,7 +46,7 @@ def _is_client_of(client: Client, server: Server, listing: Listing, key: str) ->
 
 
 def _same_birth(one: str, other: str) -> bool:
-    """Whether two words of `nssh.process.birth` mean one moment; without ticks they are seconds, of two sources."""
+    """Whether two words of `process.birth` mean one moment; without ticks they are seconds, of two sources."""
     if "/" in one or "/" in other:
         return bool(one) and one == other
     try:

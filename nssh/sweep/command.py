@@ -10,9 +10,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from nssh import identity, tui
-from nssh.errors import ConnectError, UsageError
-from nssh.printable import LONGEST, printable
+from nssh import tui
+from nssh.base.errors import ConnectError, UsageError
+from nssh.base.printable import LONGEST, printable
+from nssh.ssh import identity
 from nssh.sweep import ending, show
 from nssh.sweep.child import Child
 from nssh.sweep.ending import Fate
@@ -24,8 +25,8 @@ from nssh.sweep.servers import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from nssh.config import Config
-    from nssh.identity import Target
+    from nssh.config.settings import Config
+    from nssh.ssh.identity import Target
     from nssh.sweep.options import Wish
     from nssh.sweep.pipe import News
     from nssh.sweep.round import Entry, Host

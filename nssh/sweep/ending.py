@@ -6,7 +6,7 @@ import enum
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from nssh import framing
+from nssh.ssh import framing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

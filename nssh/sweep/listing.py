@@ -11,14 +11,14 @@ from calendar import timegm
 from time import strptime
 from typing import TYPE_CHECKING, NamedTuple
 
-from nssh.errors import RemoteError
+from nssh.base.errors import RemoteError
 from nssh.sweep import who
 from nssh.sweep.servers import Listing, Server, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nssh.framing import Answer
+    from nssh.ssh.framing import Answer
     from nssh.sweep.who import Entry
 
 NAME = "mosh-server"

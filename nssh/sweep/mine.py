@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
-from nssh import process, records
+from nssh.base import process
+from nssh.state import records
 from nssh.sweep.listing import NAME
 
 if TYPE_CHECKING:

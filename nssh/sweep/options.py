@@ -5,9 +5,9 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from nssh import argv
-from nssh.durations import parse_duration
-from nssh.errors import UsageError
+from nssh.base.durations import parse_duration
+from nssh.base.errors import UsageError
+from nssh.ssh import argv
 
 _FLAGS = ("--all", "--detached", "--include-mine", "--dry-run", "--json", "--yes")
 _VALUED = ("--older", "--min-age", "--timeout")

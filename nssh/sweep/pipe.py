@@ -1,11 +1,11 @@
-"""What `nssh sweep` and its child (`python -m actors.sweep`) tell each other: one line of JSON each, on pipes."""
+"""What `nssh sweep` and `python -m actors.sweep_process`, its child, tell each other: lines of JSON, on pipes."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nssh.identity import Target
+from nssh.ssh.identity import Target
 from nssh.sweep.ending import Fate, How, Verdict
 from nssh.sweep.servers import Listing, Server, State
 

@@ -6,15 +6,16 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from nssh import control_path, records
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
+from nssh.ssh import control_path
 from nssh.ssh.connect import connect
-from nssh.ssh.control import ControlConnection
+from nssh.ssh.control_connection import ControlConnection
+from nssh.state import records
 from nssh.wire import files
 
 if TYPE_CHECKING:
-    from nssh.identity import Target
     from nssh.ssh.connection import Connection
+    from nssh.ssh.identity import Target
     from nssh.sweep.servers import Listing
 
 

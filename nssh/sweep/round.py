@@ -11,7 +11,7 @@ from nssh.sweep.pipe import End, Failed, Finished, Judged, Listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nssh.identity import Target
+    from nssh.ssh.identity import Target
     from nssh.sweep.ending import How
     from nssh.sweep.mine import Mine
     from nssh.sweep.options import Wish
@@ -43,7 +43,7 @@ class Host:
 
     Attributes:
         name: As the user calls it.
-        key: Its identity, see `nssh.identity.Target.key`.
+        key: Its identity, see `nssh.ssh.identity.Target.key`.
         error: Why it could not be swept, or ``.
         answered: Whether it was listed, or can't be.
         busy: Whether it is ending servers.

@@ -36,7 +36,7 @@ class Server(NamedTuple):
     signal_timeout: int = 0
     """Its MOSH_SERVER_SIGNAL_TMOUT, seconds: SIGUSR1 ends it only after so long a silence. 0: it was given none."""
     birth: str = ""
-    """What `nssh.process.birth` would tell of it on its own host, or ``."""
+    """What `nssh.base.process.birth` would tell of it on its own host, or ``."""
 
 
 class Listing(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from nssh.printable import printable
+from nssh.base.printable import printable
 from nssh.sweep.servers import State
 
 if TYPE_CHECKING:

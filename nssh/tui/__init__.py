@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nssh.errors import Cancelled
+from nssh.base.errors import Cancelled
 from nssh.tui._progress import Progress
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nssh import terminal
-from nssh.printable import LONGEST, printable
+from nssh.base import terminal
+from nssh.base.printable import LONGEST, printable
 from nssh.tui import _terminal
 
 if TYPE_CHECKING:

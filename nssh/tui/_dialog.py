@@ -16,8 +16,8 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style
 
-from nssh import terminal
-from nssh.errors import Cancelled
+from nssh.base import terminal
+from nssh.base.errors import Cancelled
 from nssh.tui import _terminal
 from nssh.tui._keys import KeyInput
 

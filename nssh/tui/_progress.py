@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Self, TextIO
 
-from nssh.printable import LONGEST, printable
+from nssh.base.printable import LONGEST, printable
 from nssh.tui import _terminal
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nssh import terminal
-from nssh.errors import Cancelled
-from nssh.printable import LONGEST, printable
+from nssh.base import terminal
+from nssh.base.errors import Cancelled
+from nssh.base.printable import LONGEST, printable
 from nssh.tui import _terminal
 from nssh.tui._selection import Selection
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nssh.errors import Cancelled
+from nssh.base.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

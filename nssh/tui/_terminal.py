@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from nssh.errors import Cancelled, UsageError
+from nssh.base.errors import Cancelled, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prompt_toolkit.utils import get_cwidth
 
-from nssh.printable import LONGEST, printable
+from nssh.base.printable import LONGEST, printable
 from nssh.tui import _terminal
 
 # Asks for the colourful shape of the character before it, which terminals draw in one column or in two.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import psutil
 
-from nssh import process
+from nssh.base import process
 from nssh.bus.ledger import RING, Ledger
 from tests.bench.rows import Row, Section, interleaved, minus
 from tests.bench.stamp import Stamp

@@ -11,7 +11,7 @@ import time
 import zipfile
 from typing import TYPE_CHECKING
 
-from nssh import deploy
+from nssh.install import deploy
 from nssh.remote import stub
 from nssh.wire.http import Client
 from tests.bench.rows import Row, Section, interleaved, minus, progress

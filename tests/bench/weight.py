@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from tests.bench.place import Lab
     from tests.bench.scale import Scale
 
-IMPORTS = ("pykka", "psutil", "requests", "paramiko", "prompt_toolkit", "PIL.Image", "nssh.launcher", "actors.tree")
+IMPORTS = (
+    "pykka",
+    "psutil",
+    "requests",
+    "paramiko",
+    "prompt_toolkit",
+    "PIL.Image",
+    "nssh.launch.launcher",
+    "actors.tree",
+)
 
 _PROGRAM = """
 import time

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.errors import BusError
+from nssh.base.errors import BusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

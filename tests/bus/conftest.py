@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from nssh.bus.client import BusClient
-from nssh.identity import resolve
+from nssh.ssh.identity import resolve
 from nssh.ssh.paramiko_connection import ParamikoConnection
 from tests.lab import ntfy
 from tests.lab.proxy import DelayProxy

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nssh.base.errors import BusError
 from nssh.bus.messages import Message, valid_id
-from nssh.errors import BusError
 from nssh.wire import envelope as wire
 from tests.lab.waiting import until
 

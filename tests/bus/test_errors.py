@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from nssh.base.errors import BusError, ConnectError
 from nssh.bus.client import BusClient
-from nssh.errors import BusError, ConnectError
 from tests.bus.answers import TOKEN, TOPIC, line, message, refused
 from tests.lab import ntfy
 from tests.lab.scripted import ScriptedServer, answer

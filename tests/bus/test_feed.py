@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nssh.base.errors import BusError
 from nssh.bus.backoff import Backoff
 from nssh.bus.client import BusClient
 from nssh.bus.feed import CaughtUp, Down, Feed, Up
 from nssh.bus.ledger import Ledger
 from nssh.bus.stream import Stream
-from nssh.errors import BusError
 from tests.lab import ntfy
 from tests.lab.scripted import ScriptedServer, answer
 from tests.lab.waiting import until

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nssh.base.errors import BusError
 from nssh.bus.client import BusClient
 from nssh.bus.messages import MAX_LINE
-from nssh.errors import BusError
 from tests.bus.answers import TOKEN, TOPIC, line, message, refused
 from tests.lab.scripted import ScriptedServer, answer
 

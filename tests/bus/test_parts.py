@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nssh.base.errors import BusError
 from nssh.bus.backoff import Backoff
 from nssh.bus.client import BusClient
 from nssh.bus.messages import MAX_LINE, BadLineError, Lines, parse_event, parse_published
 from nssh.bus.schedule import BUSY_SECONDS, CONFIRM_SECONDS, IDLE_SECONDS, SETTLE_SECONDS, Schedule
 from nssh.bus.sockets import Cutter, as_socket
-from nssh.errors import BusError
 from tests.lab.scripted import ScriptedServer, answer
 
 if TYPE_CHECKING:

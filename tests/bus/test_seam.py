@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nssh.base.errors import BusError
 from nssh.bus.ledger import Ledger
-from nssh.errors import BusError
 from tests.bus.test_feed import Session
 from tests.lab.ntfy import NtfyServer
 from tests.lab.waiting import until

@@ -16,15 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh import deploy, framing
-from nssh.config import Config
-from nssh.doctor import facts, laptop, plan, report
+from nssh.base.errors import ConnectError, RemoteError
+from nssh.config.settings import Config
+from nssh.doctor import check_laptop, facts, plan, report
+from nssh.doctor.check_remote import compare
 from nssh.doctor.helper import Helper
 from nssh.doctor.options import Wish
-from nssh.doctor.remote import compare
 from nssh.doctor.report import Found, Result, State
 from nssh.doctor.walk import NotTried, Step, Walk, go
-from nssh.errors import ConnectError, RemoteError
+from nssh.install import deploy
+from nssh.ssh import framing
 from tests.remote.support import Home, Interpreter, interpreters
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Remote:
 
     def sendall(self, data: bytes) -> None:
         if not self._mark:
-            # The script's size, the script, the marker: see `nssh.framing.pack`.
+            # The script's size, the script, the marker: see `nssh.ssh.framing.pack`.
             size, _, rest = data.partition(b"\n")
             self._mark = rest[int(size) :].lstrip(b"\n").partition(b"\n")[0]
             self._waiting += b"\n%s begin\nready 1\n" % self._mark
@@ -274,7 +275,7 @@ def test_a_full_disk_is_not_told_as_a_missing_directory(monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_STATE_HOME", os.fspath(tmp_path))
     (tmp_path / "nssh").mkdir(mode=0o700)
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    found = laptop.state_directory(Walk(Wish("devbox")))
+    found = check_laptop.state_directory(Walk(Wish("devbox")))
     assert found.state is State.FAILED
     assert "room" in found.advice
 
@@ -296,7 +297,7 @@ def test_a_browser_without_a_desktop_is_a_limit(
         monkeypatch.setenv(name, value)
     walk = Walk(Wish("devbox"))
     walk.config = Config()
-    assert laptop.browser(walk).state.value == state
+    assert check_laptop.browser(walk).state.value == state
 
 
 @pytest.mark.parametrize(

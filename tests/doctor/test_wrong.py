@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from nssh import process
+from nssh.base import process
 from nssh.wire import files
 from tests.doctor.support import PATH_LINE, doctor, one_wrong, tree
 from tests.lab.laptop import Laptop, RemoteShell

@@ -10,7 +10,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
 from nssh.local.browser import LONGEST_URL, UrlRefusedError, check_url
 from nssh.local.content import Content, canonical_targets, check_uris, text_of
 from nssh.relay import protocol

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from nssh import records
+from nssh.state import records
 from tests.lab.tools import DEADLINE, wait_until
 
 if TYPE_CHECKING:
-    from nssh.records import Record
+    from nssh.state.records import Record
     from tests.lab.client import Client
 
 NSSH = (sys.executable, "-P", "-m", "nssh")

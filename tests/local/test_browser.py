@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
 from nssh.local import browser
 from nssh.local.browser import LONGEST_URL, UrlRefusedError, check_url, launchers, open_url
 from nssh.remote import stub

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 import pytest
 
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
 from nssh.local.clipboard import Clipboard, ClipboardEmpty, MemoryClipboard, detect
 from nssh.local.content import SIZE_LIMIT
 from nssh.local.tools import ToolHungError

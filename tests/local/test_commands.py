@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.config import ClipboardConfig
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
+from nssh.config.settings import ClipboardConfig
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
 from nssh.local.commands import CommandClipboard
 from nssh.wire import mimes

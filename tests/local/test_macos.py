@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
 from nssh.local.clipboard import ClipboardEmpty, detect
 from nssh.local.content import SensitiveError
 from nssh.local.macos import MacClipboard

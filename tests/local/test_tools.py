@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
 from nssh.local.tools import ToolFailedError, ToolHungError, find_tool, run, run_writer
 from nssh.remote import stub
 from tests.local.scripts import ScriptDir, process_gone, wait_for

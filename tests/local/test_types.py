@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from nssh.errors import ToolError
+from nssh.base.errors import ToolError
 from nssh.local.backend import MARKED_SECRET, OfferingClipboard, convert, image_file
 from nssh.local.clipboard import MemoryClipboard
 from nssh.local.content import ClipboardEmpty, Content, SensitiveError, check_uris

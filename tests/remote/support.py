@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pytest
 
-from nssh import deploy
-from nssh.errors import RemoteError
+from nssh.base.errors import RemoteError
+from nssh.install import deploy
 from nssh.remote import stop, stub
 from nssh.ssh.connection import Completed
 from nssh.wire import envelope as wire

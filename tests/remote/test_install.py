@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh import __version__, deploy
-from nssh.errors import RemoteError
+from nssh import __version__
+from nssh.base.errors import RemoteError
+from nssh.install import deploy
 from nssh.remote import desktop, install, path_check, stub
-from nssh.remote_command import remote_command
+from nssh.ssh.remote_command import remote_command
 from tests.remote.support import Home, Interpreter, interpreters
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh import __version__, deploy
-from nssh.errors import RemoteError
-from nssh.identity import resolve
-from nssh.remote_command import remote_command
-from nssh.ssh.batch import BatchConnection
+from nssh import __version__
+from nssh.base.errors import RemoteError
+from nssh.install import deploy
+from nssh.ssh.batch_connection import BatchConnection
+from nssh.ssh.identity import resolve
 from nssh.ssh.paramiko_connection import ParamikoConnection
+from nssh.ssh.remote_command import remote_command
 from nssh.wire import session
 from tests.lab.sshd import Sshd
 from tests.remote.support import TOPIC

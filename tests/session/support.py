@@ -9,7 +9,7 @@ import shutil
 import signal
 from typing import TYPE_CHECKING
 
-from nssh import process
+from nssh.base import process
 from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from actors.url_opener import FLOOD
-from nssh import held, process
+from nssh.base import process
+from nssh.state import held_urls
 from tests.lab.laptop import RemoteShell
 from tests.lab.tools import wait_until
 
@@ -188,7 +189,9 @@ def test_whatever_the_moment_of_its_death_every_url_opens_at_most_once_and_every
     assert max(counts.values()) == 1
     # At most once: a URL whose bridge died between the claim and the browser is the only loss allowed. The eleventh of
     # one backlog is held for the user instead.
-    waiting = {entry.url for path in (laptop.state / "topics").glob("*.held") for entry in held.read(os.fspath(path))}
+    waiting = {
+        entry.url for path in (laptop.state / "topics").glob("*.held") for entry in held_urls.read(os.fspath(path))
+    }
     lost = [url for url, count in counts.items() if count == 0 and url not in waiting]
     assert len(lost) <= 4, lost
     assert not [url for url in waiting if counts.get(url)]

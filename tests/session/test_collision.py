@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from nssh import process
+from nssh.base import process
 from tests.lab.laptop import NSSH, Laptop, RemoteShell
 from tests.lab.terminal import Terminal
 from tests.lab.tools import wait_until
@@ -21,7 +21,7 @@ from tests.session.support import ANY_PROMPT, forget, gate, hold
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nssh.records import Record
+    from nssh.state.records import Record
     from tests.lab.sshd import Sshd
 
 

@@ -62,7 +62,7 @@ def _interpreter(account: Account, laptop: Laptop) -> str:
     for name in names:
         try:
             tried = subprocess.run(
-                [name, "-P", "-c", "import actors.tree, nssh.launcher, paramiko"],
+                [name, "-P", "-c", "import actors.tree, nssh.launch.launcher, paramiko"],
                 env=laptop.env, user=account.name, cwd="/", capture_output=True, check=False,
             )  # fmt: skip
         except OSError:

@@ -19,7 +19,7 @@ from tests.session.support import forget, settle, without_mosh
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nssh.records import Record
+    from nssh.state.records import Record
 
 
 @contextlib.contextmanager
@@ -170,7 +170,7 @@ def test_a_suspended_session_whose_processes_are_all_killed_leaves_nobody_at_the
 def test_a_suspended_session_goes_on_without_the_guard_that_somebody_killed(relay_laptop: Laptop) -> None:
     with local_shell(relay_laptop) as window:
         suspend_one(relay_laptop, window)
-        (guard,) = [one for one in relay_laptop.processes() if "nssh.guard" in one.cmdline()]
+        (guard,) = [one for one in relay_laptop.processes() if "nssh.launch.master_guard" in one.cmdline()]
         guard.kill()
         window.send(b"fg\r")
         window.send(b"hello\r")

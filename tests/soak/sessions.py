@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from nssh import records
+from nssh.state import records
 from tests.lab.laptop import NSSH
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nssh.records import Record
+    from nssh.state.records import Record
     from tests.lab.laptop import Laptop
 
-# How long a launcher remembers the death of a bridge, seconds, and how many it bears meanwhile; see nssh.bridge.
+# How long a launcher remembers the death of a bridge, seconds, and how many it bears meanwhile; see nssh.launch.bridge.
 _PERIOD = 65.0
 _DEATHS = 4
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from nssh.identity import Target, resolve
-from nssh.ssh.batch import BatchConnection
-from nssh.ssh.control import ControlConnection
+from nssh.ssh.batch_connection import BatchConnection
+from nssh.ssh.control_connection import ControlConnection
+from nssh.ssh.identity import Target, resolve
 from nssh.ssh.paramiko_connection import ParamikoConnection
 from tests.lab.sshd import Sshd, wait_until
 

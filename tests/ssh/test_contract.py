@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh import framing
-from nssh.errors import ConnectError, RemoteError
+from nssh.base.errors import ConnectError, RemoteError
+from nssh.ssh import framing
 from tests.lab.ports import free_port
 from tests.lab.sshd import DEADLINE, Sshd, wait_until
 from tests.ssh.conftest import WAYS, connected, read_exactly

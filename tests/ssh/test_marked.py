@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
 from nssh.ssh.marked import MarkedStream, new_mark
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.errors import ConnectError
-from nssh.ssh.control import ControlConnection
+from nssh.base.errors import ConnectError
+from nssh.ssh.control_connection import ControlConnection
 from nssh.ssh.mux import Passenger, master_pid
 from tests.lab.sshd import DEADLINE, Sshd
 from tests.ssh.conftest import connected, nothing_left, target_of

@@ -11,8 +11,8 @@ from unittest import mock
 
 import pytest
 
-from nssh import deploy
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
+from nssh.install import deploy
 from nssh.ssh.ports import PortOpener
 from tests.lab.sshd import DEADLINE, Sshd, wait_until
 from tests.ssh.conftest import WAYS, connected, nothing_left, read_exactly

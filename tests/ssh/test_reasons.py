@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nssh.ssh._dial import hops
-from nssh.ssh.batch import connection_options
+from nssh.ssh.batch_connection import connection_options
 from nssh.ssh.reasons import explain
 
 CHANGED = """\

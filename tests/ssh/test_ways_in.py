@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
 from nssh.ssh import master
-from nssh.ssh.batch import BatchConnection
+from nssh.ssh.batch_connection import BatchConnection
 from nssh.ssh.connect import connect
-from nssh.ssh.control import ControlConnection, wait_for_socket
+from nssh.ssh.control_connection import ControlConnection, wait_for_socket
 from nssh.ssh.paramiko_connection import ParamikoConnection
 from tests.lab.proxy import DelayProxy
 from tests.lab.sshd import DEADLINE, Sshd, make_key, wait_until
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from nssh.identity import Target
     from nssh.ssh.connection import Connection
+    from nssh.ssh.identity import Target
 
 OWN_LOGIN: list[Callable[[Target], Connection]] = [ParamikoConnection, BatchConnection]
 own_login = pytest.mark.parametrize("make", OWN_LOGIN, ids=["paramiko", "batch"])

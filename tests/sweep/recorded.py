@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nssh.framing import Answer
+from nssh.ssh.framing import Answer
 
 
 def answer(text: str) -> Answer:

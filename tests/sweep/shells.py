@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from nssh import framing
+from nssh.ssh import framing
 from nssh.sweep import ending
 from nssh.sweep.servers import Server
 from tests.lab.system import require

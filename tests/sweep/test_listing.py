@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh import framing, process
-from nssh.errors import RemoteError
+from nssh.base import process
+from nssh.base.errors import RemoteError
+from nssh.ssh import framing
 from nssh.sweep import listing
 from nssh.sweep.servers import Listing, Server, State
 from tests.lab.system import require
@@ -22,7 +23,7 @@ from tests.sweep.shells import SHELLS, bootstrap
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nssh.framing import Answer
+    from nssh.ssh.framing import Answer
 
 
 def about(seconds: float) -> Any:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh.errors import UsageError
+from nssh.base.errors import UsageError
 from nssh.sweep.options import Wish, parse
 
 

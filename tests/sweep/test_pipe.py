@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh.identity import Target
+from nssh.ssh.identity import Target
 from nssh.sweep import pipe
 from nssh.sweep.ending import Fate, How, Verdict
 from nssh.sweep.servers import Listing, Server, State

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from nssh.identity import Target
+from nssh.ssh.identity import Target
 from nssh.sweep.child import Child
 from nssh.sweep.ending import How
 from nssh.sweep.pipe import End, Failed, Job, Listed
@@ -125,7 +125,7 @@ def test_a_defect_costs_one_host_and_says_so(laptop: Laptop, remote: Sshd, monke
         monkeypatch.setenv(name, value)
     senseless = Target("odd", ("ssh",), (), {"hostname": ["127.0.0.1"], "port": ["many"]})
     with Child() as child:
-        from nssh.identity import resolve
+        from nssh.ssh.identity import resolve
 
         child.tell(Job((senseless, resolve(laptop.client.ssh, "devbox")), 20.0, child.log, 86400.0))
         heard: dict[int, object] = {}

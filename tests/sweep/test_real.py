@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 import pytest
 
-from nssh.identity import resolve
+from nssh.ssh.identity import resolve
 from nssh.sweep.child import Child
 from nssh.sweep.ending import Fate, How
 from nssh.sweep.pipe import End, Failed, Finished, Job, Judged, Listed

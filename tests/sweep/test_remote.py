@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh import framing
-from nssh.errors import ConnectError
-from nssh.sweep.remote import Remote
+from nssh.base.errors import ConnectError
+from nssh.ssh import framing
+from nssh.sweep.steps import Remote
 
 if TYPE_CHECKING:
     from nssh.ssh.connection import Connection

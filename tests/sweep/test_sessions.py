@@ -162,6 +162,6 @@ def test_a_session_sweeps_what_was_forgotten_when_it_connects(remote: Sshd, lapt
 
 
 def test_by_default_nothing_is_swept_on_connect() -> None:
-    from nssh.config import Config
+    from nssh.config.settings import Config
 
     assert Config().sweep.on_connect is None

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from actors.restarts import Backoff
-from actors.supervisor import Supervisor
-from nssh import identity
+from actors.supervision._restarts import Backoff
+from actors.supervision._supervisor import Supervisor
+from nssh.ssh import identity
 from tests.lab.laptop import Laptop
 from tests.lab.relay import RelayServer
 from tests.lab.sshd import Sshd
@@ -19,7 +19,7 @@ from tests.tree.support import FakeClock, Script
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actors.spec import ChildSpec
+    from actors.supervision._spec import ChildSpec
 
 
 class MakeTree(Protocol):

@@ -17,20 +17,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from actors.clipboard import Clipboard
 from actors.liveness_responder import LivenessResponder
 from actors.log_writer import LogWriter
-from actors.messages import Arrived, Event, EventKind, Expect, Flush, Log, NetworkChanged, Told, Work
+from actors.messages import Arrived, Expect, Flush, Log, NetworkChanged, Told, Work
 from actors.oauth_proxy import OAuthProxy
 from actors.publisher import Publisher
 from actors.remote_host import RemoteHost
-from actors.restarts import Backoff
 from actors.session_registry import SessionRegistry
 from actors.subscriber import Subscriber
-from actors.timers import Clock
+from actors.supervision._events import Event, EventKind
+from actors.supervision._restarts import Backoff
+from actors.supervision._timers import Clock
 from actors.tree import Tree
 from actors.url_opener import UrlOpener
-from nssh import process, records
+from nssh.base import process
 from nssh.bus.client import BusClient
-from nssh.config import BrowserConfig, Config
-from nssh.session import Session
+from nssh.config.settings import BrowserConfig, Config
+from nssh.launch.session import Session
+from nssh.state import records
 from nssh.wire import envelope as wire
 from tests.lab.ports import free_port
 from tests.tree.support import PATIENCE, eventually
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from actors._base import BaseActor
-    from nssh.identity import Target
+    from actors.supervision._actor import BaseActor
+    from nssh.ssh.identity import Target
 
 
 class Part(NamedTuple):

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from actors._base import BaseActor
-from actors.spec import ChildSpec, Restart
-from actors.timers import Clock
+from actors.supervision._actor import BaseActor
+from actors.supervision._spec import ChildSpec, Restart
+from actors.supervision._timers import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pykka
 
-    from actors.incarnation import Context
-    from actors.messages import Event, EventKind
-    from actors.supervisor import Supervisor
+    from actors.supervision._events import Event, EventKind
+    from actors.supervision._incarnation import Context
+    from actors.supervision._supervisor import Supervisor
 
 PATIENCE = 30.0  # for what should take milliseconds; only a failing test waits so long
 

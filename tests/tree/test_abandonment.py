@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.directory import ActorGoneError
-from actors.incarnation import AbandonedError, Incarnation, Phase, WedgedError
-from actors.messages import EventKind
-from actors.spec import Restart, Strategy
-from actors.supervisor import Outcome, StartError
+from actors.supervision._directory import ActorGoneError
+from actors.supervision._events import EventKind
+from actors.supervision._incarnation import AbandonedError, Incarnation, Phase, WedgedError
+from actors.supervision._spec import Restart, Strategy
+from actors.supervision._supervisor import Outcome, StartError
 from tests.tree.support import Do, FakeClock, Probe, Script, Tell, Which, crash, eventually, generations, serves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.supervisor import Supervisor
+    from actors.supervision._supervisor import Supervisor
     from tests.tree.conftest import MakeTree
 
 SHORT = 0.3  # a deadline that is meant to pass, and that no healthy life on a busy machine comes near

@@ -7,8 +7,10 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actors.messages import EventKind, Tick
-from nssh import eventlog, records
+from actors.messages import Tick
+from actors.supervision._events import EventKind
+from nssh.log import event_log
+from nssh.state import records
 from nssh.wire import envelope as wire
 from tests.tree.stage import Faults, Poke, Stage, await_idle
 from tests.tree.support import PATIENCE, eventually
@@ -187,7 +189,7 @@ def test_old_logs_and_records_that_can_not_be_removed_keep_no_session_from_start
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(eventlog, "prune", refuse)
+    monkeypatch.setattr(event_log, "prune", refuse)
     monkeypatch.setattr(records, "survey", refuse)
     with stage.playing():
         stage.serves()

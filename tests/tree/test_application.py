@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.messages import EventKind, NetworkChanged
+from actors.messages import NetworkChanged
+from actors.supervision._events import EventKind
 from nssh.wire import envelope as wire
 from tests.tree.stage import PARTS, Faults, InjectedError, Poke, Stage, raise_it
 from tests.tree.support import PATIENCE

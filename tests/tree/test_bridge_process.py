@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from nssh import process, records
-from nssh.lease import Lease
+from nssh.base import process
 from nssh.ssh.mux import master_pid
+from nssh.state import records
+from nssh.state.lease import Lease
 from tests.tree.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nssh.session import Session
+    from nssh.launch.session import Session
     from tests.tree.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,7 +168,7 @@ HANG_ALL = "\n".join(
 )
 HANG_SUPERVISOR = """
 import threading
-from actors.supervisor import Supervisor
+from actors.supervision._supervisor import Supervisor
 Supervisor._stop_all = lambda self: threading.Event().wait()
 """
 HANG_DRAIN = """

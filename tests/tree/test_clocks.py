@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.messages import EventKind
+from actors.supervision._events import EventKind
 from nssh.bus.client import BusClient
 from tests.lab.proxy import DelayProxy
 from tests.lab.relay import CHECKOUT, RelayServer

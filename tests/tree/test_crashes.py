@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from actors.directory import ActorGoneError
-from actors.messages import EventKind
-from actors.spec import ChildSpec, Strategy
-from actors.supervisor import StartError
+from actors.supervision._directory import ActorGoneError
+from actors.supervision._events import EventKind
+from actors.supervision._spec import ChildSpec, Strategy
+from actors.supervision._supervisor import StartError
 from tests.tree.support import Do, ExpectedError, Probe, Script, Tell, Which, crash, eventually, raising, serves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.supervisor import Supervisor
+    from actors.supervision._supervisor import Supervisor
     from tests.tree.conftest import MakeTree
 
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors.directory import ActorGoneError, AskTimeoutError, UnknownActorError
-from actors.messages import EventKind
-from actors.restarts import Backoff
-from actors.spec import Restart
+from actors.supervision._directory import ActorGoneError, AskTimeoutError, UnknownActorError
+from actors.supervision._events import EventKind
+from actors.supervision._restarts import Backoff
+from actors.supervision._spec import Restart
 from tests.tree.support import Do, Probe, Script, Tell, Which, crash, eventually, raising, serves
 
 if TYPE_CHECKING:
-    from actors.directory import Mail
-    from actors.incarnation import Incarnation
+    from actors.supervision._directory import Mail
+    from actors.supervision._incarnation import Incarnation
     from tests.tree.conftest import MakeTree
 
 SLOW = Backoff(initial=10.0, maximum=10.0, jitter=0.0)  # on a clock that only the test moves

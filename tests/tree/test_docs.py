@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from actors._base import BaseActor
-from actors.restarts import Backoff
-from actors.spec import ChildSpec
-from actors.supervisor import Supervisor
+from actors.supervision._actor import BaseActor
+from actors.supervision._restarts import Backoff
+from actors.supervision._spec import ChildSpec
+from actors.supervision._supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actors.incarnation import Context
+    from actors.supervision._incarnation import Context
 
 PAGE = Path(__file__).parents[2] / "docs" / "supervision.md"
 

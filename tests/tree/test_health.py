@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from actors.health import HealthWatch
-from actors.incarnation import Incarnation
+from actors.supervision._health import HealthWatch
+from actors.supervision._incarnation import Incarnation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

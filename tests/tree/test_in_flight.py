@@ -9,12 +9,13 @@ import pytest
 
 from actors.clipboard import Clipboard
 from actors.lines import Line
-from actors.messages import EventKind, Tick, Work
+from actors.messages import Tick, Work
+from actors.supervision._events import EventKind
 from actors.url_opener import UrlOpener
-from nssh import held
-from nssh.lease import Lease
 from nssh.local import browser
 from nssh.local.clipboard import MemoryClipboard
+from nssh.state import held_urls
+from nssh.state.lease import Lease
 from nssh.wire import envelope as wire
 from tests.tree.stage import PARTS, Faults, InjectedError, Poke, Stage
 from tests.tree.support import PATIENCE, eventually
@@ -343,9 +344,9 @@ def test_of_a_backlog_ten_urls_are_opened_and_the_rest_is_held_once_whatever_cra
     for url in urls:
         stage.publish(wire.KIND_OPEN, url=url, id=wire.new_id())
     stage.published += urls[:10]
-    add, after, crashes = held.add, UrlOpener.after, [1]
+    add, after, crashes = held_urls.add, UrlOpener.after, [1]
 
-    def add_and_crash(path: str, entry: held.HeldUrl) -> bool:
+    def add_and_crash(path: str, entry: held_urls.HeldUrl) -> bool:
         if entry.url == urls[11]:
             faults.plan("handled", faults.fail)
         return add(path, entry)
@@ -356,7 +357,7 @@ def test_of_a_backlog_ten_urls_are_opened_and_the_rest_is_held_once_whatever_cra
             raise InjectedError("between doing and telling")
         return after(opener, seconds, message)
 
-    monkeypatch.setattr(held, "add", add_and_crash)
+    monkeypatch.setattr(held_urls, "add", add_and_crash)
     monkeypatch.setattr(UrlOpener, "after", count_and_crash)
     with stage.playing():
         eventually(lambda: stage.record().held == 4, "four are held")

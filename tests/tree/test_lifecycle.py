@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from actors.child import Child
-from actors.ghosts import Ghosts
-from actors.incarnation import Incarnation
-from actors.lifecycle import Lifecycle
-from actors.messages import EventKind
-from actors.restarts import Backoff
-from actors.spec import ChildSpec, Restart, Strategy
-from actors.supervisor import Outcome, StartError, Supervisor
-from actors.timers import Clock
+from actors.supervision._child import Child
+from actors.supervision._events import EventKind
+from actors.supervision._ghosts import Ghosts
+from actors.supervision._incarnation import Incarnation
+from actors.supervision._lifecycle import Lifecycle
+from actors.supervision._restarts import Backoff
+from actors.supervision._spec import ChildSpec, Restart, Strategy
+from actors.supervision._supervisor import Outcome, StartError, Supervisor
+from actors.supervision._timers import Clock
 from tests.tree.support import (
     Do,
     FakeClock,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actors.liveness_responder import PATIENCE as STUCK_AFTER
-from nssh import liveness
-from nssh.lease import Lease
-from nssh.liveness import State
+from nssh.meeting import liveness
+from nssh.meeting.liveness import State
+from nssh.state.lease import Lease
 from tests.lab.ports import free_port
 from tests.lab.proxy import DelayProxy
 from tests.lab.relay import RelayServer

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from nssh.base.errors import BusError
 from nssh.bus.client import BusClient
 from nssh.bus.ledger import Ledger
 from nssh.bus.losses import Reach
-from nssh.errors import BusError
 from nssh.wire import envelope as wire
 from tests.tree.stage import Faults, Poke, Stage
 from tests.tree.support import eventually

@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import oauth_proxy
-from actors.messages import EventKind, Expect, LeaseChanged, Suspect
-from nssh.errors import ConnectError
+from actors.messages import Expect, LeaseChanged, Suspect
+from actors.supervision._events import EventKind
+from nssh.base.errors import ConnectError
 from nssh.local import callback_store as store
 from nssh.local.callback import Callback
 from nssh.local.callback_flow import LONGEST
@@ -116,7 +117,7 @@ def test_a_session_that_stands_by_listens_to_nothing(stage: Stage, port: int) ->
     with stage.playing(until_up=False):
         eventually(lambda: accepts(port), "the leader listens")
     with contextlib.ExitStack() as stack:
-        from nssh.lease import Lease
+        from nssh.state.lease import Lease
 
         other = Lease(stage.session.lease)
         assert other.acquire()

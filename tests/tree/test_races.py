@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.directory import ActorGoneError, Reply
-from actors.messages import EventKind
-from actors.restarts import Backoff
-from actors.spec import Restart, Strategy
-from actors.supervisor import Outcome
+from actors.supervision._directory import ActorGoneError, Reply
+from actors.supervision._events import EventKind
+from actors.supervision._restarts import Backoff
+from actors.supervision._spec import Restart, Strategy
+from actors.supervision._supervisor import Outcome
 from tests.tree.support import Do, FakeClock, Probe, Script, crash, eventually, generations, serves
 
 if TYPE_CHECKING:

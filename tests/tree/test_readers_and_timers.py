@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors._base import READ_AHEAD
-from actors.debug import dump_stacks, stack_of
-from actors.messages import EventKind
-from actors.timers import Clock, Timers
+from actors.supervision._actor import READ_AHEAD
+from actors.supervision._events import EventKind
+from actors.supervision._timers import Clock, Timers
+from actors.supervision.debug import dump_stacks, stack_of
 from tests.tree.support import Do, FakeClock, Probe, Script, Tell, crash, eventually, serves
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors.messages import Event, EventKind
-from actors.restarts import Backoff
-from actors.spec import Restart, Strategy
-from actors.supervisor import Outcome, Supervisor
+from actors.supervision._events import Event, EventKind
+from actors.supervision._restarts import Backoff
+from actors.supervision._spec import Restart, Strategy
+from actors.supervision._supervisor import Outcome, Supervisor
 from tests.tree.support import Do, FakeClock, Script, Tell, crash, eventually, generations, serves, snapshot
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from nssh.base.errors import BusError
 from nssh.bus.client import BusClient
 from nssh.bus.upload import Upload
-from nssh.errors import BusError
 from nssh.wire import envelope as wire
 from tests.tree.stage import Faults, InjectedError, Poke, Stage, await_idle
 from tests.tree.support import eventually

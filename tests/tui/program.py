@@ -17,7 +17,7 @@ import tty
 from typing import TYPE_CHECKING, Any
 
 from nssh import tui
-from nssh.errors import NsshError
+from nssh.base.errors import NsshError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def main(wish: dict[str, Any]) -> int:
         os.read(0, 100)
     say(wish.get("before", ""))
     if wish.get("foreground"):
-        from nssh.foreground import Foreground, InterruptedBySignal
+        from nssh.launch.foreground import Foreground, InterruptedBySignal
 
         foreground = Foreground(lambda _: None, reads=True)
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.errors import UsageError
+from nssh.base.errors import UsageError
 from nssh.tui import Option, choose
 from tests.tui.question import LINES, OPTIONS, SHOWN, assert_cancelled, end, is_shown, marked, question
 from tests.tui.window import environment

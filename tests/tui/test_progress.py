@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PROGRAM = """\
 import sys
-from nssh.errors import NsshError
+from nssh.base.errors import NsshError
 from nssh.tui import Progress
 steps = iter(sys.stdin.readline, "")
 with Progress("waiting for", sys.argv[1:]) as progress:

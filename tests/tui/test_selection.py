@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from nssh.errors import Cancelled
+from nssh.base.errors import Cancelled
 from nssh.tui import Row
 from nssh.tui._selection import Selection
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nssh.argv import SshArguments, parse_connect, parse_ssh
-from nssh.errors import UsageError
+from nssh.base.errors import UsageError
+from nssh.ssh.argv import SshArguments, parse_connect, parse_ssh
 
 
 def parsed(*words: str) -> tuple[tuple[str, ...], str, tuple[str, ...]]:

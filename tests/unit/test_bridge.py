@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh import bridge as module
-from nssh.bridge import INTENSITY, PERIOD, Bridge
-from nssh.identity import Target
-from nssh.session import Session
+from nssh.launch import bridge as module
+from nssh.launch.bridge import INTENSITY, PERIOD, Bridge
+from nssh.launch.session import Session
+from nssh.ssh.identity import Target
 from tests.lab.waiting import until
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh import cli, usage
-from nssh.errors import UsageError
+from nssh.base.errors import UsageError
+from nssh.cli import main, usage
 from tests.lab.laptop import NSSH, ROOT
 
 if TYPE_CHECKING:
@@ -62,12 +62,12 @@ def test_help_fits_a_terminal_and_names_only_options_that_are_read(command: str)
     for option in set(re.findall(r"--[a-z-]+", text)) - {"--help", "--version"}:
         value = ["1h"] if option in {"--since", "--older", "--min-age", "--timeout"} else []
         with pytest.raises(UsageError, match="no-such-option"):
-            cli._run([*command.split(), option, *value, "--no-such-option"])
+            main._run([*command.split(), option, *value, "--no-such-option"])
 
 
 def test_help_names_every_option_that_is_read() -> None:
     read: set[str] = set()
-    for module in ("cli.py", "argv.py", "sweep/options.py", "doctor/options.py"):
+    for module in ("cli/main.py", "ssh/argv.py", "sweep/options.py", "doctor/options.py"):
         read |= set(re.findall(r'"(--[a-z-]+)"', (ROOT / "nssh" / module).read_text()))
     told = "".join(map(usage.text, ("", *COMMANDS)))
     assert len(read) > 15
@@ -134,7 +134,7 @@ def test_output_that_finds_no_space_is_one_line(run: Run) -> None:
     assert (done.returncode, done.stderr) == (1, "nssh: No space left on device\n")
 
 
-@pytest.mark.parametrize("module", ["nssh.cli", "nssh.config", "nssh.errors", "nssh.status"])
+@pytest.mark.parametrize("module", ["nssh.cli.main", "nssh.config.settings", "nssh.base.errors", "nssh.cli.status"])
 def test_ctrl_c_while_it_is_being_imported_shows_no_traceback(run: Run, tmp_path: Path, module: str) -> None:
     site = tmp_path / "site"
     site.mkdir()

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh.collision import Action, Decision, check_new, decide, describe, foremost
-from nssh.errors import UsageError
-from nssh.liveness import Liveness, State
-from nssh.records import Record
+from nssh.base.errors import UsageError
+from nssh.meeting.collision import Action, Decision, check_new, decide, describe, foremost
+from nssh.meeting.liveness import Liveness, State
+from nssh.state.records import Record
 
 JOIN, REPLACE, NEW, ASK = Action.JOIN, Action.REPLACE, Action.NEW, Action.ASK
 WELL = [State.ALIVE, State.STANDBY, State.STARTING, State.UNKNOWN]

@@ -12,8 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh.config import BrowserConfig, Config, LogConfig, MoshConfig, SshConfig, SweepConfig, load, split_command
-from nssh.errors import ConfigError
+from nssh.base.errors import ConfigError
+from nssh.config.settings import (
+    BrowserConfig,
+    Config,
+    LogConfig,
+    MoshConfig,
+    SshConfig,
+    SweepConfig,
+    load,
+    split_command,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,7 +228,8 @@ def test_no_secret_is_shown(home: Home) -> None:
 
 def test_without_a_file_nothing_heavy_is_imported(tmp_path: Path) -> None:
     heavy = ["tomllib", "shlex", "difflib", "dataclasses", "pathlib", "subprocess", "urllib"]
-    code = f"import sys, nssh.config; nssh.config.load(); print([m for m in {heavy} if m in sys.modules])"
+    code = "import sys; from nssh.config import settings; settings.load(); "
+    code += f"print([m for m in {heavy} if m in sys.modules])"
     environ = {"XDG_CONFIG_HOME": str(tmp_path), "NSSH_SSH": "ssh -F /x", "NSSH_NTFY_BASE": "https://ntfy.sh"}
     environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     done = subprocess.run([sys.executable, "-S", "-c", code], env=environ, capture_output=True, text=True, check=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh import control_path
+from nssh.ssh import control_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

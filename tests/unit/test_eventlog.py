@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh import eventlog
-from nssh.eventlog import EventLog, prune
+from nssh.log import event_log
+from nssh.log.event_log import EventLog, prune
 
 DAY = 86400.0
 VALUES = st.one_of(
@@ -77,7 +77,7 @@ def test_zero_values_are_left_out_but_exit_and_mosh_are_kept(
 
 
 def test_it_is_private_from_its_making_and_after_a_rotation(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventlog, "ROTATE_AT", 500)
+    monkeypatch.setattr(event_log, "ROTATE_AT", 500)
     before = os.umask(0)
     try:
         for number in range(20):
@@ -102,13 +102,13 @@ def test_it_is_rotated_by_size_and_loses_only_what_is_older_than_two_files(log: 
     old, new = read(log.path + ".1"), read(log.path)
     numbers = [event["number"] for event in old + new]
     assert numbers == list(range(251 - len(numbers), 251))
-    assert eventlog.ROTATE_AT < Path(log.path + ".1").stat().st_size < eventlog.ROTATE_AT + 20_000
-    assert Path(log.path).stat().st_size < eventlog.ROTATE_AT + 20_000
+    assert event_log.ROTATE_AT < Path(log.path + ".1").stat().st_size < event_log.ROTATE_AT + 20_000
+    assert Path(log.path).stat().st_size < event_log.ROTATE_AT + 20_000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "log.jsonl.1"]
 
 
 def test_a_rotation_that_fails_costs_no_line(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventlog, "ROTATE_AT", 200)
+    monkeypatch.setattr(event_log, "ROTATE_AT", 200)
     os.mkdir(log.path + ".1")
     for number in range(1, 20):
         log.write("e", {"number": number})
@@ -119,7 +119,7 @@ def test_a_full_disk_costs_lines_and_their_number_is_told_later(log: EventLog) -
     log.write("first", {})
     room = os.stat(log.path).st_size + 60
     code = (
-        "import resource, sys; from nssh.eventlog import EventLog\n"
+        "import resource, sys; from nssh.log.event_log import EventLog\n"
         f"log = EventLog(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, resource.RLIM_INFINITY))\n"
         "for n in range(5): log.write('lost', {'n': n})\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nssh.errors import RemoteError
-from nssh.framing import BOOTSTRAP, Answer, Reader, Script, pack, unpack
+from nssh.base.errors import RemoteError
+from nssh.ssh.framing import BOOTSTRAP, Answer, Reader, Script, pack, unpack
 
 if TYPE_CHECKING:
     from pathlib import Path

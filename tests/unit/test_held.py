@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh import held
-from nssh.held import HeldUrl
+from nssh.state import held_urls
+from nssh.state.held_urls import HeldUrl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> str:
 
 def take_all(path: str) -> list[HeldUrl]:
     found = []
-    while (one := held.take(path)) is not None:
+    while (one := held_urls.take(path)) is not None:
         found.append(one)
     return found
 
@@ -34,28 +34,28 @@ def take_all(path: str) -> list[HeldUrl]:
 @given(urls=st.lists(URLS, unique=True, max_size=8))
 def test_what_is_held_is_taken_once_and_in_order(tmp_path_factory: pytest.TempPathFactory, urls: list[HeldUrl]) -> None:
     path = str(tmp_path_factory.mktemp("held") / "topic.held")
-    assert (held.read(path), held.take(path)) == ([], None)
+    assert (held_urls.read(path), held_urls.take(path)) == ([], None)
     for url in urls:
-        assert held.add(path, url)
-    assert held.read(path) == urls
+        assert held_urls.add(path, url)
+    assert held_urls.read(path) == urls
     assert take_all(path) == urls
-    assert (held.read(path), held.take(path)) == ([], None)
+    assert (held_urls.read(path), held_urls.take(path)) == ([], None)
     assert os.listdir(os.path.dirname(path)) == []
 
 
 def test_a_message_that_comes_again_is_held_once(path: str) -> None:
     for url in (HeldUrl("a", 1), HeldUrl("b", 1), HeldUrl("a", 1), HeldUrl("a", 2)):
-        assert held.add(path, url)
-    assert held.read(path) == [HeldUrl("a", 1), HeldUrl("b", 1), HeldUrl("a", 2)]
+        assert held_urls.add(path, url)
+    assert held_urls.read(path) == [HeldUrl("a", 1), HeldUrl("b", 1), HeldUrl("a", 2)]
 
 
 def test_it_is_private_from_its_making_and_stays_so(path: str) -> None:
     before = os.umask(0)
     try:
         for number in range(3):
-            held.add(path, HeldUrl(f"https://example.com/{number}", number))
+            held_urls.add(path, HeldUrl(f"https://example.com/{number}", number))
             assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-        held.take(path)
+        held_urls.take(path)
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     finally:
         os.umask(before)
@@ -80,44 +80,48 @@ def test_it_is_private_from_its_making_and_stays_so(path: str) -> None:
 )
 def test_what_a_crash_left_costs_nothing_else(path: str, line: bytes) -> None:
     one, two = HeldUrl("https://a.example", 1), HeldUrl("https://b.example", 2)
-    held.add(path, one)
+    held_urls.add(path, one)
     with open(path, "ab") as file:
         file.write(line)
-    held.add(path, two)
-    assert held.read(path) == [one, two]
+    held_urls.add(path, two)
+    assert held_urls.read(path) == [one, two]
     assert take_all(path) == [one, two]
 
 
 def test_a_remote_can_not_fill_the_disk(path: str) -> None:
     urls = [HeldUrl("https://example.com/" + "x" * 100_000, number) for number in range(12)]
-    kept = [held.add(path, url) for url in urls]
+    kept = [held_urls.add(path, url) for url in urls]
     assert kept == [True] * 10 + [False] * 2
     assert os.stat(path).st_size <= 1 << 20
-    assert held.read(path) == urls[:10]
-    held.take(path)
-    assert held.add(path, urls[10])
-    assert held.read(path) == urls[1:11]
+    assert held_urls.read(path) == urls[:10]
+    held_urls.take(path)
+    assert held_urls.add(path, urls[10])
+    assert held_urls.read(path) == urls[1:11]
 
 
 def test_a_full_disk_costs_the_new_one_and_none_that_is_there(path: str) -> None:
-    held.add(path, HeldUrl("https://a.example", 1))
+    held_urls.add(path, HeldUrl("https://a.example", 1))
     before = os.stat(path).st_size
     code = (
-        "import resource, sys; from nssh import held\n"
+        "import resource, sys; from nssh.state import held_urls as held\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({before + 10}, {before + 10}))\n"
         "try: held.add(sys.argv[1], held.HeldUrl('https://b.example', 2))\nexcept OSError: print('refused')"
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
     assert done.stdout == "refused\n"
     assert os.stat(path).st_size == before
-    assert held.add(path, HeldUrl("https://c.example", 3))
-    assert held.read(path) == [HeldUrl("https://a.example", 1), HeldUrl("https://c.example", 3)]
+    assert held_urls.add(path, HeldUrl("https://c.example", 3))
+    assert held_urls.read(path) == [HeldUrl("https://a.example", 1), HeldUrl("https://c.example", 3)]
 
 
 def test_a_symlink_is_never_followed(path: str, tmp_path: Path) -> None:
     (tmp_path / "precious").write_bytes(b"")
     os.symlink(tmp_path / "precious", path)
-    for attempt in (lambda: held.add(path, HeldUrl("u", 1)), lambda: held.read(path), lambda: held.take(path)):
+    for attempt in (
+        lambda: held_urls.add(path, HeldUrl("u", 1)),
+        lambda: held_urls.read(path),
+        lambda: held_urls.take(path),
+    ):
         with pytest.raises(OSError, match=r"held"):
             attempt()
     assert (tmp_path / "precious").read_bytes() == b""
@@ -126,11 +130,11 @@ def test_a_symlink_is_never_followed(path: str, tmp_path: Path) -> None:
 def test_several_who_add_and_take_at_once_lose_nothing_and_get_nothing_twice(path: str) -> None:
     """Three sessions that hold URLs while two users open what is there."""
     adder = (
-        "import sys; from nssh import held\n"
+        "import sys; from nssh.state import held_urls as held\n"
         "for n in range(60): assert held.add(sys.argv[1], held.HeldUrl(f'{sys.argv[2]}-{n}', n))"
     )
     taker = (
-        "import sys; from nssh import held\n"
+        "import sys; from nssh.state import held_urls as held\n"
         "while True:\n"
         "    one = held.take(sys.argv[1])\n"
         "    if one is not None: print(one.url, flush=True)\n"

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh import __version__, hosts
-from nssh.hosts import Host
+from nssh import __version__
+from nssh.state import hosts
+from nssh.state.hosts import Host
 
 if TYPE_CHECKING:
     from pathlib import Path

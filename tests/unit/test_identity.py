@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh import identity
-from nssh.errors import ConnectError
-from nssh.identity import Target, parse_config
+from nssh.base.errors import ConnectError
+from nssh.ssh import identity
+from nssh.ssh.identity import Target, parse_config
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who imports whom (DESIGN.md, section 4), and what the way to ssh may import (section 3)."""
+"""Who imports whom, by folder (docs/architecture.md), and what the way to ssh may import."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# Shipped to the remote: they know each other, downwards, and nothing of the laptop.
-SHIPPED: dict[str, set[str]] = {
-    "nssh.wire": set(),
-    "nssh.relay": {"nssh.wire"},
-    "nssh.remote": {"nssh.wire", "nssh.relay"},
-}
-# What is below the programs that are started: no layer knows who calls it.
-PROGRAMS = {"nssh.cli", "nssh.launcher", "nssh.__main__"}
-LIBRARIES = ("nssh.bus", "nssh.ssh", "nssh.local")
-# The supervisor and what it is made of, which no application is known to. All speak in `actors.messages`.
-SUPERVISION = {
-    f"actors.{name}"
-    for name in (
-        "_base", "child", "debug", "directory", "ghosts", "health", "incarnation", "lifecycle", "restarts", "spec",
-        "supervisor", "timers",
-    )
-}  # fmt: skip
+# The folders of nssh, from the bottom to the top: each may import those before it, none of its own group or behind.
+LAYERS = (
+    ("base", "wire"),
+    ("relay",),
+    ("remote",),
+    ("ssh",),
+    ("state",),
+    ("config",),
+    ("bus", "local", "log", "tui"),
+    ("install", "meeting"),
+    ("launch",),
+    ("doctor", "sweep"),
+    ("cli",),
+)
+# What is shipped to the remote, and all that it may import.
+SHIPPED = {"wire": {"wire"}, "relay": {"relay", "wire"}, "remote": {"remote", "relay", "wire"}}
 HEAVY = {
     "paramiko", "requests", "psutil", "prompt_toolkit", "pykka", "cryptography", "subprocess", "dataclasses", "pathlib",
     "argparse", "tomllib", "asyncio", "logging", "urllib", "http", "ssl", "email", "concurrent", "multiprocessing",
@@ -81,46 +80,67 @@ def inside(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
+def folder(module: str) -> str:
+    """Return the folder of a module below its package; empty for what lies loose in it."""
+    parts = ALL[module].relative_to(ROOT).parts
+    return parts[1] if len(parts) > 2 else ""
+
+
 def test_there_is_something_to_look_at() -> None:
     assert len(ALL) > 60
-    assert "nssh.bridge" in imports("nssh.launcher", at_start=True)
-    assert "nssh.infect" in imports("nssh.cli", at_start=False) - imports("nssh.cli", at_start=True)
-    assert "nssh.wire.files" in imports("nssh.topics", at_start=True)
+    assert "nssh.launch.bridge" in imports("nssh.launch.launcher", at_start=True)
+    assert "nssh.install.infect" in imports("nssh.cli.main", at_start=False) - imports("nssh.cli.main", at_start=True)
+    assert "nssh.wire.files" in imports("nssh.state.topics", at_start=True)
 
 
-@pytest.mark.parametrize("module", sorted(modules("nssh")))
-def test_nssh_never_imports_the_actors(module: str) -> None:
-    assert not {name for name in imports(module, at_start=False) if inside(name, "actors")}
+def test_every_folder_has_its_layer() -> None:
+    folders = {path.parent.name for path in (ROOT / "nssh").glob("*/__init__.py")}
+    assert folders == {name for layer in LAYERS for name in layer}
+    assert {path.name for path in (ROOT / "nssh").glob("*.py")} == {"__init__.py", "__main__.py"}
 
 
-@pytest.mark.parametrize("module", sorted(SUPERVISION))
-def test_supervision_knows_no_application(module: str) -> None:
-    assert imports(module, at_start=False) <= SUPERVISION | {"actors.messages"}
+def test_imports_point_to_lower_layers_only() -> None:
+    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    wrong = []
+    for module in sorted(modules("nssh")):
+        here = folder(module)
+        for name in sorted(imports(module, at_start=False)):
+            if inside(name, "actors"):
+                wrong.append(f"{module} imports {name}: nssh knows nothing of actors")
+            elif here and (there := folder(name)) and there != here and level[there] >= level[here]:
+                wrong.append(f"{module} imports {name}: {there} is not below {here}")
+            elif here and name != "nssh" and not folder(name):
+                wrong.append(f"{module} imports {name}: no layer knows who starts the program")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("module", sorted(name for name in ALL if any(inside(name, package) for package in SHIPPED)))
-def test_what_is_shipped_knows_only_what_is_shipped_below_it(module: str) -> None:
-    package = next(package for package in SHIPPED if inside(module, package))
-    allowed = {package, *SHIPPED[package]}
-    for name in imports(module, at_start=False):
-        # The package itself holds the version, and is shipped too.
-        assert name == "nssh" or any(inside(name, below) for below in allowed), f"{module} imports {name}"
+def test_what_is_shipped_knows_only_what_is_shipped() -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for module in sorted(modules("nssh"))
+        if folder(module) in SHIPPED
+        for name in sorted(imports(module, at_start=False))
+        # The package itself holds the version, and is shipped, too.
+        if name != "nssh" and folder(name) not in SHIPPED[folder(module)]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_supervision_is_a_library_of_its_own() -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for module in sorted(modules("actors"))
+        if folder(module) == "supervision"
+        for name in sorted(imports(module, at_start=False))
+        if not inside(name, "actors.supervision")
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_shipped_root_imports_nothing() -> None:
     assert imports("nssh", at_start=False) == frozenset()
     tree = ast.parse(ALL["nssh"].read_text(encoding="utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-
-
-@pytest.mark.parametrize("module", sorted(name for name in ALL if any(inside(name, package) for package in LIBRARIES)))
-def test_a_library_does_not_know_the_programs(module: str) -> None:
-    assert not imports(module, at_start=False) & PROGRAMS
-
-
-@pytest.mark.parametrize("module", sorted(modules("nssh").keys() - PROGRAMS))
-def test_only_programs_know_the_command_line(module: str) -> None:
-    assert not imports(module, at_start=False) & {"nssh.cli", "nssh.__main__"}
 
 
 def test_no_module_imports_itself_through_others() -> None:
@@ -169,8 +189,8 @@ def foreign(names: set[str]) -> set[str]:
 
 
 def test_the_launcher_imports_nothing_heavy() -> None:
-    found = imported("import nssh.cli, nssh.launcher")
-    assert "nssh.launcher" in found
+    found = imported("import nssh.cli.main, nssh.launch.launcher")
+    assert "nssh.launch.launcher" in found
     assert heavy(found) == set()
     assert foreign(found) - {"__main__"} == set()
 

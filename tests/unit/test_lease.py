@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh import spawn
-from nssh.lease import Lease
+from nssh.base import spawn
+from nssh.state.lease import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOLDER = """\
 import sys
-from nssh.lease import Lease
+from nssh.state.lease import Lease
 lease = Lease(sys.argv[1])
 print(lease.acquire(), flush=True)
 for line in sys.stdin:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nssh import liveness, process
+from nssh.base import process
+from nssh.base.errors import BusError
 from nssh.bus.ping import ping
-from nssh.config import Config
-from nssh.errors import BusError
-from nssh.liveness import Liveness, State
-from nssh.records import Record
+from nssh.config.settings import Config
+from nssh.meeting import liveness
+from nssh.meeting.liveness import Liveness, State
+from nssh.state.records import Record
 from nssh.wire import envelope as wire
 from tests.lab import ntfy
 from tests.lab.waiting import until

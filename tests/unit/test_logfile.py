@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nssh import eventlog
-from nssh.eventlog import EventLog
-from nssh.logfile import LONGEST, LogFile, when
+from nssh.log import event_log
+from nssh.log.event_log import EventLog
+from nssh.log.rotated_file import LONGEST, LogFile, when
 
 
 def line(number: int, ts: str = "2026-07-01T10:00:00.000000Z", **fields: object) -> bytes:
@@ -104,7 +104,7 @@ def test_three_rotations_lose_only_what_exists_no_more(path: Path) -> None:
 
 def test_every_line_once_whenever_one_looks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the real writer: looks at random moments, at most one rotation or two between them."""
-    monkeypatch.setattr(eventlog, "ROTATE_AT", 600)
+    monkeypatch.setattr(event_log, "ROTATE_AT", 600)
     seed = random.randrange(1 << 32)  # noqa: S311  (no secret)
     print(f"seed {seed}")  # noqa: T201  (shown when it fails)
     chance = random.Random(seed)  # noqa: S311  (repeatable)

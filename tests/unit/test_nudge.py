@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from nssh.nudge import Nudges
+from nssh.launch.mosh_first_screen import Nudges
 
 _COUNTER = """
 import signal, sys

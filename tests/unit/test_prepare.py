@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nssh import framing, prepare
-from nssh.framing import Answer
-from nssh.prepare import Prepared
+from nssh.launch import prepare
+from nssh.launch.prepare import Prepared
+from nssh.ssh import framing
+from nssh.ssh.framing import Answer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nssh.framing import Script
+    from nssh.ssh.framing import Script
 
 SESSION = 'server = "relay"\ntopic = "nssh_x"\nfeatures = ["a"]\n'
 NOTHING = Prepared("", "", "", mosh=False, mosh_port="", mosh_key="", mosh_error="")

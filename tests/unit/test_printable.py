@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh.printable import LONGEST, printable
+from nssh.base.printable import LONGEST, printable
 
 
 @given(st.text(), st.none() | st.integers(1, 50))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from nssh import process
+from nssh.base import process
 from tests.lab.waiting import until
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def test_a_birth_stays_and_is_nobody_elses(child: subprocess.Popen[bytes]) -> No
 
 
 def test_a_birth_is_the_same_seen_from_another_process(child: subprocess.Popen[bytes]) -> None:
-    code = f"from nssh import process; print(process.birth({child.pid}))"
+    code = f"from nssh.base import process; print(process.birth({child.pid}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == process.birth(child.pid)
 

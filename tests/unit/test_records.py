@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh import process, records
-from nssh.records import Record, StartLock
+from nssh.base import process
+from nssh.state import records
+from nssh.state.records import Record, StartLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -268,7 +269,7 @@ def test_one_start_at_a_time(directory: Path) -> None:
     counter = directory / "counter"
     counter.write_text("0")
     code = (
-        "import sys, time; from pathlib import Path; from nssh.records import StartLock\n"
+        "import sys, time; from pathlib import Path; from nssh.state.records import StartLock\n"
         "with StartLock():\n"
         "    path = Path(sys.argv[1]); seen = int(path.read_text()); time.sleep(0.02); path.write_text(str(seen + 1))"
     )
@@ -278,7 +279,7 @@ def test_one_start_at_a_time(directory: Path) -> None:
 
 
 def test_a_suspended_start_holds_nobody_up(directory: Path) -> None:
-    code = "from nssh.records import StartLock\nwith StartLock(): print(flush=True); input()"
+    code = "from nssh.state.records import StartLock\nwith StartLock(): print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from nssh import process, records, replace
-from nssh.records import Record
+from nssh.base import process
+from nssh.meeting import replace
+from nssh.state import records
+from nssh.state.records import Record
 from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:

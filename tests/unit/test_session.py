@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh.identity import Target
-from nssh.session import Session, decode
+from nssh.launch.session import Session, decode
+from nssh.ssh.identity import Target
 
 # Words of a command line may hold what is no text; Python keeps it as lone surrogates.
 TEXT = st.one_of(st.text(max_size=20), st.sampled_from(["a\nb", "\udcff\udc80", '"\\', "\0", "\u2028", ""]))

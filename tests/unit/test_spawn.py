@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from nssh import spawn
+from nssh.base import spawn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def output(*argv: str, session: bool = False) -> bytes:
 # Run in a process of its own that has all signals as the launcher has them.
 SIGNALS = """\
 import os, signal, sys
-from nssh import spawn
+from nssh.base import spawn
 names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGXFSZ", "SIGTSTP", "SIGCONT", "SIGWINCH", "SIGCHLD")
 for name in names:
     signal.signal(getattr(signal, name), signal.SIG_IGN if sys.argv[1] == "ignored" else lambda *_: None)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.lease import Lease
-from nssh.standby import AwaitedLease
+from nssh.state.lease import Lease
+from nssh.state.lease_waiter import AwaitedLease
 from tests.lab.waiting import until
 from tests.unit.test_lease import Holder
 
@@ -123,7 +123,7 @@ def _is_blocked(lease: AwaitedLease) -> bool:
 
 
 def test_a_wait_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nssh.standby._PAUSE", 0.0)
+    monkeypatch.setattr("nssh.state.lease_waiter._PAUSE", 0.0)
     (tmp_path / "file").touch()
     lease = AwaitedLease(str(tmp_path / "file" / "lease"))
     told = Told()

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nssh import held, liveness, process, records
-from nssh.held import HeldUrl
-from nssh.records import Record
+from nssh.base import process
+from nssh.meeting import liveness
+from nssh.state import held_urls, records
+from nssh.state.held_urls import HeldUrl
+from nssh.state.records import Record
 from nssh.wire import files
 from tests.lab.waiting import until
 
@@ -182,7 +184,7 @@ def hold(state: Path, *urls: HeldUrl) -> str:
     directory = files.make_private_dir(str(state / "topics"))
     path = os.path.join(directory, "me@devbox+relay.x.held")
     for url in urls:
-        held.add(path, url)
+        held_urls.add(path, url)
     return path
 
 
@@ -251,4 +253,4 @@ def test_what_could_not_be_opened_stays_and_what_never_will_does_not(state: Path
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 3
     assert all(line.startswith("nssh: ") for line in done.stderr.splitlines())
-    assert [one.url for one in held.read(path)] == ["https://a.example/", "https://b.example/"]
+    assert [one.url for one in held_urls.read(path)] == ["https://a.example/", "https://b.example/"]

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nssh import process, records
-from nssh.logline import Renderer, parse
-from nssh.records import Record
+from nssh.base import process
+from nssh.log.event_line import Renderer, parse
+from nssh.state import records
+from nssh.state.records import Record
 from nssh.wire import files
 from tests.lab.terminal import Terminal
 from tests.lab.waiting import until
@@ -306,7 +307,7 @@ def test_it_ends_with_ctrl_c(tail: Callable[..., Tail]) -> None:
 def test_it_holds_no_file_of_a_session_that_ended_long_ago(
     live: Callable[..., Path], state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nssh import tail
+    from nssh.log import tail
 
     monkeypatch.setattr(tail, "_KEEP_OPEN", 0.0)
     log = Path(files.make_private_dir(str(state / "logs"))) / "gone.jsonl"

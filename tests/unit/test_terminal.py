@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PROLOGUE = """\
 import os, signal, sys, termios, tty
-from nssh.terminal import Terminal
+from nssh.base.terminal import Terminal
 terminal = Terminal()
 before = termios.tcgetattr(0) if os.isatty(0) else None
 """
@@ -181,7 +181,7 @@ def test_no_terminal_at_all_is_no_error() -> None:
 @pytest.mark.parametrize(("term", "count"), [("xterm", "8"), ("xterm-256color", "256"), ("dumb", "8"), ("vt100", "8")])
 def test_the_colors_of_a_terminal_are_told_without_another_program(term: str, count: str) -> None:
     environ = {"TERM": term, "PATH": "/nonexistent", "PYTHONPATH": os.pathsep.join(sys.path)}
-    code = "from nssh import terminal; print(terminal.colors())"
+    code = "from nssh.base import terminal; print(terminal.colors())"
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout == f"{count}\n"
 
@@ -192,6 +192,6 @@ def test_what_python_does_not_know_mosh_is_asked(tmp_path: Path, says: str) -> N
     (tmp_path / "mosh-client").chmod(0o755)
     environ = {"TERM": "no-such-terminal", "PATH": f"{tmp_path}:/bin", "PYTHONPATH": os.pathsep.join(sys.path)}
     for code in ("", "import sys; sys.modules['_curses'] = None; "):
-        argv = [sys.executable, "-c", f"{code}from nssh import terminal; print(terminal.colors())"]
+        argv = [sys.executable, "-c", f"{code}from nssh.base import terminal; print(terminal.colors())"]
         done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True)
         assert done.stdout == ("256\n" if says == "256" else "8\n")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh import topics
-from nssh.lease import Lease
-from nssh.topics import Topic, file_name, new_name, obtain
+from nssh.state import topics
+from nssh.state.lease import Lease
+from nssh.state.topics import Topic, file_name, new_name, obtain
 
 KEY, SERVER = "me@h.example:22", "relay"
 DAY = 86400.0
@@ -145,8 +145,8 @@ def test_a_damaged_file_is_replaced(state: Path, content: bytes) -> None:
 
 MANY = """\
 import os, sys
-from nssh import topics
-from nssh.lease import Lease
+from nssh.state import topics
+from nssh.state.lease import Lease
 sys.stdin.read()
 for number in range(int(sys.argv[1])):
     print(*topics.obtain(f"key{number}", "relay", fixed=sys.argv[2]), flush=True)

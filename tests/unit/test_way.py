@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh import argv, way
-from nssh.errors import NsshError
-from nssh.way import Way
+from nssh.base.errors import NsshError
+from nssh.launch import route
+from nssh.launch.route import Way
+from nssh.ssh import argv
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,17 +42,17 @@ def test_the_way(
         expected = Way(login_first=False, mosh=True, wrapper=True)
     elif mode == ["--mosh"] and not has_mosh:
         with pytest.raises(NsshError, match="mosh-client is not on this machine's PATH"):
-            way.choose(wish, wrapped=wrapped, proxied=proxied, on_terminal=on_terminal, login_first=login_first)
+            route.choose(wish, wrapped=wrapped, proxied=proxied, on_terminal=on_terminal, login_first=login_first)
         return
     elif mode == ["--mosh"] or (wanted and has_mosh and on_terminal and not proxied):
         expected = Way(login_first=True, mosh=True)
     else:
         expected = Way(login_first=login_first, mosh=False)
-    chosen = way.choose(wish, wrapped=wrapped, proxied=proxied, on_terminal=on_terminal, login_first=login_first)
+    chosen = route.choose(wish, wrapped=wrapped, proxied=proxied, on_terminal=on_terminal, login_first=login_first)
     assert chosen == expected
 
 
 def test_a_command_that_mosh_can_not_be_given_is_refused_before_anything_is_started() -> None:
     wish = argv.parse_connect(["--mosh", "devbox", "echo\nid"])
     with pytest.raises(NsshError, match="newline"):
-        way.choose(wish, wrapped=True, proxied=False, on_terminal=True, login_first=False)
+        route.choose(wish, wrapped=True, proxied=False, on_terminal=True, login_first=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
 from nssh.local.callback_flow import FlowEnded, FlowSucceeded
 from nssh.local.callback_proxy import CallbackProxy
 from nssh.ssh._streams import SocketStream

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nssh.errors import ConnectError
+from nssh.base.errors import ConnectError
 from nssh.local.callback import Callback
 from nssh.local.callback_flow import QUIET
 from nssh.local.callback_proxy import MOST_ALIKE, MOST_CARRIED, MOST_SILENT

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from actors.url_opener import FLOOD, FLOOD_SECONDS
-from nssh import held
+from nssh.state import held_urls
 from tests.lab.chromium import Chromium
 from tests.lab.laptop import NSSH, Laptop, RemoteShell
 from tests.lab.netns import Namespace
@@ -188,7 +188,7 @@ def test_a_login_whose_url_was_held_is_finished_by_who_opens_it(laptop: Laptop, 
         (record,) = laptop.sessions()
         (ledger,) = laptop.state.glob(f"topics/*.{record.serial}.ledger")
         url = f"https://provider.example/?r={quote(redirect, safe='')}"
-        assert held.add(os.fspath(ledger.with_suffix(".held")), held.HeldUrl(url, int(time.time()) - 3600))
+        assert held_urls.add(os.fspath(ledger.with_suffix(".held")), held_urls.HeldUrl(url, int(time.time()) - 3600))
         assert not is_listened_on(port)
         done = laptop.run("status", "--open-held")
         assert (done.returncode, done.stderr) == (0, "")

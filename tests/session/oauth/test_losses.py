@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh import process
+from nssh.base import process
 from tests.lab import system
 from tests.lab.laptop import Laptop, RemoteShell
 from tests.lab.ports import free_port

@@ -1,0 +1,1 @@
+"""Supervision for pykka actors, as in Erlang/OTP."""

@@ -1,0 +1,216 @@
+"""The command line: parses, prints results, and is the one place that chooses exit codes.
+
+Nothing beyond the standard library is imported on the way to ssh; every command imports what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from nssh import __version__
+from nssh.base.errors import ArgumentError, NsshError, UsageError
+from nssh.base.printable import LONGEST, printable
+from nssh.config import settings
+from nssh.ssh import argv
+
+
+def main() -> None:
+    """Run `nssh`; never returns, and never shows a traceback for what a user can cause."""
+    _open_standard_streams()
+    try:
+        code = _run(sys.argv[1:])
+        sys.stdout.flush()
+    except NsshError as error:
+        # Words of a remote, or of a program of the user's, may stand in it.
+        see = f"; see {_help_of(sys.argv[1:])}" if isinstance(error, ArgumentError) else ""
+        print(f"nssh: {printable(str(error), LONGEST)}{see}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt as interrupt:
+        code = getattr(interrupt, "exit_code", 130)
+    except BrokenPipeError:  # whoever read our output has gone: that is no error
+        code = 141
+    except OSError as error:
+        what = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+        print(f"nssh: {printable(what, LONGEST)}", file=sys.stderr)
+        code = 1
+    _finish_output()
+    raise SystemExit(code)
+
+
+def _finish_output() -> None:
+    """Write what is left of the output; what can't be written is not tried again at exit, where Python would say so."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _open_standard_streams() -> None:
+    """Open on nothing what we were started without (`nssh host <&-`), as ssh does: no pipe of ours may land there."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)  # noqa: FBT003 - it takes no keyword
+    os.close(fd)
+    # Python gives us None for those.
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    # What a terminal without UTF-8 lacks is shown as an escape, as on standard error, instead of ending us.
+    if sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what Python makes can do that
+
+
+def _run(arguments: list[str]) -> int:
+    command = arguments[0] if arguments else ""
+    if command in {"help", "-h", "--help"} or (_is_own(command) and arguments[1:] and arguments[1] in {"-h", "--help"}):
+        from nssh.cli import usage
+
+        print(usage.text("".join(arguments[1:2]) if command == "help" else command))
+        return 0
+    if command in {"--version", "-V"}:
+        print(f"nssh {__version__}")
+        return 0
+    if not arguments:
+        raise ArgumentError("no host given")
+    if command in _COMMANDS:
+        return _COMMANDS[command](arguments[1:])
+    return _connect(argv.parse_connect(arguments))
+
+
+def _is_own(command: str) -> bool:
+    return command in _COMMANDS and command != "relay"  # which goes to the remote, too, and has a help of its own
+
+
+def _help_of(arguments: list[str]) -> str:
+    return f"nssh {arguments[0]} --help" if arguments and _is_own(arguments[0]) else "nssh --help"
+
+
+def _connect(wish: argv.Connect) -> int:
+    config = settings.load()
+    if wish.mode == "mosh" and not os.isatty(0):
+        raise UsageError("mosh needs a terminal, and standard input is none; use --ssh")
+    if wish.ssh.wants_no_session or not wish.ssh.destination:
+        # -W, -N, -O, -V and their like are for ssh alone.
+        ssh = config.ssh.command
+        tail = ["--", wish.ssh.destination, *wish.ssh.command] if wish.ssh.destination else []
+        os.execvp(ssh[0], [*ssh, *wish.ssh.options, *tail])  # noqa: S606 - an argv list, no shell
+    from nssh.ssh import identity
+
+    # ssh reads its configuration while Python reads the launcher.
+    pending = identity.ask(config.ssh.command, wish.ssh.destination, wish.ssh.options)
+    from nssh.launch.launcher import Launcher
+
+    return Launcher(wish, config, pending).run()
+
+
+def _flags(arguments: list[str], known: set[str]) -> tuple[set[str], list[str]]:
+    """Take a command's own options, wherever they stand: they are long, and ssh has no such.
+
+    Raises:
+        ArgumentError: One is unknown.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given = [word for word in arguments[:end] if word.startswith("--")]
+    for option in given:
+        if option not in known:
+            raise ArgumentError(f"unknown option {option}")
+    return set(given), [word for word in arguments[:end] if not word.startswith("--")] + arguments[end:]
+
+
+def _infect(arguments: list[str]) -> int:
+    given, rest = _flags(arguments, {"--force", "--remove"})
+    target = argv.parse_ssh(rest)
+    if target.command or not target.destination:
+        raise ArgumentError("nssh infect takes one host")
+    if len(given) > 1:
+        raise ArgumentError("nssh infect takes one of --force and --remove")
+    from nssh.install import infect
+
+    return infect.run(target, settings.load(), force="--force" in given, remove="--remove" in given)
+
+
+def _status(arguments: list[str]) -> int:
+    since, arguments = _take_since(arguments)
+    given, rest = _flags(arguments, {"--json", "--tail", "--held", "--open-held"})
+    if rest:
+        raise ArgumentError(f"nssh status shows all sessions; it does not take {rest[0]}")
+    if len(given) > 1 and given != {"--json", "--tail"}:
+        raise ArgumentError("nssh status takes at most one of --json, --tail, --held and --open-held")
+    if "--tail" in given:
+        from nssh.log import tail
+
+        return tail.run(since, raw="--json" in given)
+    if since is not None:
+        raise ArgumentError("--since is for nssh status --tail")
+    from nssh.cli import status
+
+    return status.run(next(iter(given), ""))
+
+
+def _take_since(arguments: list[str]) -> tuple[float | None, list[str]]:
+    """Return the seconds that `--since 10m` or `--since=10m` means, and the other arguments.
+
+    Raises:
+        UsageError: It has no value, or one that is no duration.
+    """
+    for index, word in enumerate(arguments):
+        name, equals, value = word.partition("=")
+        if name != "--since":
+            continue
+        rest = arguments[:index] + arguments[index + (1 if equals else 2) :]
+        if not equals:
+            value = arguments[index + 1] if index + 1 < len(arguments) else ""
+        from nssh.base.durations import parse_duration
+
+        try:
+            seconds = parse_duration(value)
+        except ValueError as error:
+            raise UsageError(f"--since: {error}") from None
+        if any(word.partition("=")[0] == "--since" for word in rest):
+            raise ArgumentError("--since is given twice")
+        return seconds, rest
+    return None, arguments
+
+
+def _sweep(arguments: list[str]) -> int:
+    from nssh.sweep import command, options
+
+    return command.run(options.parse(arguments), settings.load())
+
+
+def _doctor(arguments: list[str]) -> int:
+    from nssh.doctor import command, options
+
+    return command.run(options.parse(arguments))  # it reads the configuration itself: that is its first step
+
+
+def _relay(arguments: list[str]) -> int:
+    from nssh.relay.main import main as relay
+
+    return relay(arguments)
+
+
+def _copy(arguments: list[str]) -> int:
+    from nssh.cli import copy_paste
+
+    return copy_paste.run(["copy", *arguments])
+
+
+def _paste(arguments: list[str]) -> int:
+    from nssh.cli import copy_paste
+
+    return copy_paste.run(["paste", *arguments])
+
+
+_COMMANDS = {
+    "copy": _copy,
+    "doctor": _doctor,
+    "infect": _infect,
+    "paste": _paste,
+    "relay": _relay,
+    "status": _status,
+    "sweep": _sweep,
+}
+
+
+if __name__ == "__main__":
+    main()

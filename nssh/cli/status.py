@@ -1,0 +1,148 @@
+"""`nssh status`: the sessions of this machine, and the URLs that wait for a decision; `nssh.log.tail` shows events."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from nssh.base.durations import format_gap
+from nssh.base.errors import ToolError
+from nssh.base.printable import LONGEST, printable
+from nssh.config import settings
+from nssh.meeting import liveness
+from nssh.state import held_urls, records
+from nssh.wire import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nssh.state.records import Record
+
+# What `--json` tells of a record (docs/protocol.md). Not its topic, which is a secret: whoever needs it reads the
+# record, which is as private as this terminal may not be.
+_TOLD = (
+    "pid", "target", "host", "key", "server", "started", "log", "create_time", "role", "transport", "route", "bus",
+    "bus_since", "bridge", "restarts", "actor_restarts", "held", "problem", "lost", "lost_at", "version",
+)  # fmt: skip
+
+# Seconds for which the table shows what was lost: the user has seen it by then.
+_LOST = 86400.0
+
+
+def run(option: str) -> int:
+    """Run `nssh status` with one of its options, or none, and return its exit code."""
+    commands: dict[str, Callable[[], int]] = {
+        "": _table,
+        "--json": _json,
+        "--held": _list_held,
+        "--open-held": _open_held,
+    }
+    return commands[option]()
+
+
+def _uptime(record: Record) -> float:
+    now = time.time()
+    return max(0.0, now - records.timestamp(record.started, now))
+
+
+def _json() -> int:
+    live = records.live()
+    sessions: list[dict[str, Any]] = []
+    for record, answer in zip(live, liveness.probe_all(live), strict=True):
+        fields: dict[str, Any] = {name: getattr(record, name) for name in _TOLD}
+        fields |= {"uptime": round(_uptime(record)), "state": answer.state.value, "rtt": answer.rtt}
+        fields["alive"] = None if answer.state is liveness.State.UNKNOWN else answer.alive
+        sessions.append(fields)
+    print(json.dumps(sessions, indent=2))
+    return 0
+
+
+def _table() -> int:
+    live = records.live()
+    if not live:
+        print("no live sessions")
+    for record, answer in zip(live, liveness.probe_all(live), strict=True):
+        for line in _describe(record, answer):
+            print(printable(line, LONGEST))
+    return 0
+
+
+def _describe(record: Record, answer: liveness.Liveness) -> list[str]:
+    role, transport = record.role or "starting", record.transport or "connecting"
+    bus = f"bus {record.server} {record.bus}".rstrip()
+    lines = [
+        f"{record.target}  ({record.key or record.host})",
+        f"  pid {record.pid}, {transport}, {role}, up {format_gap(_uptime(record))}",
+        "  " + ", ".join(part for part in (bus, answer.text, _restarts(record)) if part),
+    ]
+    if record.held:
+        lines.append(f"  {record.held} URLs held: nssh status --held lists them, --open-held opens them")
+    if record.problem:
+        lines.append(f"  problem: {record.problem}")
+    if record.lost and time.time() - records.timestamp(record.lost_at, 0.0) < _LOST:
+        lines.append(f"  lost: {record.lost}")
+    return lines
+
+
+def _restarts(record: Record) -> str:
+    parts = []
+    if record.restarts:
+        parts.append(f"bridge restarted {record.restarts}×")
+    if record.actor_restarts:
+        parts.append(f"actors restarted {record.actor_restarts}×")
+    return ", ".join(parts) or "no restarts"
+
+
+def _held_paths() -> list[str]:
+    directory = os.path.join(files.state_dir(), "topics")
+    try:
+        return sorted(os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".held"))
+    except FileNotFoundError:
+        return []
+
+
+def _list_held() -> int:
+    urls = [entry for path in _held_paths() for entry in held_urls.read(path)]
+    for entry in urls:
+        print(f"{_when(entry.time)}  {printable(entry.url)}")
+    if not urls:
+        print("nothing is held")
+    return 0
+
+
+def _when(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:<16}"  # a server may say anything
+
+
+def _open_held() -> int:
+    from nssh.local import browser
+    from nssh.local.callback import find_callbacks
+
+    command = settings.load().browser.command or None
+    acting = {record.serial: record for record in records.live() if record.role == "leader" and record.socket}
+    failed = 0
+    for path in _held_paths():
+        serial = path.removesuffix(".held").rpartition(".")[2]
+        # One after the other: an interruption costs the one that is being opened, and the others stay.
+        for _ in held_urls.read(path):
+            entry = held_urls.take(path)
+            if entry is None:
+                break
+            try:
+                url = browser.check_url(entry.url)
+                if serial in acting and find_callbacks(url) and not liveness.expect(acting[serial], url):
+                    del acting[serial]  # it does not answer: not waited for again
+                browser.open_url(entry.url, command=command)
+            except ToolError as error:
+                failed += 1
+                if not isinstance(error, browser.UrlRefusedError):  # that would be refused another time, too
+                    held_urls.add(path, entry)
+                print(f"nssh: {printable(str(error))}", file=sys.stderr)
+    return 1 if failed else 0

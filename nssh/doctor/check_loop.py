@@ -1,0 +1,129 @@
+"""Around the loop: the shims that are installed on the remote, called as programs call them, and heard on the laptop.
+
+They speak to the doctor's own topic, by a session file in its private directory, so no browser opens and no clipboard
+changes, neither here nor in a live session.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+from nssh.base.errors import RemoteError
+from nssh.base.printable import printable
+from nssh.doctor.facts import number
+from nssh.doctor.report import failed, ok
+from nssh.wire import envelope as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nssh.doctor.listener import Heard
+    from nssh.doctor.report import Result
+    from nssh.doctor.walk import Walk
+
+_SLACK = 25.0  # seconds that the helper gives a shim, and some
+_IMAGE = 100_000
+_FEATURES = ("types",)  # what our listener can do, whatever else a laptop can
+
+
+class _Ran:
+    """What a shim did."""
+
+    def __init__(self, answer: dict[str, object]) -> None:
+        self.status = answer.get("status")
+        self.seconds = number(answer, "ms") / 1000
+        self.said = printable(str(answer.get("said", "")), 300)
+        try:
+            self.output = binascii.a2b_base64(str(answer.get("output", "")))
+        except ValueError:
+            self.output = b""
+
+
+def session(walk: Walk) -> Result:
+    """Give the shims a session file of the doctor's own."""
+    config = walk.config
+    token = config.token or (f"{config.user}:{config.password}" if config.user else "")
+    order = {
+        "do": "session",
+        "server": config.server,
+        "topic": walk.topic,
+        "token": token,
+        "features": _FEATURES,
+    }
+    walk.helper.ask(order, walk.wish.timeout)
+    return ok("the shims have a session of the doctor's own")
+
+
+def _shim(walk: Walk, persona: str, *arguments: str, stdin: bytes = b"") -> _Ran:
+    order = {
+        "do": "run",
+        "persona": persona,
+        "arguments": arguments,
+        "input": binascii.b2a_base64(stdin).decode("ascii"),
+    }
+    ran = _Ran(walk.helper.ask(order, walk.wish.timeout + _SLACK))
+    if ran.status != 0:
+        raise RemoteError(f"{persona} ended with status {ran.status}: {ran.said or 'without a word'}")
+    return ran
+
+
+def url(walk: Walk) -> Result:
+    """Have xdg-open send a URL, which is only looked at."""
+    sent = f"http://nssh-doctor.invalid/{os.urandom(8).hex()}"
+    ran = _shim(walk, "xdg-open", sent)
+    _await(walk, lambda one: one.envelope.kind == wire.KIND_OPEN and one.envelope.url == sent, "the URL")
+    return ok("xdg-open there: the URL arrived here (no browser was opened)", ran.seconds)
+
+
+def copy(walk: Walk) -> Result:
+    """Have xclip send a text, and wl-copy an image."""
+    text, image = _text(), _png()
+    ran = _shim(walk, "xclip", "-selection", "clipboard", "-i", stdin=text)
+    _await(walk, lambda one: one.envelope.kind == wire.KIND_CLIP_WRITE and one.envelope.body == text, "the text")
+    large = _shim(walk, "wl-copy", "-t", "image/png", stdin=image)
+    heard = _await(
+        walk, lambda one: one.envelope.kind == wire.KIND_CLIP_WRITE and one.envelope.mime == "image/png", "the image"
+    )
+    if walk.client.download(heard.message.id, limit=2 * len(image)) != image:
+        return failed("an image copied there arrived here changed")
+    return ok(f"xclip there: a text arrived here, then {_large(large)} (your clipboard stays as it is)", ran.seconds)
+
+
+def paste(walk: Walk) -> Result:
+    """Have xclip ask for a text, and wl-paste for an image; we answer from memory."""
+    walk.listener.content = {"text/plain": _text(), "image/png": _png()}
+    ran = _shim(walk, "xclip", "-selection", "clipboard", "-o")
+    if ran.output != walk.listener.content["text/plain"]:
+        return failed("a text pasted there is not the one that was sent from here")
+    large = _shim(walk, "wl-paste", "-n", "-t", "image/png")
+    if large.output != walk.listener.content["image/png"]:
+        return failed("an image pasted there is not the one that was sent from here")
+    return ok(f"xclip -o there: a text came from here, then {_large(large)} (none of it yours)", ran.seconds)
+
+
+def _await(walk: Walk, wanted: Callable[[Heard], bool], what: str) -> Heard:
+    return walk.listener.wait_for(wanted, walk.wish.timeout, what)
+
+
+def _large(ran: _Ran) -> str:
+    return f"an image of {_IMAGE // 1000} kB in {ran.seconds * 1000:.0f} ms"
+
+
+def _text() -> bytes:
+    return f"nssh doctor was here: {os.urandom(8).hex()}\n\u00fc\n".encode()
+
+
+def _png() -> bytes:
+    """Return a picture whose noise makes it as large as it is to be."""
+    width = 180
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + os.urandom(width * 3) for _ in range(_IMAGE // (width * 3)))
+    head = struct.pack(">IIBBBBB", width, _IMAGE // (width * 3), 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows, 0)) + chunk(b"IEND", b"")

@@ -1,0 +1,214 @@
+"""The remote: its shell, its python, the nssh there, who is first on the PATH, its files, mosh."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+from nssh import __version__
+from nssh.base.errors import RemoteError
+from nssh.doctor import facts
+from nssh.doctor.helper import Helper
+from nssh.doctor.report import failed, ok, warning
+from nssh.install import deploy
+from nssh.launch.route import find_program
+from nssh.ssh.script import run_script
+from nssh.state import topics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nssh.doctor.facts import Shell
+    from nssh.doctor.report import Result
+    from nssh.doctor.walk import Walk
+
+# What a remote without python can tell, too. mosh-server is looked for where a session looks for it.
+_SCRIPT = """\
+say shell "${SHELL:-}"
+say system "$(uname -sr 2>/dev/null)"
+say address "${SSH_CONNECTION:-}"
+say now "$(date +%s 2>/dev/null)"
+say charmap "$(locale charmap 2>/dev/null)"
+say utf8 "$(LC_ALL=C.UTF-8 locale charmap 2>/dev/null)"
+say mosh "$(PATH="$PATH:/usr/local/bin:/opt/homebrew/bin:/opt/local/bin:$HOME/.local/bin"; command -v mosh-server)"
+finish 0
+"""
+
+# Clocks are asked for whole seconds.
+_CLOCK = 2.0
+_CLOCK_WRONG = 60.0
+
+# Seconds that the shells there get to answer, twice, and the rest.
+_LOOK = 20.0
+
+
+def shell(walk: Walk) -> Result:
+    """Run a script, as everything on the remote is run."""
+    walk.asked, started = time.time(), time.monotonic()
+    try:
+        answer = run_script(walk.connection, _SCRIPT, timeout=walk.wish.timeout, what="a script on the remote")
+    except RemoteError as error:
+        return failed(str(error), "its login shell must hand commands to sh, and its start-up files must let it")
+    walk.answered, seconds = time.time(), time.monotonic() - started
+    walk.said = answer.fields
+    return ok(f"{walk.said.get('shell') or 'its shell'} on {walk.said.get('system') or '?'} runs scripts", seconds)
+
+
+def clock(walk: Walk) -> Result:
+    """Compare the clocks; what it took to ask is the uncertainty, and the remote tells whole seconds."""
+    now = walk.said.get("now", "")
+    if not (now.isascii() and now.isdigit() and len(now) < 12):
+        return warning("its date command does not tell the seconds: not compared")
+    return compare(int(now), walk.asked, walk.answered, walk.host)
+
+
+def compare(theirs: int, asked: float, answered: float, whose: str) -> Result:
+    """Judge a clock that showed `theirs` (whole seconds) at some time between `asked` and `answered` of ours."""
+    ahead, behind = theirs - answered, asked - (theirs + 1)
+    off = max(ahead, behind, 0.0)
+    if off < _CLOCK:
+        return ok(f"the clocks of this machine and of {whose} agree")
+    text = f"the clock of {whose} is {off:.0f} s {'ahead of' if ahead > behind else 'behind'} this machine's"
+    advice = "set the one that is wrong (timedatectl set-ntp true): certificates, logins and logs go by it"
+    return failed(text, advice) if off > _CLOCK_WRONG else warning(text, advice)
+
+
+def python(walk: Walk) -> Result:
+    """Start the helper, which takes a python3, and have it look around."""
+    host = walk.host
+    started = time.monotonic()
+    try:
+        walk.helper = Helper(walk.connection, walk.name, walk.wish.timeout)
+        seconds = time.monotonic() - started
+        # From here on there may be something to be removed.
+        walk.undo.callback(walk.helper.finish, 5.0)
+        walk.facts = facts.read(walk.helper.ask({"do": "facts", "salt": walk.salt}, walk.wish.timeout + _LOOK))
+    except RemoteError as error:
+        return failed(str(error), f"install python3 (3.8 or newer) on {host}; nssh there needs nothing else")
+    text = f"{walk.facts.python} {walk.facts.python_version}"
+    return ok(text if walk.facts.on_path else f"{text}, which is not on the PATH of a command", seconds)
+
+
+def nssh(walk: Walk) -> Result:
+    """Compare the nssh there with ours, and see that it runs."""
+    seen, infect = walk.facts, f"nssh infect {walk.words}"
+    version, digest, *_ = [*seen.installed.split(" ", 2), "", ""]
+    wrong, advice = "", f"{infect} repairs it"
+    if not version:
+        wrong, advice = f"{walk.host} has none", infect
+    elif version != __version__:
+        wrong, advice = f"{walk.host} has {version}, this is {__version__}", infect
+    elif seen.installed_problem:
+        wrong = f"{version} is there and does not run: {seen.installed_problem}"
+    elif seen.foreign:
+        wrong, advice = f"{seen.foreign[0]} is not nssh's", f"nssh infect --force {walk.words} puts its own there"
+    elif seen.lacking:
+        wrong = f"{', '.join(seen.lacking)} of nssh's are missing"
+    if wrong:
+        return failed(wrong, advice)
+    if digest != deploy.payload().digest:
+        return warning(f"{version} there is another build than this {__version__}", infect, seen.installed_seconds)
+    return ok(version, seen.installed_seconds)
+
+
+def path(way: str, when: str) -> Callable[[Walk], Result]:
+    """Return the step that looks at the PATH of shells started in one way, of which `when` tells the user."""
+
+    def look(walk: Walk) -> Result:
+        shells = [one for one in walk.facts.shells if one.way == way]
+        bad = [one for one in shells if one.shadows or one.missing or not one.answered]
+        if not shells:
+            return warning(f"no shell there could be asked, {when}")
+        if not bad:
+            behind = [real for one in shells for real in one.behind.values()]
+            more = f"; real ones, as {behind[0]}, behind them" if behind else ""
+            return ok(f"{', '.join(one.name for one in shells)}: nssh's xclip, xdg-open … come first{more}")
+        text = "; ".join(f"{one.name} {when} {_what(one)}" for one in bad)
+        advice = next((one.advice for one in bad if one.advice), "")
+        # Few programs are started by `ssh host command`, or by another shell's login, and not every shell has a file
+        # that it reads then.
+        if way == "command" or not any(one.answered and one.own for one in bad):
+            return warning(text, advice or "give such commands a PATH of their own, if they need the clipboard")
+        return failed(text, advice)
+
+    return look
+
+
+def _what(one: Shell) -> str:
+    if not one.answered:
+        return "gave no answer"
+    if one.shadows:
+        name, found = next(iter(one.shadows.items()))
+        more = len(one.shadows) - 1
+        return f"finds {found} before nssh's {name}" + (f" (and {more} more)" if more else "")
+    return f"does not find {', '.join(one.missing[:3])}" + (" …" if len(one.missing) > 3 else "")
+
+
+def state(walk: Walk) -> Result:
+    """See whether the remote's state directory can be written."""
+    seen = walk.facts
+    if seen.state_problem:
+        return failed(
+            f"{seen.state} can't be used: {seen.state_problem}", f"make it writable on {walk.host}, or free space"
+        )
+    if seen.state_mode & 0o077:
+        return warning(f"{seen.state} is open to others until the next session closes it", f"chmod 700 {seen.state}")
+    return ok(seen.state)
+
+
+def session_file(walk: Walk) -> Result:
+    """See whether the programs there speak to a session of ours."""
+    seen = walk.facts.session
+    live = [record for record in walk.sessions if not record.foreign]
+    again = f"{'end the session; ' if live else ''}nssh {walk.words} writes it anew"
+    wrong = ""
+    if seen.problem:
+        wrong = seen.problem
+    elif seen.unusable:
+        wrong, again = seen.unusable, f"on {walk.host}, correct it: no shim there can do without"
+    elif not seen.there:
+        wrong = f"{seen.path} is missing, though a session is live" if live else ""
+    elif not seen.mine or seen.mode & 0o077:
+        wrong = f"others can open {seen.path}, and it holds a secret"
+    elif seen.overridden:
+        wrong, again = f"{seen.overridden} there beats the session file", "take server and topic out of it there"
+    elif live and seen.topic not in {_hash(walk, record.topic) for record in live}:
+        wrong = "programs there speak to another session than the live one: of another machine, or an older one"
+    if wrong:
+        return failed(wrong, again)
+    if not seen.there:
+        return ok("none yet: the first session writes it")
+    if live:
+        return ok("programs there speak to the live session")
+    ours = walk.config.topic or topics.current(walk.target.key, walk.config.server)
+    whose = "this machine's last session" if _hash(walk, ours) == seen.topic else "another machine, or an older session"
+    return ok(f"of {whose}; none is live at present")
+
+
+def _hash(walk: Walk, topic: str) -> str:
+    return hashlib.sha256((walk.salt + topic).encode()).hexdigest()
+
+
+def mosh(walk: Walk) -> Result:
+    """See whether a session could be a mosh session."""
+    here, there = find_program("mosh-client"), walk.said.get("mosh", "")
+    if walk.target.proxied:
+        return ok("not used behind a jump host: sessions are ssh's")
+    if not here or not there:
+        lacking = " and ".join([*(["this machine"] if not here else []), *([walk.host] if not there else [])])
+        return warning(
+            f"not on {lacking}: sessions are ssh's, and don't outlive a change of network", "install mosh there"
+        )
+    if "UTF-8" not in {walk.said.get("charmap", "").upper(), walk.said.get("utf8", "").upper()}:
+        return failed(f"{there} needs a UTF-8 locale, and {walk.host} has none", "install the locale C.UTF-8 there")
+    # UDP gets through or not: only a session shows it.
+    return ok(f"{there}, and {os.path.basename(here)} here (its UDP is not tried)")
+
+
+def desktop(walk: Walk) -> Result:
+    """See whether the remote is a desktop, whose own clipboard the shims would hide."""
+    if walk.facts.desktop:
+        return warning(f"it looks like a desktop ({walk.facts.desktop}), whose clipboard and browser nssh hides")
+    return ok("a machine without a desktop of its own")

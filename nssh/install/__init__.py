@@ -1,0 +1,1 @@
+"""Putting nssh on a remote, and taking it away."""

@@ -1,0 +1,1 @@
+"""From the words typed to the prompt: the foreground process of a session."""

@@ -1,0 +1,390 @@
+"""The foreground process of a session: one ssh handshake, the terminal left to ssh or mosh, the bridge kept beside it.
+
+Standard library only, and little of it, until ssh runs: every millisecond here is one before the user's prompt.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from nssh.base import process
+from nssh.base.printable import LONGEST, printable
+from nssh.base.terminal import Terminal, colors
+from nssh.config.settings import LARGEST
+from nssh.launch import prepare, route
+from nssh.launch.bridge import Bridge
+from nssh.launch.foreground import Foreground, InterruptedBySignal
+from nssh.launch.mosh_first_screen import Nudges
+from nssh.launch.session import Session
+from nssh.meeting.startup import Doubt, Start, Startup
+from nssh.ssh import control_path, login
+from nssh.state import hosts, records
+from nssh.wire import files
+from nssh.wire import session as session_file
+
+if TYPE_CHECKING:
+    from nssh.config.settings import Config
+    from nssh.launch.route import Way
+    from nssh.ssh.argv import Connect
+    from nssh.ssh.framing import Answer
+    from nssh.ssh.identity import Pending
+    from nssh.state.records import Record
+
+FEATURES = ("targets", "ids", "types")
+"""What this laptop's side can do beyond the Go program, told in the session file."""
+
+# Seconds that the launcher waits, after the session's end, for the bridge to deliver what has just arrived.
+_LAST_DELIVERY = 0.7
+
+_WITHOUT = "clipboard and browser will not work in this session"
+
+
+def say(text: str) -> None:
+    """Write one line for the user, outside the session: a remote may have put anything in it, of any length."""
+    try:
+        print(f"nssh: {printable(text, LONGEST)}", file=sys.stderr, flush=True)
+    except OSError:
+        return  # the terminal is gone, and who would have read it
+
+
+class Launcher:
+    """One session from the first handshake to the exit status."""
+
+    def __init__(self, wish: Connect, config: Config, pending: Pending) -> None:
+        self.wish = wish
+        self.config = config
+        self.terminal = Terminal()
+        self.target = pending.target()
+        self.host = hosts.read(self.target.key)
+        self._interactive = os.isatty(0) and os.isatty(2)
+        self._told = False
+        self._told_unwritable = False
+        self._record: Record | None = None
+        self.bridge: Bridge | None = None
+        self._doubt: Doubt | None = None
+        self._nudges = Nudges()
+        # It may ask the user, and has its own way with signals then.
+        try:
+            self.start = self._settle()
+            self.foreground = Foreground(self._child_ended, reads="n" not in wish.ssh.letters)
+        except BaseException:
+            records.remove(os.getpid())  # Ctrl-C right behind its being written
+            raise
+        self.session_file = self._session_file()
+
+    def run(self) -> int:
+        """Run the session to its end and return its exit code.
+
+        Raises:
+            NsshError: It can't even be started; the terminal is as it was.
+        """
+        path = "" if self.target.control_path else control_path.choose(os.getpid())
+        self.foreground.come_to_foreground()
+        try:
+            status = self._run(self._way(), path)
+        except InterruptedBySignal as interrupt:
+            status = interrupt.exit_code
+        except BaseException:
+            self.terminal.restore(reset=self._has_remote_terminal)
+            self._close(path)
+            raise
+        self.terminal.restore(reset=self._has_remote_terminal)
+        self._close(path, status)
+        self._last_words()
+        return status
+
+    def _way(self) -> Way:
+        # A program that runs at once, ahead of the bridge, must not find the session file of another topic or server.
+        changed = bool(self.session_file) and self.host.session != hosts.checksum(self.session_file)
+        return route.choose(
+            self.wish,
+            wrapped=bool(self.config.mosh.command),
+            proxied=self.target.proxied,
+            on_terminal=self._interactive and os.isatty(1),
+            login_first=changed or self._may_offer,
+        )
+
+    @property
+    def _may_offer(self) -> bool:
+        """Whether to ask about an installation: never a script, nor who only wants to run a command."""
+        return self._interactive and not self.host.version and not self.host.declined and not self.wish.ssh.command
+
+    @property
+    def _has_remote_terminal(self) -> bool:
+        """Whether the session may have put our terminal into modes of its own."""
+        return not self.wish.ssh.command or "t" in self.wish.ssh.letters or self.wish.mode == "mosh"
+
+    def _run(self, how: Way, path: str) -> int:
+        if how.login_first:
+            return self._run_login_first(how, path)
+        # The user's own ssh comes first; everything else happens beside its handshake.
+        if how.wrapper:
+            argv = [*self.config.mosh.command, f"--ssh={_join([*self.target.ssh, *self.target.options])}"]
+            argv += [self.target.destination, *(["--", *self.wish.ssh.command] if self.wish.ssh.command else [])]
+        else:
+            argv = self._ssh(path)
+        self.foreground.start(argv, socket=path)
+        self._start_bridge(how, path, "mosh" if how.wrapper else "ssh")
+        return self._watch()
+
+    def _ssh(self, path: str) -> list[str]:
+        target = self.target
+        options = [*login.control_options(target, path), *target.options]
+        return [*target.ssh, *options, "--", target.destination, *self.wish.ssh.command]
+
+    def _run_login_first(self, how: Way, path: str) -> int:
+        # A mosh-server waits for its client for a minute; the user may think longer about a question.
+        later = how.mosh and self._may_offer
+        session_file = "" if self._is_prepared else self.session_file
+        started = self._start_login(how, path, session_file, mosh=how.mosh and not later)
+        self._start_bridge(how, path, "")
+        answer = self._await_login(started)
+        if answer is None:
+            status = self._watch()
+            # ssh's own failures are 255, and it has said why; a signal's end is the user's wish. Anything else is a
+            # remote that let us in and does not run scripts (a router, a git server): its session is still to be had.
+            if status >= 128 or self.wish.mode == "mosh":
+                if status < 128:
+                    say(f"{self.target.destination}: its shell did not run our script: {started.noise or 'no output'}")
+                return status or 1
+            self.host = self.host._replace(session=hosts.checksum(self.session_file))
+            self._remember()
+            self._begin(self._ssh(path), socket=path)
+            return self._watch()
+        self.foreground.leave()
+        prepared = prepare.read(answer)
+        self._learn(prepared)
+        if self._may_offer:
+            self._offer_install(path, hidden=how.mosh)
+        if later:
+            answer = self._await_login(self._start_login(how, path, "", mosh=True))
+            if answer is None:
+                return self._watch() or 1
+            self.foreground.leave()
+            prepared = prepare.read(answer)
+        return self._enter(path, prepared)
+
+    def _start_login(self, how: Way, path: str, session_file: str, *, mosh: bool) -> login.Login:
+        """Start an ssh that prepares the remote, and starts a mosh-server; through the connection, if there is one."""
+        arguments = prepare.mosh_arguments(colors(), self.wish.ssh.command) if mosh else ()
+        timeouts = (self.config.mosh.network_timeout, self.config.mosh.signal_timeout)
+        script = prepare.script(session_file, mosh=arguments, mosh_timeouts=timeouts)
+        started = login.Login(self.target, script, login.control_options(self.target, path, keep_alive=how.mosh))
+        self.foreground.adopt(started.pid)
+        return started
+
+    def _await_login(self, started: login.Login) -> Answer | None:
+        """Wait for the login's answer while signals are passed on to it; None if ssh ends without one."""
+        # ssh is at its handshake: what is needed behind it costs nothing now.
+        from nssh.ssh import server_address  # noqa: F401
+
+        try:
+            while True:
+                if not self.foreground.wait_for([started.fileno()], self._tick()):
+                    continue
+                if (answer := started.read()) is not None:
+                    return answer
+        except EOFError:
+            return None
+        finally:
+            started.close()
+
+    def _enter(self, path: str, prepared: prepare.Prepared) -> int:
+        """Go from the finished login to the session itself."""
+        environ = None
+        if prepared.mosh_port:
+            address = self._address(path) or prepared.server_address or self.target.hostname
+            argv = ["mosh-client", "-#", f"{self.target.destination} ", address, prepared.mosh_port]
+            environ = {**os.environ, "MOSH_KEY": prepared.mosh_key}
+        elif self.wish.mode == "mosh":
+            reason = prepared.mosh_error or "mosh-server is not there: install mosh on it, or use --ssh"
+            say(f"{self.target.destination}: {reason}")
+            return 1
+        else:
+            if prepared.mosh_error:
+                say(f"{self.target.destination}: {prepared.mosh_error} (so this is an ssh session)")
+            argv = self._ssh(path)
+        self._begin(argv, environ, socket="" if environ else path)
+        return self._watch()
+
+    def _begin(self, argv: list[str], environ: dict[str, str] | None = None, *, socket: str) -> None:
+        """Start the session's own program after the login."""
+        self.foreground.start(argv, environ, socket=socket)
+        if environ is not None:
+            self._nudges.plan()
+        if self.bridge is not None:
+            self.bridge.tell(
+                child=self.foreground.child,
+                prepared=True,
+                transport="mosh" if environ else "ssh",
+                version=self.host.version,
+            )
+
+    def _learn(self, prepared: prepare.Prepared) -> None:
+        """Keep and say what the login told about the remote."""
+        destination = self.target.destination
+        if prepared.problem:
+            self._told = True
+            say(f"{destination}: {prepared.problem}; {_WITHOUT}")
+        written = self.host.session if prepared.problem else hosts.checksum(self.session_file)
+        self.host = self.host._replace(version=prepared.version, session=written)
+        self._remember()
+        note = hosts.difference(destination, prepared.version)
+        if note:
+            say(note)
+
+    def _offer_install(self, path: str, *, hidden: bool) -> None:
+        from nssh.launch.offer_install import Offer
+
+        offer = Offer(self.target, self.target.control_path or path, self.foreground, self._tick, say)
+        self.host = offer.make(self.host, hidden=hidden)
+        self._remember()
+
+    def _remember(self) -> None:
+        try:
+            hosts.write(self.target.key, self.host)
+        except OSError as error:
+            self._unwritable(error)
+
+    def _unwritable(self, error: OSError) -> None:
+        """Say once, whichever file it is, that the state directory is of no use."""
+        if not self._told_unwritable:
+            self._told_unwritable = True
+            say(f"can't write {error.filename or files.state_dir()}: {error.strerror}; {_WITHOUT}")
+
+    def _address(self, path: str) -> str:
+        """The server's address as our own TCP connection has it: mosh's UDP goes the same way."""
+        if self.target.proxied:
+            return ""
+        from nssh.ssh import server_address
+
+        return server_address.address(self.target, self.target.control_path or path)
+
+    def _settle(self) -> Start | None:
+        """Settle with other sessions; without a writable state directory there are none, and no bridge."""
+        # Who only wants to run a command is not asked: it joins, as a script does.
+        interactive = self._interactive and self._has_remote_terminal
+        try:
+            return Startup(self.target, self.config, interactive=interactive, say=say).settle(self.wish.collision)
+        except OSError as error:
+            self._unwritable(error)
+            return None
+
+    @property
+    def _is_prepared(self) -> bool:
+        """Whether the remote has this session's file from one that we have joined."""
+        joined = self.start.joined if self.start is not None else None
+        return joined is not None and not joined.foreign and self.host.session == hosts.checksum(self.session_file)
+
+    def _session_file(self) -> str:
+        config = self.config
+        if self.start is None:
+            return ""
+        # A user and a password stand where a token does: tokens of ntfy have no colon.
+        token = config.token or (f"{config.user}:{config.password}" if config.user else "")
+        limit = config.clipboard.copy_limit
+        # What the shims need not send to be refused.
+        features = FEATURES if limit == LARGEST else (*FEATURES, f"copy-limit={limit}")
+        return session_file.render(session_file.Session(config.server, self.start.topic.name, features, token))
+
+    def _start_bridge(self, how: Way, path: str, transport: str) -> None:
+        """Start the bridge; without a topic (no writable state directory) there is none, and the session goes on."""
+        if self.start is None:
+            return
+        record, topic, joined, replaced, unasked = self.start
+        behind = joined if joined is not None and joined.foreign else None
+        session = Session(
+            pid=record.pid,
+            birth=record.birth,
+            started=record.started,
+            target=self.target,
+            key=record.key,
+            server=record.server,
+            topic=topic.name,
+            serial=topic.serial,
+            ledger=topic.ledger,
+            lease=topic.lease,
+            log=record.log,
+            session_file=self.session_file,
+            # The mosh wrapper gives its ssh no control socket: nothing to wait for.
+            control_path="" if how.wrapper else self.target.control_path or path,
+            own_control=not self.target.control_path,
+            login_first=how.login_first,
+            transport=transport,
+            joined=joined.pid if joined is not None else 0,
+            behind=process.birth(behind.pid) if behind is not None else "",
+            replaced=replaced,
+            prepared=self._is_prepared,
+            version=self.host.version if self._is_prepared else "",
+            child=self.foreground.child,
+        )
+        self.bridge = Bridge(session)
+        self.bridge.start()
+        if unasked:
+            self._doubt = Doubt(unasked, self.config, self.target.destination)
+
+    def _tick(self) -> float | None:
+        waits = [self._nudges.tick(self.foreground.child), self.bridge.tick() if self.bridge is not None else None]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _watch(self) -> int:
+        return self.foreground.wait(self._tick)
+
+    def _child_ended(self, pid: int) -> None:
+        if self.bridge is not None:
+            self.bridge.ended(pid)
+
+    def _close(self, path: str, status: int | None = None) -> None:
+        """Let the bridge deliver and end; what it can't clean up any more is done here."""
+        if self.bridge is not None:
+            self._record = records.read(records.path_of(os.getpid()))
+            self.bridge.tell(exit=status)
+            self.bridge.close()
+            # One whose bus is not up yet fetches what the session sent without us waiting for it.
+            up = self._record is not None and self._record.bus == "up"
+            deadline = time.monotonic() + (_LAST_DELIVERY if up else 0.0)
+            try:
+                while self.bridge.running and (left := deadline - time.monotonic()) > 0:
+                    self.foreground.wait_for((), left)
+            except InterruptedBySignal:
+                pass  # the user is in a hurry: the bridge ends by itself
+            if self.bridge.running:
+                return
+        records.remove(os.getpid())
+        if path and os.path.exists(path):
+            from nssh.ssh import master
+
+            master.end(path)
+
+    def _last_words(self) -> None:
+        """Say what the user should know, now that the terminal is free."""
+        if self._record is not None and self._record.replaced_by:
+            say(f"{self.target.destination}: replaced by the nssh of pid {self._record.replaced_by}")
+            return
+        if self._doubt is not None:
+            try:
+                text = self._doubt.text(lambda seconds: self.foreground.wait_for((), seconds))
+            except InterruptedBySignal:
+                return  # the user is in a hurry
+            if text:
+                say(text)
+        bridge, record = self.bridge, self._record
+        if bridge is not None and bridge.gave_up:
+            say(bridge.last_words)
+        elif record is not None and record.problem and not self._told and self._interactive:
+            host = hosts.read(self.target.key)
+            destination = self.target.destination
+            if host.version:
+                named = destination in record.problem
+                say(record.problem if named else f"{destination}: {record.problem}")
+            elif not host.declined:
+                say(f"no nssh on {destination}: run nssh infect {destination}")
+
+
+def _join(words: list[str]) -> str:
+    from shlex import join
+
+    return join(words)

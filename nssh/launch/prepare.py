@@ -1,0 +1,156 @@
+"""The script that makes a remote ready for a session: writes its session file, tells its nssh, may start mosh-server.
+
+It runs in the user's own login (`login.py`), or over the finished connection (`actors/remote_host.py`). Standard
+library only, on the way to ssh.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from nssh.ssh import framing
+
+# Asked of the remote's version file, which `nssh infect` writes last.
+_SCRIPT = """\
+state="${XDG_STATE_HOME:-$HOME/.local/state}/nssh"
+data="${XDG_DATA_HOME:-$HOME/.local/share}/nssh"
+say address "${SSH_CONNECTION:-}"
+IFS= read -r size
+temporary="$state/session.$$"
+if [ "$size" = 0 ]; then
+    :
+elif problem=$( { mkdir -p "$state" && chmod 700 "$state"; } 2>&1 ); then
+    session=$(dd bs=1 count="$size" 2>/dev/null; printf .)
+    # cat: what it says of a full disk is what the user needs to know, which a shell's own printf keeps to itself.
+    put() { printf '%s' "${session%.}" | cat > "$temporary" && mv -f "$temporary" "$state/session"; }
+    if ! problem=$(put 2>&1); then
+        rm -f "$temporary"
+        say problem "can't write $state/session: $problem"
+    fi
+else
+    dd bs=1 count="$size" >/dev/null 2>&1
+    say problem "can't create $state: $problem"
+fi
+if [ -r "$data/version" ] && IFS= read -r version < "$data/version"; then say version "$version"; fi
+IFS= read -r mosh
+if [ "$mosh" = mosh ]; then
+    IFS= read -r silent
+    IFS= read -r unused
+    IFS= read -r count
+    set --
+    while [ "$#" -lt "$count" ]; do IFS= read -r word; set -- "$@" "$word"; done
+    # It is looked for where a login without rc files may not look; the session itself gets the PATH and umask it would.
+    server=$(PATH="$PATH:/usr/local/bin:/opt/homebrew/bin:/opt/local/bin:$HOME/.local/bin"; command -v mosh-server)
+    if [ -n "$server" ]; then
+        say mosh yes
+        umask "$nssh_umask"
+        [ "$silent" = 0 ] || export MOSH_SERVER_NETWORK_TMOUT="$silent"
+        [ "$unused" = 0 ] || export MOSH_SERVER_SIGNAL_TMOUT="$unused"
+        "$server" "$@" </dev/null 2>&1
+    fi
+fi
+finish 0
+"""
+
+_LOCALE = ("LANG", "LANGUAGE", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY", "LC_MESSAGES",
+           "LC_PAPER", "LC_NAME", "LC_ADDRESS", "LC_TELEPHONE", "LC_MEASUREMENT", "LC_IDENTIFICATION",
+           "LC_ALL")  # fmt: skip
+
+
+class Prepared(NamedTuple):
+    """What the remote told when it was made ready."""
+
+    version: str
+    """Its nssh (`version digest python`), or `` if there is none."""
+    problem: str
+    """Why the session file could not be written, or ``."""
+    server_address: str
+    """The remote's own address as its sshd sees it, or ``."""
+    mosh: bool
+    """Whether mosh-server was asked for and is there."""
+    mosh_port: str
+    mosh_key: str
+    """The session's key: a secret, for mosh-client's environment only."""
+    mosh_error: str
+    """What mosh-server said when it did not start."""
+
+
+def script(
+    session: str, *, mosh: tuple[str, ...] = (), mosh_timeouts: tuple[float, float] = (0.0, 0.0)
+) -> framing.Script:
+    """Make the script for a session file's text (`` leaves the remote's as it is).
+
+    Args:
+        session: The text.
+        mosh: mosh-server's arguments; without any it is not started.
+        mosh_timeouts: Its MOSH_SERVER_NETWORK_TMOUT and MOSH_SERVER_SIGNAL_TMOUT, seconds; with 0 it has the remote's.
+
+    Raises:
+        ValueError: An argument for mosh-server holds a newline.
+    """
+    content = session.encode()
+    # The session's text is read by size: it may have any number of lines.
+    timeouts = (str(-int(-seconds // 1)) for seconds in mosh_timeouts)  # mosh-server takes whole ones, and 0 for none
+    tail = "mosh\n" + "".join(f"{word}\n" for word in (*timeouts, str(len(mosh)), *mosh)) if mosh else "\n"
+    if any("\n" in word for word in mosh):
+        raise ValueError("a command with a newline in it can't be given to mosh-server; use --ssh")
+    return framing.pack(_SCRIPT, data=b"%d\n" % len(content) + content + tail.encode())
+
+
+def mosh_arguments(colors: str, command: tuple[str, ...], environ: dict[str, str] | None = None) -> tuple[str, ...]:
+    """Return mosh-server's arguments, as the mosh wrapper gives them: ssh's address, our colours, our locale."""
+    words = ["new", "-s", "-c", colors]
+    for name in _LOCALE:
+        value = (os.environ if environ is None else environ).get(name)
+        if value and "\n" not in value:
+            words += ["-l", f"{name}={value}"]
+    # Only used by mosh-server when the remote's own locale is not UTF-8.
+    if "-l" not in words:
+        words += ["-l", "LANG=C.UTF-8"]
+    return (*words, "--", *command) if command else tuple(words)
+
+
+def read(answer: framing.Answer) -> Prepared:
+    """Read the answer of the script."""
+    fields = answer.fields
+    address = fields.get("address", "").split()
+    port = key = ""
+    trouble: list[str] = []
+    for line in answer.lines:
+        words = line.split()
+        if words[:2] == ["MOSH", "CONNECT"]:
+            if len(words) == 4 and _is_port(words[2]) and _is_key(words[3]):
+                port, key = words[2:]
+            else:
+                trouble.append("mosh-server answered something else than a port and a key")
+        elif "mosh" in line.lower() and not line.startswith(("mosh yes", "version ", "problem ", "[mosh-server")):
+            trouble.append(line.strip())
+    return Prepared(
+        version=fields.get("version", ""),
+        problem=fields.get("problem", ""),
+        server_address=address[2] if len(address) == 4 and _is_address(address[2]) else "",
+        mosh=fields.get("mosh") == "yes",
+        mosh_port=port,
+        mosh_key=key,
+        mosh_error=trouble[0] if trouble and not port else "",
+    )
+
+
+# These go to mosh-client's arguments and environment, and whoever answers may be hostile.
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536
+
+
+def _is_key(text: str) -> bool:
+    """Whether a text is 16 bytes in base64 without padding."""
+    return len(text) == 22 and text.isascii() and text.replace("+", "a").replace("/", "a").isalnum()
+
+
+def _is_address(text: str) -> bool:
+    address, percent, zone = text.partition("%")
+    if ":" in address:
+        return not set(address.lower()) - set("0123456789abcdef:.") and (zone.isalnum() or not percent)
+    return not percent and address.count(".") == 3 and not set(address) - set("0123456789.")

@@ -1,0 +1,1 @@
+"""The event log: written by one, read and followed by many."""

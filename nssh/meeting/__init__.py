@@ -1,0 +1,1 @@
+"""A second session meets the first: found, asked, joined or replaced."""

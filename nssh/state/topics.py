@@ -1,0 +1,155 @@
+"""The topic of a target: secret, kept from session to session so that what was spooled meanwhile arrives, once.
+
+A topic belongs to one key (`identity.Target.key`) and one server. Its file, `topics/<key>+<server>.json` in the state
+directory, names the topic and a serial; the ledger and the lease of the topic are named by that serial, never by the
+topic itself. A topic that the configuration pins is the same for every key, and so are its ledger and its lease.
+Standard library only, on the way to ssh.
+"""
+
+from __future__ import annotations
+
+import binascii
+import fcntl
+import json
+import os
+import time
+from typing import NamedTuple
+
+from nssh.state.lease import Lease
+from nssh.wire import files
+
+# Seconds, longer than any bus keeps a message (ntfy 12 h, the relay 12 h): what a former topic left is rubbish then.
+_OLD = 7 * 86400.0
+
+_SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@._-")
+_TOPIC = _SAFE - frozenset("@.")
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+class Topic(NamedTuple):
+    """A topic and where its durable state is."""
+
+    name: str
+    ledger: str
+    lease: str
+    serial: str = ""
+
+
+def file_name(text: str) -> str:
+    """Make any text a file name that a reader still recognises; long ones are cut and given a checksum."""
+    data = text.encode("utf-8", "surrogatepass")
+    name = "".join(chr(byte) if chr(byte) in _SAFE else f"%{byte:02x}" for byte in data)
+    return name if len(name) <= 150 else f"{name[:140]}-{binascii.crc32(data):08x}"
+
+
+def new_name() -> str:
+    """Return a fresh secret topic: `nssh_` and 20 base32 characters of 12 random bytes, as PROTOCOL.md has it."""
+    number = int.from_bytes(os.urandom(12), "big") << 4
+    return "nssh_" + "".join(_BASE32[number >> shift & 31] for shift in range(95, -1, -5))
+
+
+def obtain(
+    key: str, server: str, *, fixed: str = "", fresh: bool = False, joined: tuple[str, str] | None = None
+) -> Topic:
+    """Return the topic of a target, a new one if there is none, or if `fresh`.
+
+    However long it was not used: a program on the remote may have sent something to it just now.
+
+    Two nssh that start at the same moment get the same topic: one of them writes the file, under a lock.
+
+    Args:
+        key: The session's key.
+        server: The bus it goes over.
+        fixed: The topic that the configuration pins, if any: there is no other then.
+        fresh: Make a new one in any case (`--new`).
+        joined: Topic and serial of a live session: that becomes the target's own. A session of the Go program has no
+            serial.
+
+    Raises:
+        OSError: The state directory can't be written.
+    """
+    files.make_private_dir(files.state_dir())
+    directory = files.make_private_dir(os.path.join(files.state_dir(), "topics"))
+    path = os.path.join(directory, file_name(f"{'pinned' if fixed else key}+{server}") + ".json")
+    known = None if fresh and not fixed else _read(path, fixed)
+    if joined and not fixed and (known is None or known[0] != joined[0] or joined[1] not in {"", known[1]}):
+        known = _renew(directory, path, joined[0], joined[1], fresh=True)
+    elif known is None:
+        known = _renew(directory, path, fixed, fresh=fresh and not fixed)
+    return _topic(path, *known)
+
+
+def current(key: str, server: str) -> str:
+    """Return the topic that a target has now, `` if it has none; a pinned one is not looked for."""
+    known = _read(os.path.join(files.state_dir(), "topics", file_name(f"{key}+{server}") + ".json"), "")
+    return known[0] if known else ""
+
+
+def newest(name: str, ledger: str) -> str:
+    """Return the topic that a session's target has now: another than its own once a later session took a new one."""
+    stem = ledger.removesuffix(".ledger").rpartition(".")[0]
+    known = _read(f"{stem}.json", "")
+    return known[0] if known is not None else name
+
+
+def _topic(path: str, name: str, serial: str) -> Topic:
+    stem = f"{path.removesuffix('.json')}.{serial}"
+    return Topic(name, f"{stem}.ledger", f"{stem}.lease", serial)
+
+
+def _read(path: str, fixed: str) -> tuple[str, str] | None:
+    """Return the topic and the serial in a file; None if it is not there, damaged, or another than `fixed`."""
+    try:
+        with open(path, "rb") as file:
+            record = json.loads(file.read(4096))
+        name, serial = record["topic"], record["serial"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not isinstance(name, str) or not name or set(name) - _TOPIC:
+        return None
+    if not isinstance(serial, str) or not serial.isalnum() or not serial.isascii():
+        return None
+    return None if fixed and name != fixed else (name, serial)
+
+
+def _renew(directory: str, path: str, name: str, serial: str = "", *, fresh: bool) -> tuple[str, str]:
+    """Write the file of a topic anew, unless somebody else just did; `` stands for a new name, or a new serial."""
+    lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks: as good as it gets
+        if not fresh:
+            known = _read(path, name)
+            if known is not None:
+                return known
+        renewed = name or new_name(), serial or os.urandom(4).hex()
+        files.write_private(path, json.dumps({"topic": renewed[0], "serial": renewed[1]}).encode())
+        _prune(directory, path, renewed[1])
+        return renewed
+    finally:
+        os.close(lock)
+
+
+def _prune(directory: str, path: str, serial: str) -> None:
+    """Remove what is left of this target's former topics, once nothing can be waiting on them any more.
+
+    URLs that are held stay: they are the user's to open.
+    """
+    stem = os.path.basename(path).removesuffix(".json")
+    for name in os.listdir(directory):
+        parts = name.removeprefix(f"{stem}.").split(".")
+        if not name.startswith(f"{stem}.") or parts[0] == serial or parts[1:] not in (["ledger"], ["lease"]):
+            continue
+        former = os.path.join(directory, f"{stem}.{parts[0]}.lease")
+        lease = Lease(former)
+        try:
+            old = time.time() - os.stat(os.path.join(directory, name)).st_mtime > _OLD
+            if old and lease.acquire():
+                os.unlink(os.path.join(directory, name))
+                os.unlink(former)
+        except OSError:
+            pass  # somebody else was faster, or may not: it is only rubbish
+        finally:
+            lease.release()
