@@ -1,4 +1,8 @@
-"""Which process is which: a PID is only trusted together with its birth. Standard library until a record is written."""
+"""Which process is which: PID and birth together name one process. Standard library until a record is written.
+
+A PID alone is given again to another process. A birth alone is shared by all processes of one moment. No two processes
+share both: the kernel gives a PID again only after all others, and that takes far longer than a clock tick.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,12 @@ import sys
 
 
 def birth(pid: int) -> str:
-    """Return a word that no other process of this machine ever shares, or `` if there is no such process.
+    """Return when a process was started, as a word that never changes; empty if there is no such process.
 
-    On Linux the boot's id and the start time in ticks since boot (proc(5), field 22), which clock steps don't move;
-    elsewhere the start time that psutil tells. A zombie counts as gone.
+    Only together with the PID does it name one process: others may have been started in the same moment.
+
+    On Linux it is the boot's id and the start time in ticks since the boot (proc(5), field 22; a tick is 10 ms), which
+    clock steps don't move; elsewhere the start time that psutil tells. A zombie counts as gone.
     """
     if sys.platform == "linux":
         fields = _stat(pid)
