@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from actors.messages import Flush, Log, Loss, Postponed, Problem, Publish, Retry
 from actors.worker import Worker
 from nssh.base.errors import BusError, ToolError
-from nssh.bus.backoff import Backoff
+from nssh.bus import backoff
 from nssh.bus.losses import file_text
 from nssh.config.settings import ClipboardConfig
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
@@ -75,7 +75,7 @@ class Clipboard(Worker):
         self._since = 0.0
         self._postponed = False
         self._retry: Timer | None = None
-        self._backoff = Backoff(cap=_LONGEST_PAUSE)
+        self._attempts = backoff.attempts(_LONGEST_PAUSE)
 
     def handle(self, message: Work | Retry) -> None:
         """Do one thing with the clipboard."""
@@ -168,12 +168,12 @@ class Clipboard(Worker):
         now = self.context.clock.monotonic()
         if self._pending is None:
             self._since, self._postponed = now, False
-            self._backoff.reset()
+            self._attempts.reset()
             self.send("log_writer", Log("download-failed", {"id": work.id, "err": str(error)}))
         if now - self._since > _GIVE_UP:
             return False
         self._pending = work
-        self._retry = self.after(self._backoff.delay(error), Retry())
+        self._retry = self.after(backoff.delay(self._attempts, error), Retry())
         if not self._postponed and now - self._since >= _HOLD_UP:
             self._postponed = True
             self.send("subscriber", Postponed(work.id))

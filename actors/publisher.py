@@ -10,7 +10,7 @@ from actors.lines import ATTEMPTS
 from actors.messages import Flush, LinkUp, Log, Publish, Retry
 from actors.supervision._actor import BaseActor
 from nssh.base.errors import BusError
-from nssh.bus.backoff import Backoff
+from nssh.bus import backoff
 from nssh.bus.upload import Upload
 from nssh.wire import envelope as wire
 
@@ -35,7 +35,7 @@ class Publisher(BaseActor):
         self._client = client
         self._topic = topic
         self._outbox = outbox
-        self._backoff = Backoff()
+        self._attempts = backoff.attempts()
         self._waiting: Timer | None = None
 
     def started(self) -> None:
@@ -65,12 +65,12 @@ class Publisher(BaseActor):
         except BusError as error:
             if error.retryable:
                 self._outbox.failed()
-                self._waiting = self.after(self._backoff.delay(error), Retry())
+                self._waiting = self.after(backoff.delay(self._attempts, error), Retry())
             else:
                 self._give_up(publish, str(error))
             return
         self._outbox.done(publish)
-        self._backoff.reset()
+        self._attempts.reset()
         self.send("log_writer", Log("msg-send", {**_fields(envelope), "size": _size(publish)}))
 
     def _publish(self, publish: Publish) -> None:

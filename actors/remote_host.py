@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from actors.messages import (
     Update,
 )
 from actors.supervision._actor import BaseActor
+from actors.supervision._restarts import Attempts, Backoff
 from nssh.base.errors import ConnectError, RemoteError
 from nssh.launch import prepare
 from nssh.ssh import control_connection
@@ -43,8 +45,8 @@ _CONNECT = 30.0
 # Seconds for the first login: the user may be looking for a password or a second factor.
 _FIRST_LOGIN = 600.0
 _OPEN = 15.0
-_FIRST_PAUSE = 0.2
-_LONGEST_PAUSE = 30.0
+# Between two attempts to connect.
+_BACKOFF = Backoff(initial=0.2, maximum=30.0)
 
 
 class RemoteHost(BaseActor):
@@ -58,7 +60,7 @@ class RemoteHost(BaseActor):
         self._connection: Connection | None = None
         self._connecting = False
         self._reason = "not connected yet"
-        self._pause = _FIRST_PAUSE
+        self._attempts = Attempts(_BACKOFF, random.random)
         self._over = threading.Event()
         # A later life, of this actor or of the bridge, finds the login done, and its control socket there or gone.
         self._first = session.restarts == 0 and context.generation == 1
@@ -92,7 +94,7 @@ class RemoteHost(BaseActor):
                     self._connect()
             case NetworkChanged():
                 self._drop("the network changed")
-                self._pause = _FIRST_PAUSE
+                self._attempts.reset()
                 self._connect()
             case Suspect(connection):
                 if connection is self._connection:
@@ -101,7 +103,7 @@ class RemoteHost(BaseActor):
             case Connected(connection):
                 self._connecting = False
                 self._connection, self._fresh = connection, None
-                self._pause = _FIRST_PAUSE
+                self._attempts.reset()
                 self._report("session_registry")
                 self._report("subscriber")
             case Prepared(version, problem):
@@ -112,8 +114,7 @@ class RemoteHost(BaseActor):
                 self._connecting = False
                 self._reason = reason
                 self.send("log_writer", Log("connect-failed", {"err": reason}))
-                self.after(self._pause, Retry())
-                self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+                self.after(self._attempts.next_delay(), Retry())
             case Retry():
                 if self._connection is None:
                     self._connect()

@@ -1,13 +1,14 @@
 """The arithmetic of restarting: how often is too often, and how long to wait before the next attempt.
 
-Nothing here knows about actors, threads or the time of day: every function is given the time and the randomness.
+The one place of it: supervisors, the launcher's hold on the bridge, and everything that is tried again use what is
+here. Nothing in it knows about actors, threads or the time of day: every function is given the time and the randomness.
+Standard library only, and of that nothing that is slow to import.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,42 +46,60 @@ class RestartWindow:
         return len(self._times)
 
 
-@dataclass(frozen=True)
 class Backoff:
-    """How long to wait before a restart: exponential, with jitter, up to a maximum.
+    """How long to wait before a restart, or before anything else is tried again: exponential, with jitter, limited.
 
-    Attributes:
-        initial: Seconds before the first restart.
+    Not to be changed once it is made: many children, and many `Attempts`, may share one.
+
+    Args:
+        initial: Seconds before the first restart that is not at once.
         factor: How much longer each further wait is.
         maximum: Seconds that no wait exceeds, jitter included.
         jitter: The fraction by which a wait may be shorter or longer, so that what failed together does not come
             back, and fail, together.
         quiet: Seconds that a child must have been up for its next failure to count as the first again.
+        at_once: So many restarts in a row come without any wait, ahead of the others.
 
     Raises:
         ValueError: If a value makes no sense.
     """
 
-    initial: float = 0.1
-    factor: float = 2.0
-    maximum: float = 5.0
-    jitter: float = 0.2
-    quiet: float = 30.0
+    def __init__(
+        self,
+        initial: float = 0.1,
+        factor: float = 2.0,
+        maximum: float = 5.0,
+        jitter: float = 0.2,
+        *,
+        quiet: float = 30.0,
+        at_once: int = 0,
+    ) -> None:
+        if not 0 <= initial <= maximum < math.inf:
+            raise ValueError(f"backoff must have 0 <= initial <= maximum, not {initial} and {maximum}")
+        if not 1 <= factor < math.inf:
+            raise ValueError(f"the factor of a backoff must be 1 or more, not {factor}")
+        if not 0 <= jitter <= 1:
+            raise ValueError(f"the jitter of a backoff is a fraction from 0 to 1, not {jitter}")
+        if not 0 <= quiet < math.inf:
+            raise ValueError(f"quiet must be a number of seconds, not {quiet}")
+        if at_once < 0:
+            raise ValueError(f"at_once must not be negative: {at_once}")
+        self.initial = initial
+        self.factor = factor
+        self.maximum = maximum
+        self.jitter = jitter
+        self.quiet = quiet
+        self.at_once = at_once
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.initial <= self.maximum < math.inf:
-            raise ValueError(f"backoff must have 0 <= initial <= maximum, not {self.initial} and {self.maximum}")
-        if not 1 <= self.factor < math.inf:
-            raise ValueError(f"the factor of a backoff must be 1 or more, not {self.factor}")
-        if not 0 <= self.jitter <= 1:
-            raise ValueError(f"the jitter of a backoff is a fraction from 0 to 1, not {self.jitter}")
-        if not 0 <= self.quiet < math.inf:
-            raise ValueError(f"quiet must be a number of seconds, not {self.quiet}")
+    def __repr__(self) -> str:
+        return f"Backoff({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
     def base(self, attempt: int) -> float:
         """Seconds before the `attempt`th restart in a row (from 1), without jitter."""
+        if attempt <= self.at_once:
+            return 0.0
         try:
-            return min(self.maximum, self.initial * self.factor ** (attempt - 1))
+            return min(self.maximum, self.initial * self.factor ** (attempt - self.at_once - 1))
         except OverflowError:
             # Only floats that grew past 1e308 get here; an initial wait of 0 stays 0 however often it is multiplied.
             return self.maximum if self.initial else 0.0
@@ -95,26 +114,41 @@ class Backoff:
         total = 0.0
         for attempt in range(1, attempts + 1):
             wait = self.delay(attempt, lambda: 1.0)
-            if wait >= self.maximum or self.factor == 1:  # from here on every wait is the same
+            # From here on every wait is the same.
+            if wait >= self.maximum or (self.factor == 1 and attempt > self.at_once):
                 return total + wait * (attempts - attempt + 1)
             total += wait
         return total
 
 
 class Attempts:
-    """Counts one child's failures in a row, and turns them into waits."""
+    """Counts failures in a row, of one child or of one thing that is tried again and again, and says how long to wait.
+
+    Args:
+        backoff: The scale of the waits.
+        random: Returns numbers from 0 to 1, for the jitter.
+    """
 
     def __init__(self, backoff: Backoff, random: Callable[[], float]) -> None:
         self._backoff = backoff
         self._random = random
         self.failures = 0
 
-    def next_delay(self, uptime: float) -> float:
-        """Seconds to wait before the next start, after a life of `uptime` seconds (0 if it never came up)."""
+    def next_delay(self, uptime: float = 0.0, backoff: Backoff | None = None) -> float:
+        """Seconds to wait before the next start.
+
+        Args:
+            uptime: Seconds that the life before it lasted, 0 if it never came up.
+            backoff: A scale for this wait alone, where this failure asks for another than the usual one.
+        """
         if uptime >= self._backoff.quiet:
             self.failures = 0
         self.failures += 1
-        return self._backoff.delay(self.failures, self._random)
+        return (backoff or self._backoff).delay(self.failures, self._random)
+
+    def reset(self) -> None:
+        """The next failure is the first again."""
+        self.failures = 0
 
 
 def check_reachable(window: RestartWindow, backoff: Backoff) -> None:

@@ -1,37 +1,31 @@
-"""How long to wait before trying again."""
+"""How long to wait before the bus is tried again; the arithmetic is the supervision library's."""
 
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from actors.supervision._restarts import Attempts, Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.base.errors import BusError
 
+# Jitter goes both ways: the first wait is from 0.05 to 0.1 s, the longest from 20 to 30 s.
+_FIRST: Final = 0.075
+_LONGEST: Final = 30.0
+_JITTER: Final = 1 / 3
+# ntfy blocks an address after 30 wrong credentials, and forgets one a minute: so a longest wait of 90 to 120 s.
+_REFUSED: Final = Backoff(initial=4.0, maximum=120.0, jitter=0.25)
 
-class Backoff:
-    """Delays between attempts: exponential with jitter, with a gentler scale where credentials are refused.
 
-    ntfy blocks an address after 30 wrong credentials, refilled by one a minute (NTFY.md, section 1): hence two minutes.
-    """
+def attempts(maximum: float = _LONGEST, random: Callable[[], float] = random.random) -> Attempts:
+    """Return a counter of failures in a row, whose waits grow to `maximum` seconds; `random` is for the jitter."""
+    return Attempts(Backoff(initial=min(_FIRST, maximum), maximum=maximum, jitter=_JITTER), random)
 
-    def __init__(self, *, first: float = 0.1, cap: float = 30.0, rand: Callable[[], float] = random.random) -> None:
-        self._first = first
-        self._cap = cap
-        self._rand = rand
-        self._failures = 0
 
-    def reset(self) -> None:
-        """Begin anew."""
-        self._failures = 0
-
-    def delay(self, error: BusError | None) -> float:
-        """Return the seconds to wait now, at least what the server asked for."""
-        first, cap = (5.0, 120.0) if error is not None and error.kind == "auth" else (self._first, self._cap)
-        scale = min(cap, first * 2.0 ** min(self._failures, 20))
-        self._failures += 1
-        asked = (error.retry_after or 0.0) if error is not None else 0.0
-        # The jitter only shortens the backoff, never what was asked for.
-        return max(asked, scale * (0.5 + self._rand() / 2))
+def delay(failed: Attempts, error: BusError) -> float:
+    """Count a failure; return the seconds to wait now, at least what the server asked for."""
+    # The jitter only shortens the backoff, never what was asked for.
+    return max(error.retry_after or 0.0, failed.next_delay(backoff=_REFUSED if error.kind == "auth" else None))

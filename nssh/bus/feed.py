@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from nssh.base.errors import BusError
-from nssh.bus.backoff import Backoff
+from nssh.bus import backoff
 from nssh.bus.losses import Continuity, Lost, Reason, expired, reach_after
 from nssh.bus.reader import Poll, Reader
 from nssh.bus.schedule import Schedule
@@ -15,6 +15,7 @@ from nssh.bus.schedule import Schedule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actors.supervision._restarts import Attempts
     from nssh.bus.client import BusClient
     from nssh.bus.losses import Reach
     from nssh.bus.messages import Backlog, Message
@@ -111,7 +112,7 @@ class Feed:
         notify: Callable[[Up | Down | Lost | CaughtUp], None],
         *,
         clock: Callable[[], float] = uptime,
-        backoff: Backoff | None = None,
+        attempts: Attempts | None = None,
     ) -> None:
         """Keep the parts; nothing is opened.
 
@@ -126,7 +127,7 @@ class Feed:
             notify: Called with Up and Down, with Lost when messages are gone that nobody fetched in time, and with
                 CaughtUp if somebody asked for that.
             clock: Seconds that never jump; see `uptime`.
-            backoff: Between attempts.
+            attempts: Says how long to wait between two streams.
         """
         self._client = client
         self._topic = topic
@@ -134,8 +135,8 @@ class Feed:
         self._deliver = deliver
         self._notify = notify
         self._clock = clock
-        self._backoff = backoff or Backoff()
-        self._poll_backoff = Backoff()
+        self._attempts = attempts or backoff.attempts()
+        self._poll_attempts = backoff.attempts()
         self._changed = threading.Condition()
         self._reader: Reader | None = None
         self._stopped = False
@@ -162,7 +163,7 @@ class Feed:
             if error is not None:
                 self._report_down(error)
             with self._changed:
-                self._changed.wait_for(lambda: self._nudged, self._backoff.delay(error) if error else 0.0)
+                self._changed.wait_for(lambda: self._nudged, backoff.delay(self._attempts, error) if error else 0.0)
 
     def stop(self) -> None:
         """Make `run` return; it may not be run again."""
@@ -253,7 +254,7 @@ class Feed:
                     break
         self._silent_since = reader.heard
         if self._clock() - opened >= STEADY_SECONDS:
-            self._backoff.reset()
+            self._attempts.reset()
 
     def _pause(self, life: _Life) -> float | None:
         return None if life.poll is not None else max(0.0, life.schedule.due() - self._clock())
@@ -269,7 +270,7 @@ class Feed:
             if self._nudged:
                 return  # it was dropped with all other connections: no outage
             self._report_down(error)
-            life.schedule.failed(self._clock() + self._poll_backoff.delay(error))
+            life.schedule.failed(self._clock() + backoff.delay(self._poll_attempts, error))
             return
         backlog = poll.backlog
         count = self._hand_over(backlog, replayed=True)
@@ -283,7 +284,7 @@ class Feed:
             return
         forgotten = any(one.reason is Reason.FORGOTTEN for one in lost)
         self._ledger.set_reach(reach_after(self._ledger.reach, life.poll_server_time, backlog, forgotten=forgotten))
-        self._poll_backoff.reset()
+        self._poll_attempts.reset()
         self._report_up(life)
         if life.polled_for > self._answered:
             self._answered = life.polled_for

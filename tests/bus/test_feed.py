@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nssh.base.errors import BusError
-from nssh.bus.backoff import Backoff
+from nssh.bus.backoff import attempts
 from nssh.bus.client import BusClient
 from nssh.bus.feed import CaughtUp, Down, Feed, Up
 from nssh.bus.ledger import Ledger
@@ -40,7 +40,7 @@ class Session:
         self.notes: list[Up | Down | Lost | CaughtUp] = []
         self.hold = threading.Event()
         self.hold.set()
-        options.setdefault("backoff", Backoff(first=0.05, cap=0.2))
+        options.setdefault("attempts", attempts(0.2))
         self.feed = Feed(client, topic, ledger, self._deliver, self.notes.append, **options)
         self.thread = threads(self.feed.run)
 
@@ -251,14 +251,14 @@ def test_an_outage_is_told_once(door: Door, topic: str, ledger: Ledger, threads:
     client = door.client()
     door.server.kill()
     try:
-        attempts: list[float] = []
+        begun: list[float] = []
 
         def rand() -> float:
-            attempts.append(1.0)
+            begun.append(1.0)
             return 1.0
 
-        session = Session(client, topic, ledger, threads, backoff=Backoff(first=0.01, cap=0.01, rand=rand))
-        until(lambda: len(attempts) > 5)
+        session = Session(client, topic, ledger, threads, attempts=attempts(0.01, rand))
+        until(lambda: len(begun) > 5)
         assert len(session.notes) == 1
     finally:
         door.server.start()

@@ -37,7 +37,7 @@ def options() -> list[tuple[str, object]]:
     parameters = inspect.signature(Supervisor).parameters.values()
     return [
         *((field.name, field.default) for field in dataclasses.fields(ChildSpec)),
-        *((f"backoff.{field.name}", field.default) for field in dataclasses.fields(Backoff)),
+        *((f"backoff.{one.name}", one.default) for one in inspect.signature(Backoff).parameters.values()),
         *((parameter.name, parameter.default) for parameter in parameters if parameter.name != "children"),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, reject
@@ -19,7 +20,8 @@ fractions = st.floats(min_value=0, max_value=1)
 @st.composite
 def backoffs(draw: st.DrawFn) -> Backoff:
     low, high = sorted([draw(seconds), draw(seconds)])
-    return Backoff(low, draw(st.floats(min_value=1, max_value=100)), high, draw(fractions), draw(seconds))
+    factor = draw(st.floats(min_value=1, max_value=100))
+    return Backoff(low, factor, high, draw(fractions), quiet=draw(seconds), at_once=draw(st.integers(0, 3)))
 
 
 class RestartMachine(RuleBasedStateMachine):
@@ -84,7 +86,10 @@ def test_a_wait_stays_within_its_jitter_and_the_maximum(backoff: Backoff, attemp
 def test_waits_grow_by_the_factor_until_the_maximum(backoff: Backoff, attempt: int) -> None:
     first, second = backoff.base(attempt), backoff.base(attempt + 1)
     assert second >= first
-    assert second == pytest.approx(min(backoff.maximum, first * backoff.factor))
+    if attempt <= backoff.at_once:
+        assert first == 0
+    else:
+        assert second == pytest.approx(min(backoff.maximum, first * backoff.factor))
 
 
 @given(backoffs(), st.integers(0, 300))
@@ -138,10 +143,11 @@ def test_attempts_without_end_overflow_nothing(initial: float) -> None:
         {"jitter": 1.5},
         {"jitter": -0.1},
         {"quiet": -1},
+        {"at_once": -1},
     ],
 )
-def test_a_backoff_that_makes_no_sense_is_refused(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"backoff|quiet"):
+def test_a_backoff_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"backoff|quiet|at_once"):
         Backoff(**options)
 
 
