@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nssh.local.callback import Callback
 
 DEADLINE = 1.3
-"""Seconds for a round trip around the bus; whoever asks waits 1.5 in all (DESIGN.md, guarantee G3)."""
+"""Seconds for a round trip around the bus; whoever asks waits 1.5 in all (guarantee G3, docs/architecture.md)."""
 PATIENCE = 1.0
 """Seconds after which an actor that is still at the same message, and has not said why, counts as stuck."""
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Log(NamedTuple):
-    """To the log writer: an event of PROTOCOL.md with its fields."""
+    """To the log writer: an event (docs/protocol.md, "Events") with its fields."""
 
     event: str
     fields: Mapping[str, object]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _FIRST: Final = 0.075
 _LONGEST: Final = 30.0
 _JITTER: Final = 1 / 3
-# ntfy blocks an address after 30 wrong credentials, and forgets one a minute: so a longest wait of 90 to 120 s.
+# ntfy blocks an address after 30 wrong credentials, and forgets one a minute (docs/ntfy.md, "Errors"): so a longest
+# wait of 90 to 120 s.
 _REFUSED: Final = Backoff(initial=4.0, maximum=120.0, jitter=0.25)
 
 

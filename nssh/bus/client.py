@@ -1,4 +1,4 @@
-"""The client of the ntfy API: publish, poll, stream, download; ntfy or the relay alike (PROTOCOL.md, NTFY.md)."""
+"""The client of the ntfy API: publish, poll, stream, download; ntfy or the relay alike (docs/ntfy.md)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from nssh.ssh.connection import ByteStream
 
 INLINE_MAX: Final = 4095
-"""Bytes of text that ntfy keeps as a message; from 4096 on it makes an attachment of it (NTFY.md, trap 5)."""
+"""Bytes of text that ntfy keeps as a message; from 4096 on it makes an attachment of it (docs/ntfy.md, trap 5)."""
 POLL_MAX: Final = 64 << 20
 """Bytes of one poll; what goes beyond is left for the next one."""
 DOWNLOAD_MAX: Final = 64 << 20
@@ -123,7 +123,7 @@ class BusClient:
         return self._publish("PUT", topic, data, headers)
 
     def publish_envelope(self, topic: str, envelope: wire.Envelope, payload: Upload | None = None) -> Published:
-        """Publish an envelope, its payload inside or as an attachment as PROTOCOL.md says.
+        """Publish an envelope, its payload inside or as an attachment as docs/protocol.md says.
 
         With `payload` that is the attachment, and the envelope has no body.
 
@@ -146,7 +146,7 @@ class BusClient:
     def poll(self, topic: str, since: str | None) -> Backlog:
         """Return the messages after the message `since`, or all with None, in the order of the bus.
 
-        A server that does not know the id returns everything (NTFY.md, trap 1): drop what is known.
+        A server that does not know the id returns everything (docs/ntfy.md, trap 1): drop what is known.
         """
         if since is not None and not valid_id(since):
             raise ValueError("since is not a message id")
@@ -168,7 +168,7 @@ class BusClient:
             limit: Bytes that are accepted.
             size: The size that the message told, to be checked, or None.
             patience: Seconds to ask again for a file that is not there: ntfy tells its streams of a message before it
-                knows of the file itself (NTFY.md, trap 1).
+                knows of the file itself (docs/ntfy.md, trap 1).
 
         Raises:
             BusError: Also when the file is larger than `limit` (kind `size`), not there (`gone`), or cut short

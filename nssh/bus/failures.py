@@ -22,7 +22,7 @@ from nssh.base.errors import BusError, NsshError
 # Longer would let one answer switch the bus off for as good as ever.
 _MAX_RETRY_AFTER: Final = 3600.0
 
-# ntfy's own codes (NTFY.md, "Errors"); what is not here is told by its HTTP status.
+# ntfy's own codes (docs/ntfy.md, "Errors"); what is not here is told by its HTTP status.
 _CODES: Final = {
     40010: "does not allow this topic's name: choose another one",
     40014: "has no attachments (attachment-cache-dir is not set there): large texts and images can't be sent",

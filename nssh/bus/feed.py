@@ -1,4 +1,4 @@
-"""The subscriber: every message of a topic, each once, across reconnects, crashes and sleep (DESIGN.md, section 5)."""
+"""Follow a topic: every message once, across reconnects, crashes and sleep (docs/ntfy.md, "The seam")."""
 
 from __future__ import annotations
 
@@ -96,9 +96,9 @@ class Memory(Protocol):
 class Feed:
     """Follows one topic and hands over every message once, in order, through one filter by id.
 
-    A stream opened with `since` loses and repeats messages on a busy ntfy, and an id seen live may be unknown to the
-    cache yet (NTFY.md, traps 1 to 4). So the stream is opened without, and once it is open, polls from a cursor that
-    only polls move fetch what was missed. The relay has none of these traps; the same recipe serves it.
+    On a busy ntfy, a stream opened with `since` loses and repeats messages, and an id seen live may not be stored yet
+    (docs/ntfy.md, traps 1 to 4). So the stream is opened without `since`, and polls fetch what was missed, from a
+    cursor that only polls move. The relay has none of these traps; the same recipe serves it.
 
     `run` calls `deliver` and `notify` on its caller's thread, one at a time; `stop` and `nudge` are for any thread.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def ping(config: Config, topic: str, timeout: float) -> float | None:
     """Send a ping to a topic of the configured ntfy server; return the seconds until its pong, None if none came.
 
-    The stream is open before the ping is sent, so that its pong can't fall into the seam (NTFY.md, traps 1 to 3).
+    The stream is open before the ping is sent, so that its pong can't fall into the seam (docs/ntfy.md, traps 1 to 3).
 
     Raises:
         BusError: The server can't be reached within `timeout` seconds, or refuses us.

@@ -1,4 +1,4 @@
-"""What to do with messages that waited: the replay policy (DESIGN.md, section 5)."""
+"""What to do with messages that waited: the replay policy (docs/architecture.md, "What waited")."""
 
 from __future__ import annotations
 

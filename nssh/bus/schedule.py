@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 SETTLE_SECONDS: Final = 2.0
-"""After the open event, a message of the seam is in the cache by then, and so seen by a poll (measured, NTFY.md)."""
+"""After the open event. What fell between replay and live stream is stored by then (docs/ntfy.md, "The seam")."""
 CONFIRM_SECONDS: Final = 10.0
 """Between polls that only confirm live traffic."""
 BUSY_SECONDS: Final = 60.0

@@ -1,7 +1,7 @@
 """The script that makes a remote ready for a session: writes its session file, tells its nssh, may start mosh-server.
 
-It runs in the user's own login (`login.py`), or over the finished connection (`actors/remote_host.py`). Standard
-library only, on the way to ssh.
+It runs in the user's own login (`nssh/ssh/login.py`), or over the finished connection (`actors/remote_host.py`).
+Standard library only, on the way to ssh.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The event log: JSON lines with the events of PROTOCOL.md, each one write, 0600, rotated by size."""
+"""The event log: JSON lines with the events of docs/protocol.md, each one write, 0600, rotated by size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 ROTATE_AT = 2 << 20
 """Bytes after which a log is moved to `<name>.1`, in place of the one before; 10,000 messages fit both."""
 
-# Kept even when zero or false (PROTOCOL.md); other zero values are left out.
+# Kept even when zero or false (docs/protocol.md, "Events"); other zero values are left out.
 _KEPT = {"exit", "mosh"}
 
 

@@ -1,4 +1,4 @@
-"""Whether a session lives: asked, never guessed. "Alive" is an answer within `DEADLINE` (DESIGN.md, guarantee G3).
+"""Whether a session lives: asked, never guessed. "Alive" is an answer within `DEADLINE` (guarantee G3).
 
 A session of ours is asked over its control socket and sends a ping around its bus; one of the Go program has no socket
 and is pinged over its topic. What asks several does so at once. The launcher imports this before ssh where there is

@@ -1,4 +1,4 @@
-"""The endpoints: publish, subscribe, download, health; ntfy's paths, parameters, codes and JSON (NTFY.md)."""
+"""The endpoints: publish, subscribe, download, health; ntfy's paths, parameters, codes and JSON (docs/ntfy.md)."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class Since:
 
 
 def parse_since(text: str, now: float) -> Since | None:
-    """Parse a `since` parameter as ntfy does (NTFY.md section 2); None if it is not valid."""
+    """Parse a `since` parameter as ntfy does (docs/ntfy.md, "Subscribe"); None if it is not valid."""
     if text in {"all", "0"}:
         return Since("all")
     if text in {"none", "1"}:

@@ -24,7 +24,7 @@ LIMIT = 64 << 20
 RETRY = 5.0
 """Seconds after which a publish is not tried again, and without progress after which a transfer is given up."""
 
-# ntfy turns a message of 4096 bytes or more into a file (NTFY.md); this leaves room for what a proxy may do to it.
+# ntfy turns a message of 4096 bytes or more into a file (docs/ntfy.md); this leaves room for what a proxy may do to it.
 _MESSAGE_LIMIT = 4000
 # What a server may take to store a file before it answers; bytes a second.
 _SLOWEST_DISK = 8 << 20

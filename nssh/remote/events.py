@@ -1,4 +1,4 @@
-"""The remote's event log (PROTOCOL.md, "Events"): one JSON object a line, each line one append.
+"""The remote's event log (docs/protocol.md, "Events"): one JSON object a line, each line one append.
 
 Lines are gathered and written when there is time, after the work or while an answer is awaited. A log that can't be
 written never fails a shim. No payload, no topic, no path or query of a URL ever goes into it.

@@ -3,8 +3,8 @@
 Only what is published after a subscription's `open` is sure to come along it. The relay is next door, so there the
 question follows the `open`. On an ntfy server that would cost a round trip: there the question goes out beside the
 subscription, on a second connection, and what may have been answered before the `open` is polled for afterwards, from
-the question's own id on. A poll may come too early, too (ntfy delivers a message before it stores it: NTFY.md, trap 1),
-so it is repeated while nothing has come.
+the question's own id on. A poll may come too early, too, because ntfy delivers a message before it stores it
+(docs/ntfy.md, trap 1), so it is repeated while nothing has come.
 """
 
 from __future__ import annotations

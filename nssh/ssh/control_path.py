@@ -6,7 +6,7 @@ import os
 
 from nssh.wire import files
 
-# sun_path is 104 bytes on macOS and BSD, 108 on Linux, and ssh appends a dot and 16 characters for a moment (LAB.md).
+# sun_path is 104 bytes on macOS and BSD, 108 on Linux, and ssh appends a dot and 16 characters for a moment.
 _LONGEST = 104 - 17 - 1
 
 

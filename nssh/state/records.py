@@ -1,4 +1,4 @@
-"""Records of live sessions, `sessions/<pid>.json` in the state directory, as PROTOCOL.md has them.
+"""Records of live sessions, `sessions/<pid>.json` in the state directory, as docs/protocol.md has them.
 
 A record is written by the launcher before anything else is started, so that two nssh that start at the same moment see
 each other, and from then on by the session's bridge; atomically, 0600. One whose process is gone, or is another process

@@ -43,7 +43,7 @@ def file_name(text: str) -> str:
 
 
 def new_name() -> str:
-    """Return a fresh secret topic: `nssh_` and 20 base32 characters of 12 random bytes, as PROTOCOL.md has it."""
+    """Return a fresh secret topic: `nssh_` and 20 base32 characters of 12 random bytes, as docs/protocol.md has it."""
     number = int.from_bytes(os.urandom(12), "big") << 4
     return "nssh_" + "".join(_BASE32[number >> shift & 31] for shift in range(95, -1, -5))
 

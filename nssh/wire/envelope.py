@@ -1,4 +1,4 @@
-"""The envelope: one JSON object a message (PROTOCOL.md, "Envelope"), and how its payload travels."""
+"""The envelope: one JSON object a message (docs/protocol.md, "Envelopes"), and how its payload travels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The session file, which the laptop writes to the remote at connect, and where a shim finds its bus (PROTOCOL.md)."""
+"""The session file: the laptop writes it at connect, and shims find their bus in it (docs/protocol.md, "Files")."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Session:
 
 
 def is_topic(text: str) -> bool:
-    """Return whether `text` is a topic: `^[-_A-Za-z0-9]{1,64}$` (NTFY.md)."""
+    """Return whether `text` is a topic: `^[-_A-Za-z0-9]{1,64}$` (docs/ntfy.md, "Publish")."""
     return 0 < len(text) <= 64 and _TOPIC_CHARACTERS.issuperset(text)
 
 

@@ -2,7 +2,8 @@
 
 All of it is real: an sshd, a relay, an ntfy server, mosh, and between them and the laptop a link of 20 ms each way
 (tests/lab/proxy.py), mosh's datagrams included. What is compared is measured in turn, so that whatever else the machine
-does hits all alike. It prints, and judges nothing but whether everything ran; the budgets are DESIGN.md's, section 9.
+does hits all alike. It prints, and judges nothing but whether everything ran. The reasons of the budgets are in
+docs/architecture.md, "Budgets".
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def test_a_stream_opens_first_and_brings_only_what_comes_then_in_order(
     for number in range(20):
         client.publish(topic, f"m{number}")
     until(lambda: len(collector.texts) >= 20)
-    # One publisher that waits for each answer: ntfy keeps the order but for rare neighbours (NTFY.md, trap 4).
+    # One publisher that waits for each answer: ntfy keeps the order but for rare neighbours (docs/ntfy.md, trap 4).
     expected = [f"m{number}" for number in range(20)]
     assert (collector.texts if door.is_relay else sorted(collector.texts, key=expected.index)) == expected
     collector.stream.close()

@@ -119,7 +119,7 @@ class Laptop:
         return [process for process in found if process.pid != os.getpid()]
 
     def wait_gone(self, deadline: float = 6.0) -> None:
-        """Wait until nothing of it runs any more: DESIGN.md promises 5 seconds after the launcher's end."""
+        """Wait until nothing of it runs any more: docs/architecture.md promises 5 seconds after the launcher's end."""
         try:
             wait_until(lambda: not self.processes(), "all gone", deadline)
         except TimeoutError as error:

@@ -1,4 +1,4 @@
-"""The endpoints, as NTFY.md has them measured."""
+"""The relay's endpoints answer as ntfy does (docs/ntfy.md)."""
 
 from __future__ import annotations
 

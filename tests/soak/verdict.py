@@ -45,7 +45,7 @@ class Seen(NamedTuple):
     calms: Sequence[tuple[float, float]]
     backlog: Sequence[Message]
     strict: bool
-    """Whether the bus tells its order live as it does later; ntfy does not (NTFY.md, trap 4)."""
+    """Whether the bus tells its order live as it does later; ntfy does not (docs/ntfy.md, trap 4)."""
     opened: Sequence[Opened]
     held: Sequence[str]
     """URLs that were held; those that the user opened at the end come last in `opened`."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMISED = 5.0 + 2.0
-"""Seconds after the launcher's end within which a bridge is gone (DESIGN.md, section 3), and more if it is busy."""
+"""Seconds from the launcher's end until the bridge is gone: five promised (docs/architecture.md), two for load."""
 
 
 class Bridge:
