@@ -24,6 +24,7 @@ from nssh.bus.messages import (
 from nssh.bus.sockets import Cutter
 from nssh.bus.stream import Stream, expect_ndjson, read_events
 from nssh.bus.transport import Transport, parse_address
+from nssh.wire import CONTENT_LIMIT, MESSAGE_LIMIT
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
@@ -34,11 +35,10 @@ if TYPE_CHECKING:
     from nssh.bus.upload import Upload
     from nssh.ssh.connection import ByteStream
 
-INLINE_MAX: Final = 4095
-"""Bytes of text that ntfy keeps as a message; from 4096 on it makes an attachment of it (docs/ntfy.md, trap 5)."""
 POLL_MAX: Final = 64 << 20
 """Bytes of one poll; what goes beyond is left for the next one."""
-DOWNLOAD_MAX: Final = 64 << 20
+DEAD_AFTER: Final = 90.0
+"""Seconds without a byte, keepalives included, after which a stream counts as dead; both servers send one in 45."""
 PATIENCE: Final = 2.0
 """Seconds to ask again for the file of a message that was just sent."""
 _SETTLED: Final = 60.0  # seconds after which a file that is not there will not come any more
@@ -68,7 +68,7 @@ class BusClient:
         password: str = "",
         dial: Callable[[], ByteStream] | None = None,
         timeout: float = 10.0,
-        dead_after: float = 90.0,
+        dead_after: float = DEAD_AFTER,
     ) -> None:
         """Keep the settings; nothing is opened.
 
@@ -136,7 +136,7 @@ class BusClient:
         text = wire.encode(envelope)
         size = len(envelope.body)
         # Without a payload there is nothing to attach, and ntfy never gives an empty file back (429).
-        if not size or (len(text) <= INLINE_MAX and not wire.wants_attachment(envelope.mime, size)):
+        if not size or (len(text) <= MESSAGE_LIMIT and not wire.wants_attachment(envelope.mime, size)):
             return self.publish(topic, text)
         head = wire.Envelope(envelope.kind, envelope.url, envelope.mime, b"", envelope.id)
         return self.publish_file(
@@ -159,7 +159,7 @@ class BusClient:
         return Stream(self._transport, self._path(topic, "/json"), self._dead_after)
 
     def download(
-        self, message_id: str, limit: int = DOWNLOAD_MAX, size: int | None = None, *, patience: float = PATIENCE
+        self, message_id: str, limit: int = CONTENT_LIMIT, size: int | None = None, *, patience: float = PATIENCE
     ) -> bytes:
         """Return the file that came with a message, from our own server whatever URL the message holds.
 
@@ -182,7 +182,7 @@ class BusClient:
         self,
         message_id: str,
         write: Callable[[bytes], object],
-        limit: int = DOWNLOAD_MAX,
+        limit: int = CONTENT_LIMIT,
         size: int | None = None,
         *,
         patience: float = PATIENCE,
@@ -261,7 +261,7 @@ class BusClient:
     def _publish(self, method: str, topic: str, data: bytes | Upload, headers: dict[str, str]) -> Published:
         # A file object is sent piece by piece, each with a timeout of its own; bytes would have to go in one timeout.
         body: bytes | io.BytesIO | Upload = data
-        if isinstance(data, bytes) and len(data) > INLINE_MAX:
+        if isinstance(data, bytes) and len(data) > MESSAGE_LIMIT:
             body = io.BytesIO(data)
         response = self._transport.send(self._session, method, self._path(topic), headers=headers, data=body)
         answer = b"".join(self._transport.chunks(response, _ANSWER_MAX, self._transport.timeout))

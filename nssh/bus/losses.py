@@ -7,14 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nssh.base.durations import format_gap
+from nssh.wire import RETENTION
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     from nssh.bus.messages import Message
-
-RETENTION: Final = 12 * 3600
-"""Seconds that a bus keeps messages, unless they say otherwise: ntfy's default, and the relay's."""
 
 _SHORTEST, _LONGEST = 60, 366 * 86400  # what a server may tell of itself
 _MARGIN: Final = 60

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from nssh.base.durations import parse_duration
 from nssh.base.errors import ConfigError
+from nssh.wire import CONTENT_LIMIT
 from nssh.wire.files import config_dir
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _SIZE_LIMIT = 64 << 10
-LARGEST = 64 << 20
-"""Bytes that the clipboard bridge carries at most, either way."""
 _UNITS = {"": 1, "b": 1, "kb": 1000, "kib": 1 << 10, "mb": 1000_000, "mib": 1 << 20}
 _TOPIC_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
@@ -58,8 +57,8 @@ class ClipboardConfig(NamedTuple):
     """Puts its stdin, which comes from the remote, on the clipboard."""
     paste: tuple[str, ...] = ()
     """Prints the clipboard for the remote."""
-    copy_limit: int = LARGEST
-    paste_limit: int = LARGEST
+    copy_limit: int = CONTENT_LIMIT
+    paste_limit: int = CONTENT_LIMIT
 
 
 class LogConfig(NamedTuple):
@@ -225,8 +224,8 @@ def _bytes(value: str) -> int:
     factor = _UNITS.get(value[len(number) :].strip().lower())
     if factor is None or not (number.isascii() and number.isdigit()) or len(number) > 9:
         raise ValueError('must be a size, like "512 KiB" or "20 MB"')
-    if int(number) * factor > LARGEST:
-        raise ValueError(f'must be at most "{LARGEST >> 20} MiB", which is the most that can be sent')
+    if int(number) * factor > CONTENT_LIMIT:
+        raise ValueError(f'must be at most "{CONTENT_LIMIT >> 20} MiB", which is the most that can be sent')
     return int(number) * factor
 
 
@@ -262,7 +261,7 @@ def _read_document(document: Document, mode: int, home: str) -> Config:
 
     def size(name: str) -> int:
         value = document.text(name, _bytes, "20 MB")
-        return LARGEST if value is None else value
+        return CONTENT_LIMIT if value is None else value
 
     config = Config(
         server=document.text("server", _server) or "relay",

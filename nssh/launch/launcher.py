@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from nssh.base import process
 from nssh.base.printable import LONGEST, printable
 from nssh.base.terminal import Terminal, colors
-from nssh.config.settings import LARGEST
 from nssh.launch import prepare, route
 from nssh.launch.bridge import Bridge
 from nssh.launch.foreground import Foreground, InterruptedBySignal
@@ -22,7 +21,7 @@ from nssh.launch.session import Session
 from nssh.meeting.startup import Doubt, Start, Startup
 from nssh.ssh import control_path, login
 from nssh.state import hosts, records
-from nssh.wire import files
+from nssh.wire import CONTENT_LIMIT, files
 from nssh.wire import session as session_file
 
 if TYPE_CHECKING:
@@ -287,7 +286,7 @@ class Launcher:
         token = config.token or (f"{config.user}:{config.password}" if config.user else "")
         limit = config.clipboard.copy_limit
         # What the shims need not send to be refused.
-        features = FEATURES if limit == LARGEST else (*FEATURES, f"copy-limit={limit}")
+        features = FEATURES if limit == CONTENT_LIMIT else (*FEATURES, f"copy-limit={limit}")
         return session_file.render(session_file.Session(config.server, self.start.topic.name, features, token))
 
     def _start_bridge(self, how: Way, path: str, transport: str) -> None:

@@ -14,7 +14,7 @@ from nssh.base.errors import ToolError
 from nssh.local import content, tools
 from nssh.local.content import ClipboardEmpty, Content, SensitiveError
 from nssh.local.convert import FORMATS
-from nssh.wire import mimes
+from nssh.wire import CONTENT_LIMIT, mimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +45,7 @@ class Clipboard(ABC):
 
     @abstractmethod
     def fetch(
-        self, mime: str, limit: int = content.SIZE_LIMIT, progress: Callable[[], None] | None = None
+        self, mime: str, limit: int = CONTENT_LIMIT, progress: Callable[[], None] | None = None
     ) -> tuple[str, Content]:
         """Return the content, and its type, which differs from `mime` only for the two wild ones of `nssh.wire.mimes`.
 
@@ -126,7 +126,7 @@ class OfferingClipboard(Clipboard):
         self._refuse_secrets(offered, deadline)
         found = content.canonical_targets(offered)
         if not any(name.startswith("image/") for name in found):
-            copied = self._copied_image(offered, deadline, content.SIZE_LIMIT)
+            copied = self._copied_image(offered, deadline, CONTENT_LIMIT)
             found += [copied[0]] if copied else []
         # What programs ask for first, and what any other image can be had as.
         if content.PNG not in found and any(name in FORMATS for name in found):
@@ -134,7 +134,7 @@ class OfferingClipboard(Clipboard):
         return sorted(found, key=lambda name: (name != content.TEXT, name != content.PNG))
 
     def fetch(
-        self, mime: str, limit: int = content.SIZE_LIMIT, progress: Callable[[], None] | None = None
+        self, mime: str, limit: int = CONTENT_LIMIT, progress: Callable[[], None] | None = None
     ) -> tuple[str, Content]:
         """Return the content, as `Clipboard.fetch` says."""
         found = self._fetch(mime, limit, progress)

@@ -8,7 +8,7 @@ from nssh.base.errors import ToolError
 from nssh.local import content, tools
 from nssh.local.backend import ToolClipboard
 from nssh.local.content import ClipboardEmpty, Content
-from nssh.wire import mimes
+from nssh.wire import CONTENT_LIMIT, mimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,7 +50,7 @@ class CommandClipboard(ToolClipboard):
             return []
 
     def fetch(
-        self, mime: str, limit: int = content.SIZE_LIMIT, progress: Callable[[], None] | None = None
+        self, mime: str, limit: int = CONTENT_LIMIT, progress: Callable[[], None] | None = None
     ) -> tuple[str, Content]:
         """Return what the command prints, as `Clipboard.fetch` says."""
         if not self._paste:

@@ -6,16 +6,13 @@ import tempfile
 from typing import IO, TYPE_CHECKING, cast
 
 from nssh.base.errors import ToolError
-from nssh.wire import mimes
+from nssh.wire import CONTENT_LIMIT, mimes
 from nssh.wire.mimes import PNG, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["PNG", "TEXT", "ClipboardEmpty", "Content", "SensitiveError", "canonical", "check_size", "text_of"]
-
-SIZE_LIMIT = 64 << 20
-"""Bytes, both ways; the relay and the shims take no more."""
 
 READ_TIMEOUT = 4.0
 WRITE_TIMEOUT = 10.0
@@ -126,7 +123,7 @@ def offered_name(mime: str, offered: list[str]) -> str:
     return names[0] if names else ""
 
 
-def check_size(size: int, limit: int = SIZE_LIMIT) -> None:
+def check_size(size: int, limit: int = CONTENT_LIMIT) -> None:
     """Refuse to write more than the limit.
 
     Raises:

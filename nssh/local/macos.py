@@ -11,6 +11,7 @@ from nssh.base.errors import ToolError
 from nssh.local import content, tools
 from nssh.local.backend import MARKED_SECRET, OfferingClipboard, ToolClipboard
 from nssh.local.content import ClipboardEmpty, Content
+from nssh.wire import CONTENT_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,7 +95,7 @@ class MacClipboard(ToolClipboard, OfferingClipboard):
 
     def _offered(self, deadline: float) -> list[str]:
         if self._osascript is None:
-            return [content.TEXT] if self._text(deadline, content.SIZE_LIMIT, None).size else []
+            return [content.TEXT] if self._text(deadline, CONTENT_LIMIT, None).size else []
         types = self._script(_TYPES, [], _left(deadline)).split("\n")
         names = [_NAMES[name] for name in types if name in _NAMES]
         return [MARKED_SECRET, *names] if any(name in _SECRET for name in types) else names

@@ -9,7 +9,7 @@ from nssh.base.errors import ToolError
 from nssh.local import content, tools
 from nssh.local.backend import OfferingClipboard, ToolClipboard
 from nssh.local.content import ClipboardEmpty, Content
-from nssh.wire import mimes
+from nssh.wire import CONTENT_LIMIT, mimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -142,10 +142,10 @@ class XselClipboard(ToolClipboard):
 
     def targets(self) -> list[str]:
         """Return `text/plain` if there is any; raises what `XclipClipboard.targets` raises."""
-        return [content.TEXT] if self._text(content.SIZE_LIMIT, None).size else []
+        return [content.TEXT] if self._text(CONTENT_LIMIT, None).size else []
 
     def fetch(
-        self, mime: str, limit: int = content.SIZE_LIMIT, progress: Callable[[], None] | None = None
+        self, mime: str, limit: int = CONTENT_LIMIT, progress: Callable[[], None] | None = None
     ) -> tuple[str, Content]:
         """Return the clipboard's text; xsel can't tell empty text from none, and both count as none.
 

@@ -9,14 +9,12 @@ import time
 from nssh.relay import message
 from nssh.relay.hub import Listener
 from nssh.relay.protocol import BadRequestError, Connection, DisconnectedError, Request
-from nssh.relay.store import MAX_FILE, DiskError, Store, TooLargeError, TooManyError
+from nssh.relay.store import DiskError, Store, TooLargeError, TooManyError
+from nssh.wire import CONTENT_LIMIT, MESSAGE_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nssh.relay.hub import Hub
-
-INLINE_LIMIT = 4095
-"""Bytes of body that are a message; one more, and it is an attachment."""
 
 _NDJSON = "application/x-ndjson; charset=utf-8"
 _CHUNK = 64 * 1024
@@ -108,18 +106,18 @@ class Handler:
         raise _not_found()
 
     def _publish(self, connection: Connection, request: Request, topic: str) -> None:
-        if connection.announced > MAX_FILE:
+        if connection.announced > CONTENT_LIMIT:
             connection.is_broken = True
             raise RefusedError(41301, "attachment too large, or bandwidth limit reached")
         text = _decode_header(request.parameter("message", "m")).replace("\\n", "\n")
         name = _decode_header(request.parameter("filename", "file", "f"))
         head = b""
-        while len(head) <= INLINE_LIMIT:
-            piece = connection.read_body(INLINE_LIMIT + 1 - len(head))
+        while len(head) <= MESSAGE_LIMIT:
+            piece = connection.read_body(MESSAGE_LIMIT + 1 - len(head))
             if not piece:
                 break
             head += piece
-        body = None if name or len(head) > INLINE_LIMIT else _decode_text(head)
+        body = None if name or len(head) > MESSAGE_LIMIT else _decode_text(head)
         if body is not None:
             line = self._store_message(topic, body.strip(_SPACE).replace("\0", "") or text or "triggered")
         else:

@@ -6,12 +6,18 @@ import os
 import sys
 
 from nssh.relay.places import BusyError, Places, RelayError, take_lock
+from nssh.wire import RETENTION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nssh.relay.server import Server
+
+IDLE = 600.0
+"""Seconds without a connection after which the relay ends."""
+KEEPALIVE = 45.0
+"""Seconds between two signs of life on a stream."""
 
 USAGE = """\
 usage: nssh relay start|dial|serve [options]
@@ -23,14 +29,14 @@ usage: nssh relay start|dial|serve [options]
   --state DIR          nssh's state directory (default: $XDG_STATE_HOME/nssh)
   --socket PATH        the unix socket (default: relay.sock in the state directory)
   --listen HOST:PORT   listen there too (no authentication: loopback only)
-  --idle SECONDS       end after this time without a connection (default: 600)
-  --keepalive SECONDS  between keepalive events (default: 45)
-  --retention SECONDS  how long messages are kept (default: 43200)
+  --idle SECONDS       end after this time without a connection (default: %d)
+  --keepalive SECONDS  between keepalive events (default: %d)
+  --retention SECONDS  how long messages are kept (default: %d)
   --foreground         don't detach; prints a line when it is ready
   --mark WORD          dial: print WORD on a line of its own first, so that noise before it can be told apart
-"""
+""" % (IDLE, KEEPALIVE, RETENTION)
 
-_NUMBERS = {"--idle": 600.0, "--keepalive": 45.0, "--retention": 43200.0}
+_NUMBERS = {"--idle": IDLE, "--keepalive": KEEPALIVE, "--retention": float(RETENTION)}
 _TEXTS = {"--state": "", "--socket": "", "--listen": "", "--mark": ""}
 _FLAGS = {"--foreground", "--detached"}  # the latter is how `start` calls the daemon's own process
 

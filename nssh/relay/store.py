@@ -14,14 +14,13 @@ import threading
 import time
 
 from nssh.relay.message import is_id, new_id, render
+from nssh.wire import CONTENT_LIMIT
 from nssh.wire.files import make_private_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nssh.relay.message import Since
 
-RETENTION = 12 * 3600.0
-MAX_FILE = 64 << 20
 MAX_FILES = 500 << 20
 MAX_TOPIC_MESSAGES = 20_000
 MAX_MESSAGES = 100_000
@@ -112,7 +111,7 @@ class Store:
         StoreError: The directory or a file in it can't be used (a symlink, somebody else's, a full disk).
     """
 
-    def __init__(self, directory: str, retention: float = RETENTION, max_files: int = MAX_FILES) -> None:
+    def __init__(self, directory: str, retention: float, max_files: int = MAX_FILES) -> None:
         self.retention = retention
         self._max_files = max_files
         self._lock = threading.Lock()
@@ -193,7 +192,7 @@ class Store:
             TooLargeError: They would be too many.
         """
         with self._lock:
-            if size > MAX_FILE or more > self._max_files:
+            if size > CONTENT_LIMIT or more > self._max_files:
                 raise TooLargeError
             if self._bytes + more > self._max_files and not self._make_room(more):
                 raise TooLargeError

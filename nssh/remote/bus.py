@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from nssh.wire.session import Session
     from nssh.wire.transport import Source
 
-LIMIT = 64 << 20
-"""Bytes of a payload, either way."""
-
 RETRY = 5.0
 """Seconds after which a publish is not tried again, and without progress after which a transfer is given up."""
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from time import monotonic, sleep
 
-from nssh.remote.bus import LIMIT, RETRY, described, event, refusal, render, retry_after, start_relay
+from nssh.remote.bus import RETRY, described, event, refusal, render, retry_after, start_relay
 from nssh.remote.failure import Failure, printable
 from nssh.remote.payload import Payload, describe
+from nssh.wire import CONTENT_LIMIT
 from nssh.wire import envelope as wire
 from nssh.wire.http import Closed, HttpError, StatusError, Timeout, Unreachable
 
@@ -238,7 +239,7 @@ class Question:
         return (answer, file) if answer.kind == wire.KIND_CLIP_READ_RESPONSE else None
 
     def _accept(self, answer: wire.Envelope, file: dict[str, Any] | None) -> tuple[str, Payload]:
-        content = Payload(LIMIT, "the laptop's clipboard")
+        content = Payload(CONTENT_LIMIT, "the laptop's clipboard")
         if file is not None:
             self._download(file, content)
         else:

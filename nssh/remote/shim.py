@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from nssh.remote.bus import LIMIT, Bus
+from nssh.remote.bus import Bus
 from nssh.remote.events import Events
 from nssh.remote.failure import Failure
 from nssh.remote.payload import Payload, wait_for
+from nssh.wire import CONTENT_LIMIT, mimes
 from nssh.wire import envelope as wire
-from nssh.wire import mimes
 from nssh.wire.files import state_dir
 from nssh.wire.session import SessionError, load
 
@@ -92,7 +92,7 @@ class Shim:
 
     def input(self) -> Payload:
         """Return a place for what is to be copied, as large as this session's laptop takes."""
-        limit = LIMIT
+        limit = CONTENT_LIMIT
         for feature in self.session().features:
             name, _, value = feature.partition("=")
             if name == "copy-limit" and value.isascii() and value.isdigit():
@@ -103,7 +103,7 @@ class Shim:
         """Put data on the laptop's clipboard. Raises Failure."""
         wanted = _bridged(mime)
         if wanted == mimes.URI_LIST and any(
-            line.lower().startswith(b"file:") for line in data.head(LIMIT).split(b"\n")
+            line.lower().startswith(b"file:") for line in data.head(CONTENT_LIMIT).split(b"\n")
         ):
             raise Failure("these are files of this machine; a list of them means nothing on the laptop")
         if not data.size:
@@ -177,13 +177,17 @@ def _fits(got: str, wanted: str) -> bool:
     return mimes.canonical(got) == wanted
 
 
+ANSWER_WITHIN = 5.0
+"""Seconds that a read waits for an answer, unless NSSH_TIMEOUT says otherwise."""
+
+
 def timeout(environ: Mapping[str, str]) -> float:
-    """Return how many seconds a read waits: NSSH_TIMEOUT, or 5."""
+    """Return how many seconds a read waits: NSSH_TIMEOUT, or `ANSWER_WITHIN`."""
     try:
         seconds = float(environ.get("NSSH_TIMEOUT", ""))
     except ValueError:
-        return 5.0
-    return min(max(seconds, 0.1), 600.0) if seconds == seconds else 5.0  # noqa: PLR0124 (not a number)
+        return ANSWER_WITHIN
+    return min(max(seconds, 0.1), 600.0) if seconds == seconds else ANSWER_WITHIN  # noqa: PLR0124 (not a number)
 
 
 def complain(text: str) -> None:

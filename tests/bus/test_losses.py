@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from nssh.bus.client import BusClient
 from nssh.bus.intake import Intake
 from nssh.bus.ledger import Ledger
-from nssh.bus.losses import RETENTION, Continuity, Lost, Reach, Reason, expired, reach_after, timestamp
+from nssh.bus.losses import Continuity, Lost, Reach, Reason, expired, reach_after, timestamp
 from nssh.bus.messages import Message
+from nssh.wire import RETENTION
 from tests.bus.test_feed import Session
 from tests.lab.relay import RelayServer
 from tests.lab.scripted import ScriptedServer, answer

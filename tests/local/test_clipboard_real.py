@@ -14,10 +14,10 @@ import pytest
 
 from nssh.base.errors import ToolError
 from nssh.local.clipboard import Clipboard, ClipboardEmpty, MemoryClipboard, detect
-from nssh.local.content import SIZE_LIMIT
 from nssh.local.tools import ToolHungError
 from nssh.local.wayland import WaylandClipboard
 from nssh.local.x11 import XclipClipboard, XselClipboard
+from nssh.wire import CONTENT_LIMIT
 from tests.lab.system import require
 from tests.lab.x11 import stop, wayland, xvfb
 from tests.local.scripts import wait_for
@@ -140,7 +140,7 @@ def test_empty_text(clipboard: Clipboard) -> None:
         assert clipboard.read("text/plain") == b""
 
 
-@pytest.mark.parametrize("size", [0, 8 << 20, SIZE_LIMIT])
+@pytest.mark.parametrize("size", [0, 8 << 20, CONTENT_LIMIT])
 def test_an_image_comes_back_byte_for_byte(any_type: Clipboard, size: int) -> None:
     data = (BINARY + random.Random(size).randbytes(max(0, size - len(BINARY))))[: size or None]  # noqa: S311  not a secret
     any_type.write("image/png", data)
@@ -161,7 +161,7 @@ def test_too_much_is_refused_in_both_directions(shared: Place) -> None:
     clipboard = shared.clipboard
     clipboard.write("text/plain", b"before")
     with pytest.raises(ToolError, match="limit is 64 MiB"):
-        clipboard.write("text/plain", b"x" * (SIZE_LIMIT + 1))
+        clipboard.write("text/plain", b"x" * (CONTENT_LIMIT + 1))
     assert clipboard.read("text/plain") == b"before"
     if clipboard.name == "memory":
         return

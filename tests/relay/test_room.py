@@ -10,6 +10,7 @@ import pytest
 
 from nssh.relay import store as spool
 from nssh.relay.store import Store, TooLargeError
+from nssh.wire import RETENTION
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def put(store: Store, kind: str, url: str = "") -> str:
 
 
 def test_old_answers_make_room_and_nothing_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store(str(tmp_path / "relay"), max_files=3 * SIZE)
+    store = Store(str(tmp_path / "relay"), RETENTION, 3 * SIZE)
     misleading = 'https://x.y/"kind":"clip-read-response"'
     write = put(store, wire.KIND_CLIP_WRITE, url=misleading)
     answers = [put(store, wire.KIND_CLIP_READ_RESPONSE) for _ in range(2)]
@@ -50,7 +51,7 @@ def test_old_answers_make_room_and_nothing_else_does(tmp_path: Path, monkeypatch
     with pytest.raises(TooLargeError):
         put(store, wire.KIND_CLIP_WRITE)
     store.close()
-    again = Store(str(tmp_path / "relay"), max_files=3 * SIZE)
+    again = Store(str(tmp_path / "relay"), RETENTION, 3 * SIZE)
     for identity in (write, new, last):
         assert again.open_file(identity) is not None
     with pytest.raises(TooLargeError):
