@@ -42,9 +42,11 @@ soak: $(TESTED) ## three sessions of one target while all breaks around them (SE
 	@$(BIN)/python -m tests.lab.ntfy
 	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED)) $(if $(BUS),--bus $(BUS))
 
-lint: $(TESTED) ## ruff: rules and formatting
+lint: $(TESTED) ## ruff: rules and formatting; shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/shellcheck --shell=sh $$(find nssh actors -name '*.sh')
+	$(BIN)/shellcheck $$(find .ci -type f)
 
 type: $(TESTED) ## mypy --strict
 	$(BIN)/mypy

@@ -14,6 +14,7 @@ from nssh.doctor.helper import Helper
 from nssh.doctor.report import failed, ok, warning
 from nssh.install import deploy
 from nssh.launch.route import find_program
+from nssh.ssh import framing
 from nssh.ssh.script import run_script
 from nssh.state import topics
 
@@ -23,18 +24,6 @@ if TYPE_CHECKING:
     from nssh.doctor.facts import Shell
     from nssh.doctor.report import Result
     from nssh.doctor.walk import Walk
-
-# What a remote without python can tell, too. mosh-server is looked for where a session looks for it.
-_SCRIPT = """\
-say shell "${SHELL:-}"
-say system "$(uname -sr 2>/dev/null)"
-say address "${SSH_CONNECTION:-}"
-say now "$(date +%s 2>/dev/null)"
-say charmap "$(locale charmap 2>/dev/null)"
-say utf8 "$(LC_ALL=C.UTF-8 locale charmap 2>/dev/null)"
-say mosh "$(PATH="$PATH:/usr/local/bin:/opt/homebrew/bin:/opt/local/bin:$HOME/.local/bin"; command -v mosh-server)"
-finish 0
-"""
 
 # Clocks are asked for whole seconds.
 _CLOCK = 2.0
@@ -48,7 +37,8 @@ def shell(walk: Walk) -> Result:
     """Run a script, as everything on the remote is run."""
     walk.asked, started = time.time(), time.monotonic()
     try:
-        answer = run_script(walk.connection, _SCRIPT, timeout=walk.wish.timeout, what="a script on the remote")
+        script = framing.source(__file__, "look.sh")
+        answer = run_script(walk.connection, script, timeout=walk.wish.timeout, what="a script on the remote")
     except RemoteError as error:
         return failed(str(error), "its login shell must hand commands to sh, and its start-up files must let it")
     walk.answered, seconds = time.time(), time.monotonic() - started

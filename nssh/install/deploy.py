@@ -28,62 +28,7 @@ __all__ = ["Payload", "Report", "infect", "infect_self", "payload", "remote_comm
 # The shells of a slow host get 5 s to answer the PATH check, loginctl 3 s; the rest is a matter of moments.
 _TIMEOUT = 60.0
 
-# Runs on the remote. Imports the package from what follows on stdin: a line with a size, then JSON of that size.
-_LOADER = """\
-import json, sys
-from importlib.machinery import ModuleSpec
-size = int(sys.stdin.buffer.readline())
-data = sys.stdin.buffer.read(size)
-if len(data) != size:
-    print("error the connection broke while nssh was sent")
-    sys.exit(1)
-request = json.loads(data.decode())
-class Sources:
-    def find_spec(self, name, path=None, target=None):
-        stem = name.replace(".", "/")
-        for file, package in ((stem + "/__init__.py", True), (stem + ".py", False)):
-            if file in request["files"]:
-                return ModuleSpec(name, self, origin=file, is_package=package)
-        return None
-    def create_module(self, spec):
-        return None
-    def exec_module(self, module):
-        origin = module.__spec__.origin
-        exec(compile(request["files"][origin], "<nssh>/" + origin, "exec"), module.__dict__)
-sys.meta_path.insert(0, Sources())
-from importlib import import_module
-run = import_module(request["module"]).run
-def say(key, text):
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    sys.stdout.buffer.write((key + " " + text + "\\n").encode("utf-8", "replace"))
-    sys.stdout.buffer.flush()
-sys.exit(run(request, say))
-"""
-
-_SCRIPT = """\
-py= old=
-ask="import sys; print('%%d.%%d' %% sys.version_info[:2]); sys.exit(sys.version_info < (3, 8))"
-for name in python3 /usr/bin/python3 /usr/local/bin/python3 "$HOME/.local/bin/python3" /opt/homebrew/bin/python3 \\
-    python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python3.8; do
-    path=$(command -v "$name" 2>/dev/null) || continue
-    case $path in /*) ;; *) continue ;; esac
-    if version=$("$path" -IS -c "$ask" </dev/null 2>/dev/null); then
-        # An interpreter without its standard library is of no use either.
-        if "$path" -IS -c 'import json, py_compile, socket, subprocess' </dev/null >/dev/null 2>&1; then
-            py=$path
-            break
-        fi
-        version="$version without its standard library"
-    fi
-    [ -n "$old" ] || [ -z "$version" ] || old="$path is $version"
-done
-if [ -z "$py" ]; then
-    say nopython "$old"
-    finish 3
-fi
-"$py" -IS -c '%s'
-finish $?
-"""
+_LOADER = Path(__file__).with_name("loader.py")
 
 
 class Payload(NamedTuple):
@@ -167,10 +112,13 @@ def script(module: str, request: dict[str, Any]) -> framing.Script:
         module: Its `run(request, say)` returns the exit status; what follows on stdin is left for it to read.
         request: Anything for JSON; `files` of the payload are what can be imported there.
     """
+    loader = _LOADER.read_bytes()
     data = json.dumps({"module": module, **request}).encode()
-    if "'" in _LOADER:
-        raise AssertionError("the loader stands between single quotes")
-    return framing.pack(_SCRIPT % _LOADER, data=b"%d\n%s" % (len(data), data))
+    return framing.pack(_find_python(), data=b"%d\n%s%d\n%s" % (len(loader), loader, len(data), data))
+
+
+def _find_python() -> str:
+    return framing.source(__file__, "python.sh")
 
 
 def _over(connection: Connection, script: framing.Script, host: str) -> Report:

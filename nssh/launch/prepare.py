@@ -11,48 +11,6 @@ from typing import NamedTuple
 
 from nssh.ssh import framing
 
-# Asked of the remote's version file, which `nssh infect` writes last.
-_SCRIPT = """\
-state="${XDG_STATE_HOME:-$HOME/.local/state}/nssh"
-data="${XDG_DATA_HOME:-$HOME/.local/share}/nssh"
-say address "${SSH_CONNECTION:-}"
-IFS= read -r size
-temporary="$state/session.$$"
-if [ "$size" = 0 ]; then
-    :
-elif problem=$( { mkdir -p "$state" && chmod 700 "$state"; } 2>&1 ); then
-    session=$(dd bs=1 count="$size" 2>/dev/null; printf .)
-    # cat: what it says of a full disk is what the user needs to know, which a shell's own printf keeps to itself.
-    put() { printf '%s' "${session%.}" | cat > "$temporary" && mv -f "$temporary" "$state/session"; }
-    if ! problem=$(put 2>&1); then
-        rm -f "$temporary"
-        say problem "can't write $state/session: $problem"
-    fi
-else
-    dd bs=1 count="$size" >/dev/null 2>&1
-    say problem "can't create $state: $problem"
-fi
-if [ -r "$data/version" ] && IFS= read -r version < "$data/version"; then say version "$version"; fi
-IFS= read -r mosh
-if [ "$mosh" = mosh ]; then
-    IFS= read -r silent
-    IFS= read -r unused
-    IFS= read -r count
-    set --
-    while [ "$#" -lt "$count" ]; do IFS= read -r word; set -- "$@" "$word"; done
-    # It is looked for where a login without rc files may not look; the session itself gets the PATH and umask it would.
-    server=$(PATH="$PATH:/usr/local/bin:/opt/homebrew/bin:/opt/local/bin:$HOME/.local/bin"; command -v mosh-server)
-    if [ -n "$server" ]; then
-        say mosh yes
-        umask "$nssh_umask"
-        [ "$silent" = 0 ] || export MOSH_SERVER_NETWORK_TMOUT="$silent"
-        [ "$unused" = 0 ] || export MOSH_SERVER_SIGNAL_TMOUT="$unused"
-        "$server" "$@" </dev/null 2>&1
-    fi
-fi
-finish 0
-"""
-
 _LOCALE = ("LANG", "LANGUAGE", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY", "LC_MESSAGES",
            "LC_PAPER", "LC_NAME", "LC_ADDRESS", "LC_TELEPHONE", "LC_MEASUREMENT", "LC_IDENTIFICATION",
            "LC_ALL")  # fmt: skip
@@ -95,7 +53,7 @@ def script(
     tail = "mosh\n" + "".join(f"{word}\n" for word in (*timeouts, str(len(mosh)), *mosh)) if mosh else "\n"
     if any("\n" in word for word in mosh):
         raise ValueError("a command with a newline in it can't be given to mosh-server; use --ssh")
-    return framing.pack(_SCRIPT, data=b"%d\n" % len(content) + content + tail.encode())
+    return framing.pack(framing.source(__file__, "prepare.sh"), data=b"%d\n" % len(content) + content + tail.encode())
 
 
 def mosh_arguments(colors: str, command: tuple[str, ...], environ: dict[str, str] | None = None) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 The command given to the remote's login shell is always `BOOTSTRAP`, words that sh, bash, zsh, fish and tcsh read alike.
 It reads a POSIX sh script from stdin and evaluates it; data follows the script on stdin and is never spliced into code.
-The script begins with a prelude that reads a random marker and offers `say KEY VALUE` and `finish STATUS`; what it says
-stands between two marker lines. It runs under umask 077; what it starts for the user wants `umask "$nssh_umask"`.
+The script begins with `prelude.sh`, which reads a random marker and offers `say KEY VALUE` and `finish STATUS`; what is
+said stands between two marker lines. It runs under umask 077; what it starts for the user wants `umask "$nssh_umask"`.
 Standard library only: this is on the way to ssh.
 """
 
@@ -16,16 +16,6 @@ from nssh.base.errors import RemoteError
 
 # dd reads byte by byte and so never takes what follows the script; `read` in sh does the same on a pipe.
 BOOTSTRAP = "exec sh -c 'IFS= read -r n && s=$(dd bs=1 count=$n 2>/dev/null) && eval \"$s\"'"
-
-_PRELUDE = """\
-nssh_umask=$(umask)
-umask 077
-IFS= read -r nssh_mark || exit 97
-unset ENV CDPATH
-say() { printf '%s %s\\n' "$1" "$2"; }
-finish() { printf '\\n%s end %s\\n' "$nssh_mark" "$1"; exit "$1"; }
-printf '\\n%s begin\\n' "$nssh_mark"
-"""
 
 _LIMIT = 1 << 20
 
@@ -45,6 +35,18 @@ class Answer(NamedTuple):
     lines: list[str]
 
 
+def source(module: str, name: str) -> str:
+    """Return the text of the script `name` that lies beside a module, whose `__file__` is given.
+
+    Lines that are comments are left out: the remote reads each byte with a system call.
+
+    Raises:
+        OSError: A file of the installation can't be read.
+    """
+    with open(os.path.join(os.path.dirname(module), name), encoding="utf-8") as file:
+        return "".join(line for line in file if not line.lstrip().startswith("#"))
+
+
 def pack(script: str, *, lines: tuple[str, ...] = (), data: bytes = b"") -> Script:
     """Frame a POSIX sh script; `lines` are read by it with `IFS= read -r name`, `data` is the rest of its stdin.
 
@@ -54,7 +56,7 @@ def pack(script: str, *, lines: tuple[str, ...] = (), data: bytes = b"") -> Scri
     if any(set(line) & {"\n", "\0"} for line in lines):
         raise ValueError("a line of input for a remote script holds a newline or NUL")
     marker = b"nssh-" + os.urandom(12).hex().encode()
-    body = (_PRELUDE + script).encode()
+    body = (source(__file__, "prelude.sh") + script).encode()
     head = b"%d\n%s%s\n" % (len(body), body, marker)
     return Script(head + "".join(f"{line}\n" for line in lines).encode() + data, marker)
 

@@ -10,25 +10,6 @@ from nssh.ssh import framing
 if TYPE_CHECKING:
     from nssh.ssh.connection import Connection
 
-# What is counted before the rename is what arrived: a connection that dies in the middle ends the input early, and
-# `cat` can't tell that from the end of the file. `set -C` makes the shell create the temporary file, never follow a
-# symlink planted under its name. `mv` onto a directory, or a symlink to one, would move into it.
-_PUT = """\
-IFS= read -r path && IFS= read -r size || finish 3
-cd || finish 3
-case $path in /*) ;; *) path=$PWD/$path ;; esac
-if [ -d "$path" ]; then say error "is a directory"; finish 4; fi
-[ -d "${path%/*}/" ] || { say error "no such directory"; finish 4; }
-temporary=$path.nssh.$$
-rm -f -- "$temporary" || finish 5
-trap 'rm -f -- "$temporary"' EXIT
-trap 'exit 1' HUP INT TERM
-(set -C; cat > "$temporary") || finish 5
-[ "$(($(wc -c < "$temporary")))" -eq "$size" ] || { say error "arrived incomplete"; finish 6; }
-mv -f -- "$temporary" "$path" || finish 5
-finish 0
-"""
-
 
 def last_line(text: bytes | str) -> str:
     """Return the last line that is not blank, at most 300 characters without control characters, or ``."""
@@ -89,5 +70,10 @@ def put(connection: Connection, data: bytes, path: str, timeout: float) -> None:
         ValueError: `path` holds a newline or NUL.
     """
     run_script(
-        connection, _PUT, lines=(path, str(len(data))), data=data, timeout=timeout, what=f"writing {path} on the remote"
+        connection,
+        framing.source(__file__, "put.sh"),
+        lines=(path, str(len(data))),
+        data=data,
+        timeout=timeout,
+        what=f"writing {path} on the remote",
     )

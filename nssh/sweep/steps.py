@@ -43,7 +43,7 @@ class Remote:
             ConnectError: The connection is gone, or the time is up.
             RemoteError: The remote did not run the script, or answered nonsense.
         """
-        return listing.read(self._run(framing.pack(listing.SCRIPT), timeout, lambda _: None))
+        return listing.read(self._run(listing.script(), timeout, lambda _: None))
 
     def end(
         self, chosen: Sequence[tuple[Server, How]], timeout: float, on_verdict: Callable[[Verdict], object]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import stat
@@ -248,10 +249,12 @@ def test_a_newer_python_further_down_is_found(home: Home, monkeypatch: pytest.Mo
 def _only_python(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the script see no interpreter but those in `tools`: this machine's own are at fixed places."""
     (home.path / "tools/python3").unlink()
-    hidden = deploy._SCRIPT.replace("/usr/bin/python3 /usr/local/bin/python3", "").replace(
-        "/opt/homebrew/bin/python3", ""
+    hidden = (
+        deploy._find_python()
+        .replace("/usr/bin/python3 /usr/local/bin/python3", "")
+        .replace("/opt/homebrew/bin/python3", "")
     )
-    monkeypatch.setattr(deploy, "_SCRIPT", hidden)
+    monkeypatch.setattr(deploy, "_find_python", lambda: hidden)
 
 
 def test_a_python_in_a_path_with_spaces_or_of_great_length_works(home: Home) -> None:
@@ -348,7 +351,7 @@ def test_the_installer_on_this_machine_uses_the_same_path(home: Home, monkeypatc
 
 def test_a_remote_that_breaks_off_or_lies_gives_one_line(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     for script in ("exit 5", "say error '\x1b[31mred'; finish 1", "say warning x; finish 1"):
-        monkeypatch.setattr(deploy, "_SCRIPT", f"{script}\n#%s")
+        monkeypatch.setattr(deploy, "_find_python", functools.partial(str, script))
         with pytest.raises(RemoteError) as caught:
             deploy.infect(home.connection)
         assert str(caught.value).isprintable()

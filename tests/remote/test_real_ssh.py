@@ -131,7 +131,8 @@ def test_forwarded_x_is_no_desktop_and_a_desktop_is() -> None:
 def test_a_remote_without_python_is_named(remote: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     batch, paramiko = connections(remote)
     paramiko.close()
-    monkeypatch.setattr(deploy, "_SCRIPT", deploy._SCRIPT.replace("python3", "no-such-python"))
+    hidden = deploy._find_python().replace("python3", "no-such-python")
+    monkeypatch.setattr(deploy, "_find_python", lambda: hidden)
     try:
         with pytest.raises(RemoteError, match=r"^no python3 on devbox: install python3"):
             deploy.infect(batch, host="devbox")

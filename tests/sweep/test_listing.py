@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from nssh.ssh.framing import Answer
 
+SCRIPT = framing.source(listing.__file__, "listing.sh")
+
 
 def about(seconds: float) -> Any:
     return pytest.approx(seconds)
@@ -192,7 +194,7 @@ def test_the_script_finds_what_runs_here(shell: str, by: str, tmp_path: Path) ->
     linked = subprocess.Popen([os.fspath(program), "60"])
     with subprocess.Popen([os.fspath(copy), "60"], env={"MOSH_SERVER_SIGNAL_TMOUT": "7"}) as real:
         try:
-            text = listing.SCRIPT if by == "proc" else listing.SCRIPT.replace("/proc/self/stat", "/nowhere")
+            text = SCRIPT if by == "proc" else SCRIPT.replace("/proc/self/stat", "/nowhere")
             script = framing.pack(text)
             done = subprocess.run(bootstrap(shell), input=script.stdin, capture_output=True, check=True, timeout=30)
             found = by_pid(framing.unpack(script, done.stdout))
@@ -217,7 +219,7 @@ def test_the_script_tells_the_addresses_of_its_host(shell: str, told: str) -> No
     require(shell.split(maxsplit=1)[0])
     by, other = ("ip", "ifconfig") if told == "ip" else ("ifconfig", "ip")
     fakes = f"{by}() {{ cat <<'END'\n{recorded.INTERFACES[told]}END\n}}\n{other}() {{ return 1; }}\n"
-    script = framing.pack(fakes + listing.SCRIPT)
+    script = framing.pack(fakes + SCRIPT)
     environ = {**os.environ, "SSH_CONNECTION": "198.51.100.9 4711 10.0.0.5 22"}
     done = subprocess.run(
         bootstrap(shell), input=script.stdin, capture_output=True, check=True, timeout=30, env=environ
@@ -236,7 +238,7 @@ def test_a_container_may_have_an_uptime_of_its_own(tmp_path: Path) -> None:
     inside = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /proc/uptime && exec "$@"', os.fspath(uptime)]
     if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no mount namespaces here")
-    script = framing.pack(listing.SCRIPT)
+    script = listing.script()
     with subprocess.Popen([os.fspath(program), "60"]) as server:
         try:
             command = [*inside, *bootstrap("sh")]
