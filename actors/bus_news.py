@@ -9,14 +9,12 @@ from actors.messages import LinkUp, Log, Problem, Update
 from nssh.base.durations import format_gap
 from nssh.bus.feed import Down, Up
 from nssh.bus.losses import Lost, timestamp
+from nssh.state.records import LOST_TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.bus.ledger import Ledger
-
-# Seconds for which it is told that something was lost: by then the user has seen it.
-_TELL = 86400
 
 
 class BusNews:
@@ -80,7 +78,7 @@ class BusNews:
     def report(self) -> None:
         """Tell the record how things are."""
         fields: dict[str, object] = {"bus": self._bus, "bus_since": self._since}
-        if self._leads and (lost := self._ledger.lost) is not None and time.time() - lost[0] < _TELL:
+        if self._leads and (lost := self._ledger.lost) is not None and time.time() - lost[0] < LOST_TOLD:
             fields |= {"lost": lost[1], "lost_at": timestamp(lost[0])}
         self._send("session_registry", Update(fields))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from actors.messages import Expect, Log, Problem, Report, Tick, Update
@@ -11,6 +9,7 @@ from actors.worker import Worker
 from nssh.base.errors import ToolError
 from nssh.local import browser
 from nssh.local.callback import find_callbacks
+from nssh.local.flood import Flood
 from nssh.state import held_urls
 from nssh.wire import envelope as wire
 
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
     from actors.messages import Work
     from actors.supervision._incarnation import Context
     from nssh.bus.ledger import Ledger
-
-FLOOD = 20
-"""URLs opened within `FLOOD_SECONDS`; what comes beyond is held."""
-FLOOD_SECONDS = 10.0
 
 # Seconds that a browser may take to say that it opened something.
 _OPENING = 20.0
@@ -42,7 +37,7 @@ class UrlOpener(Worker):
         self._held_path = held_path
         self._command = command
         self._counting = False
-        self._opened: deque[float] = deque()
+        self._flood = Flood()
 
     def started(self) -> None:
         """Tell how many are held: a life before this one may have held one more, and not come to tell."""
@@ -62,7 +57,7 @@ class UrlOpener(Worker):
     def _act(self, work: Work) -> None:
         envelope = work.envelope
         fields: dict[str, object] = {"kind": envelope.kind, "id": work.id, "url": wire.redact(envelope.url)}
-        if work.held or self._is_flood():
+        if work.held or not self._flood.admits():
             self._hold(work, fields)
         # Claimed before it is done: a second tab is worse than none after a crash between the two.
         elif self.ledger.claim(work.key):
@@ -88,16 +83,6 @@ class UrlOpener(Worker):
         except Exception as error:  # noqa: BLE001 - a crash is its own: the URL is opened all the same
             fields: dict[str, object] = {"port": callbacks[0].port, "err": type(error).__name__}
             self.send("log_writer", Log("callback-failed", fields))
-
-    def _is_flood(self) -> bool:
-        """Whether one more would bury the user in tabs, as a hostile or a looping program on the remote might."""
-        now = time.monotonic()
-        while self._opened and now - self._opened[0] > FLOOD_SECONDS:
-            self._opened.popleft()
-        if len(self._opened) >= FLOOD:
-            return True
-        self._opened.append(now)
-        return False
 
     def _failed(self, fields: dict[str, object], reason: str) -> None:
         self.send("log_writer", Log("open-failed", {**fields, "err": reason}))

@@ -29,9 +29,6 @@ _TOLD = (
     "bus_since", "bridge", "restarts", "actor_restarts", "held", "problem", "lost", "lost_at", "version",
 )  # fmt: skip
 
-# Seconds for which the table shows what was lost: the user has seen it by then.
-_LOST = 86400.0
-
 
 def run(option: str) -> int:
     """Run `nssh status` with one of its options, or none, and return its exit code."""
@@ -83,7 +80,7 @@ def _describe(record: Record, answer: liveness.Liveness) -> list[str]:
         lines.append(f"  {record.held} URLs held: nssh status --held lists them, --open-held opens them")
     if record.problem:
         lines.append(f"  problem: {record.problem}")
-    if record.lost and time.time() - records.timestamp(record.lost_at, 0.0) < _LOST:
+    if record.lost and time.time() - records.timestamp(record.lost_at, 0.0) < records.LOST_TOLD:
         lines.append(f"  lost: {record.lost}")
     return lines
 

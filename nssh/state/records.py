@@ -20,6 +20,9 @@ from nssh.wire import files
 
 _LIMIT = 64 * 1024
 
+LOST_TOLD = 86400.0
+"""Seconds for which it is told that something was lost: by then the user has seen it."""
+
 # Seconds by which a process may be younger than its record says: Go's clock and the kernel's are rounded.
 _ROUNDED = 2.0
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nssh.base.errors import BusError
 from nssh.bus.backoff import attempts, delay
-from nssh.bus.client import BusClient
+from nssh.bus.client import DEAD_AFTER, BusClient
 from nssh.bus.messages import MAX_LINE, BadLineError, Lines, parse_event, parse_published
 from nssh.bus.schedule import BUSY_SECONDS, CONFIRM_SECONDS, IDLE_SECONDS, SETTLE_SECONDS, Schedule
 from nssh.bus.sockets import Cutter, as_socket
@@ -261,6 +261,20 @@ def test_a_cutter_leaves_connections_alone_that_were_forgotten_or_replaced() -> 
     assert first_end.recv(1) == b"y"
     for sock in (first, first_end, second, second_end):
         sock.close()
+
+
+@pytest.mark.real
+def test_a_stream_may_be_silent_for_90_seconds(door: Door, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    set_timeout = Cutter.set_timeout
+
+    def note(self: Cutter, seconds: float) -> None:
+        given.append(seconds)
+        set_timeout(self, seconds)
+
+    monkeypatch.setattr(Cutter, "set_timeout", note)
+    with door.client().stream(topic):
+        assert given == [DEAD_AFTER]
 
 
 @pytest.mark.real

@@ -31,6 +31,14 @@ def test_each_item_has_a_verdict_that_fits_its_kind(batch: list[Item]) -> None:
         assert verdict in fitting.get(item.kind, {Verdict.APPLY})
 
 
+def test_the_oldest_that_takes_effect() -> None:
+    reads = [Item("clip-read-request", NOW - READ_SECONDS - late) for late in (0, 1)]
+    assert judge(reads, NOW) == [Verdict.APPLY, Verdict.EXPIRED]
+    opens = [Item("open", NOW - OPEN_SECONDS - late) for late in (0, 1)]
+    assert judge(opens, NOW) == [Verdict.APPLY, Verdict.HELD]
+    assert judge([Item("open", NOW)] * (OPEN_MAX + 1), NOW) == [Verdict.APPLY] * OPEN_MAX + [Verdict.HELD]
+
+
 @given(backlogs)
 def test_exactly_the_last_write_is_applied_however_old(batch: list[Item]) -> None:
     writes = [index for index, item in enumerate(batch) if item.kind == "clip-write"]

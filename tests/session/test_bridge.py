@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from actors.url_opener import FLOOD
 from nssh.base import process
+from nssh.local.flood import FLOOD
 from nssh.state import held_urls
 from tests.lab.laptop import RemoteShell
 from tests.lab.tools import wait_until

@@ -27,7 +27,7 @@ from tests.lab import ntfy
 from tests.lab.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 OURS = Record(os.getpid(), "", "", "", "", "", "", birth=process.birth(os.getpid()), bridge=1)
 
@@ -100,6 +100,29 @@ def test_a_socket_that_is_none_does_not_answer(path: str) -> None:
 @pytest.mark.parametrize("answer", [None, b""])
 def test_a_session_that_says_nothing_is_given_up(answering: Any, answer: bytes | None) -> None:
     assert liveness.probe(OURS._replace(socket=answering(answer)), timeout=0.1) == Liveness(State.WEDGED)
+
+
+class Clock:
+    """The time as the module has it; who sleeps moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize("ask", [liveness.probe, lambda found: liveness.probe_all([found])[0]], ids=["one", "several"])
+def test_it_is_asked_until_the_deadline_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[Record], Liveness]
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(liveness, "time", clock)
+    assert ask(OURS._replace(socket="/nonexistent")) == Liveness(State.WEDGED)
+    assert clock.now - 1000 == pytest.approx(liveness.DEADLINE)
 
 
 def test_a_bridge_that_is_just_restarted_is_waited_for(answering: Any) -> None:

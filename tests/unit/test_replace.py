@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -53,6 +54,46 @@ def test_what_is_no_nssh_is_left_alone_with_its_children_whatever_its_record_say
 def test_an_nssh_of_another_birth_is_left_alone(state: Path, family: subprocess.Popen[bytes]) -> None:
     replace.end([record(family.pid, birth="otherboot/1")])
     assert family.poll() is None
+
+
+class Clock:
+    """The time as the module has it; who sleeps moves it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize("ends_after", [0.0, replace.PATIENCE - 2 * replace._PAUSE, replace.PATIENCE + replace._PAUSE])
+def test_who_does_not_end_by_itself_is_killed_when_patience_is_over(
+    state: Path, monkeypatch: pytest.MonkeyPatch, ends_after: float
+) -> None:
+    clock = Clock()
+    signals: list[tuple[float, int]] = []
+
+    def terminate(_pid: int, _birth: str, number: int = signal.SIGTERM) -> bool:
+        signals.append((clock.now, number))
+        return True
+
+    def is_same(*_: object) -> bool:
+        return clock.now < ends_after and signals[-1][1] != signal.SIGKILL
+
+    monkeypatch.setattr(replace, "time", clock)
+    monkeypatch.setattr(replace, "_processes", lambda _: [replace.Process(2**22 + 7, "x/1")])
+    monkeypatch.setattr(process, "terminate", terminate)
+    monkeypatch.setattr(process, "is_same", is_same)
+    replace.end([record(2**22 + 7, birth="x/1")])
+    assert signals[0] == (0.0, signal.SIGTERM)
+    killed = [when for when, number in signals if number == signal.SIGKILL]
+    if ends_after < replace.PATIENCE:
+        assert killed == []
+    else:
+        assert killed == [pytest.approx(replace.PATIENCE, abs=2 * replace._PAUSE)]
 
 
 @pytest.mark.parametrize("ours", [True, False])

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from actors.url_opener import FLOOD, FLOOD_SECONDS
+from nssh.local.flood import FLOOD, FLOOD_SECONDS
 from nssh.state import held_urls
 from tests.lab.chromium import Chromium
 from tests.lab.laptop import NSSH, Laptop, RemoteShell
