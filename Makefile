@@ -9,7 +9,7 @@ TESTED := $(VENV)/.dev
 # Most of what tests do is to wait for other processes, hence more workers than processors.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * os.cpu_count()))')
 
-.PHONY: help install demo test soak lint type bench fuzz clean
+.PHONY: help install demo test quick soak lint type bench fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(TESTED) ## run the tests, on real parts (installs the Debian packages th
 	@$(BIN)/python -m tests.lab.system
 	@$(BIN)/python -m tests.lab.ntfy
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+quick: $(TESTED) ## run the tests that need no program but this python, in about a minute
+	NSSH_TESTS=quick $(BIN)/python -m pytest -n $(WORKERS) -m "not real" $(ARGS)
 
 soak: $(TESTED) ## three sessions of one target while all breaks around them (SECONDS=600 SEED=n BUS=relay|ntfy)
 	@$(BIN)/python -m tests.lab.system

@@ -11,7 +11,6 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from nssh.bus.client import BusClient
 from nssh.ssh.identity import resolve
@@ -25,11 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from nssh.ssh.connection import ByteStream, Connection
-
-
-# A loaded machine is no failure: no property here is about time.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
 
 
 class Server(Protocol):

@@ -246,6 +246,7 @@ def test_to_be_woken_drops_nothing_that_is_connected_anew(
     assert not session.downs
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("door", ["relay-unix", "relay-tcp", "ntfy"], indirect=True)  # the others revive their server
 def test_an_outage_is_told_once(door: Door, topic: str, ledger: Ledger, threads: Threads) -> None:
     client = door.client()
@@ -337,6 +338,7 @@ def test_what_deliver_raises_ends_the_run_and_the_messages_come_again(door: Door
     assert not ledger.seen(published)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("door", ["relay-unix", "ntfy"], indirect=True)
 def test_a_backlog_of_10000_arrives_once_and_in_order(
     door: Door, topic: str, ledger: Ledger, threads: Threads, record_property: Callable[[str, object], None]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     Threads = Callable[[Callable[[], object]], threading.Thread]
 
+pytestmark = pytest.mark.real
+
 COUNT = 5000
 PUBLISHERS = 4
 SEED = int(os.environ.get("NSSH_SEED") or random.SystemRandom().randrange(1 << 32))

@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.doctor.support import doctor, tree, wait_tidy
 from tests.lab.laptop import NSSH, Laptop, RemoteShell
@@ -16,8 +17,7 @@ from tests.lab.terminal import Terminal
 from tests.lab.tools import wait_until
 from tests.lab.x11 import xvfb
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.real
 
 MEASURED = {"login", "round-trip", "bus", "subscribe", "publish", "attachment", "open", "copy", "paste"}
 

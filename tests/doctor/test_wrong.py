@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from tests.lab.ntfy import NtfyServer
 
+pytestmark = pytest.mark.real
+
 
 @contextmanager
 def edited(path: Path, text: str) -> Iterator[None]:

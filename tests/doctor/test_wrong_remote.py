@@ -17,6 +17,8 @@ from tests.lab.proxy import DelayProxy
 from tests.lab.sshd import Sshd
 from tests.lab.system import require
 
+pytestmark = pytest.mark.real
+
 
 class Unshared(NamedTuple):
     """A network of its own that is none: only files differ."""

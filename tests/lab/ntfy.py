@@ -25,6 +25,7 @@ import pytest
 import requests
 
 from tests.lab.ports import free_port
+from tests.lab.system import check_marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,6 +145,7 @@ def _unpack_from(archive: _Archive, suite: str, work: Path) -> None:
 
 def require_ntfy() -> Path:
     """Return the binary for a test; skip it where there is none, but fail in CI (CI=true)."""
+    check_marked("ntfy")
     try:
         return ensure_ntfy()
     except NtfyMissingError as error:

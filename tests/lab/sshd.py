@@ -27,6 +27,7 @@ import psutil
 
 from tests.lab.account import Account
 from tests.lab.client import Client
+from tests.lab.system import check_marked
 from tests.lab.tools import DEADLINE, can_connect, kill_all, make_key, marked, own, remove_stale, wait_until
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = ["DEADLINE", "Client", "Sshd", "can_connect", "find_sshd", "kill_all",
 
 def find_sshd() -> str:
     """Return sshd's absolute path (it re-executes itself), or skip the test where there is none."""
+    check_marked("sshd")
     path = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/sbin")
     if path is None:
         import pytest  # which the demo does without

@@ -49,10 +49,19 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 
+def check_marked(program: str) -> None:
+    """Fail a test of `make quick` that is about to start a real program: it lacks the mark that leaves it out there."""
+    if os.environ.get("NSSH_TESTS") == "quick":
+        import pytest
+
+        pytest.fail(f"runs {program}: mark it `real`")
+
+
 def require(*programs: str) -> list[str]:
     """Return the programs' paths; otherwise skip the test, naming the package, or fail it in CI."""
     import pytest
 
+    check_marked(programs[0])
     missing = [program for program in programs if find(program) is None]
     if missing:
         packages = sorted({PACKAGES.get(program, program) for program in missing})

@@ -61,6 +61,7 @@ def test_a_tool_is_run(tmp_path: Path, body: str, taken: bool) -> None:  # noqa:
     assert seen.read_text() == "--app-name=nssh\n--\nnssh\nport 8085\n"
 
 
+@pytest.mark.real
 def test_the_real_notify_send_takes_our_options() -> None:
     path = system.require("notify-send")[0]
     helped = subprocess.run([path, "--help"], capture_output=True, text=True, check=True).stdout

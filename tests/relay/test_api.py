@@ -17,6 +17,8 @@ from tests.relay.harness import LIMIT, Relay, accepted, refused, texts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.real
+
 # unicode.IsSpace of Go, which ntfy trims with; Python's own idea of white space is wider.
 GO_SPACE = "".join(chr(code) for code in [9, 10, 11, 12, 13, 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)])
 GO_SPACE += "\u2028\u2029\u202f\u205f\u3000"

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from tests.relay.harness import LIMIT, Relay, accepted, eventually, refused
 
+pytestmark = pytest.mark.real
+
 MIB = 1 << 20
 
 

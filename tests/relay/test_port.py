@@ -19,6 +19,8 @@ from tests.wire.interpreters import INTERPRETERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.real
+
 ROOT = Path(__file__).resolve().parents[2]
 CODE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from nssh.relay.port import main; sys.exit(main(sys.argv[1:]))"
 MARK = "f00f"

@@ -15,6 +15,8 @@ from nssh.wire.http import HttpError
 from tests.relay.harness import LIMIT, Relay, accepted, eventually, relay_of, texts
 from tests.wire.interpreters import INTERPRETERS
 
+pytestmark = pytest.mark.real
+
 HEALTH = b"GET /v1/health HTTP/1.1\r\nConnection: close\r\n\r\n"
 
 

@@ -9,8 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 
+import pytest
+
 from nssh.wire.http import Timeout
 from tests.relay.harness import LIMIT, Relay, accepted, texts
+
+pytestmark = pytest.mark.real
 
 PUBLISHERS = 4
 EACH = 250

@@ -15,6 +15,8 @@ from tests.remote.support import TOPIC, Home, Interpreter, Ran, interpreters
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Home]:

@@ -14,6 +14,8 @@ from tests.remote.support import Home, Ran
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.real
+
 _DISPLAY = "Error: Can't open display: {}\n"
 _WAYLAND = "error: XDG_RUNTIME_DIR is invalid or not set in the environment.\nFailed to connect to a Wayland server\n"
 _BROWSER = "Couldn't find a suitable web browser!\n"

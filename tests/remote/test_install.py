@@ -22,6 +22,8 @@ from tests.remote.support import Home, Interpreter, interpreters
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture
 def home() -> Iterator[Home]:

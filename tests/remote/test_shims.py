@@ -14,6 +14,8 @@ from nssh.remote import stop, stub
 from nssh.wire.http import Client
 from tests.remote.support import TOPIC, Home, Interpreter, Laptop, Ran, interpreters, server
 
+pytestmark = pytest.mark.real
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 HEAVY = {

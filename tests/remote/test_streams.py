@@ -11,11 +11,15 @@ import termios
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.lab.waiting import until
 from tests.remote.support import Laptop, server
 
 if TYPE_CHECKING:
     from tests.remote.support import Home
+
+pytestmark = pytest.mark.real
 
 
 def test_a_reader_that_is_gone_is_no_traceback(home: Home) -> None:

@@ -20,6 +20,8 @@ from tests.remote.support import DEADLINE, TOPIC, Home
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.real
+
 MIB = 1 << 20
 SHORT = {"NSSH_TIMEOUT": "1"}
 

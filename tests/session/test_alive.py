@@ -16,6 +16,8 @@ from tests.session.support import hold
 if TYPE_CHECKING:
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 
 def told(laptop: Laptop, pid: int) -> dict[str, Any]:
     """Return what `nssh status --json` tells of a session."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.lab.laptop import Laptop
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 COUNT = 10_000
 PUBLISHERS = 4
 KINDS = (wire.KIND_OPEN, wire.KIND_CLIP_WRITE, "of-a-later-version", wire.KIND_OPEN)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tests.lab.ntfy import NtfyServer
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 URL = "http://example.com/"
 
 

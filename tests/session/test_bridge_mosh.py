@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.lab.laptop import Laptop
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 
 class MoshShell:
     """A shell in a mosh session, which takes one command after another."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 
 def unique(tag: str) -> str:
     return f"http://example.com/{tag}?{random.randrange(10**9)}"  # noqa: S311 - no secret

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from nssh.state.records import Record
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 
 def unique(tag: str) -> str:
     """Return a URL that no other test opens."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.lab.laptop import Laptop
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 PROMPT = b"ready> "
 # What a shell on the remote is told to say, so that typed words are not taken for it.
 SHELL = "PS1='ready''> ' exec sh -i"

@@ -20,6 +20,8 @@ from tests.session.support import ANY_PROMPT, forget, own_lines, without_mosh
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.real
+
 FLOWS = pytest.mark.parametrize("mode", [[], ["--ssh"], ["--mosh"]], ids=["default", "ssh", "mosh"])
 
 

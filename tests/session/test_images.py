@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tests.lab.laptop import Laptop
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 MIB = 1 << 20
 
 # Runs a command and tells the largest resident set of any of its processes, in KiB.

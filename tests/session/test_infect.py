@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.lab.laptop import Laptop
 from tests.lab.sshd import Sshd
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.real
 
 # Lets the first script of a login through, and answers the installer's with words of its own.
 LIAR = r"""#!/bin/sh

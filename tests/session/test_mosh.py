@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.real
+
 # What the login shell, the prepare script and the shims need on a remote's PATH.
 REMOTE_PROGRAMS = ("sh", "bash", "dd", "mkdir", "chmod", "mv", "rm", "cat", "env", "python3")
 

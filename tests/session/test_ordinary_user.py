@@ -21,6 +21,8 @@ from tests.session.support import ANY_PROMPT, own_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.real
+
 
 class User:
     """Somebody without rights, with a home, a key and a remote to log in to."""

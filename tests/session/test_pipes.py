@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.lab.laptop import Laptop
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 FLOWS = pytest.mark.parametrize("mode", [[], ["--ssh"]], ids=["default", "ssh"])
 
 

@@ -16,6 +16,8 @@ from tests.session.support import hold, settle
 if TYPE_CHECKING:
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 FIRST = "devbox is connected already"
 
 

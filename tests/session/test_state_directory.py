@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.real
+
 HOW = pytest.mark.parametrize("how", ["full", "read-only"])
 
 

@@ -7,11 +7,15 @@ import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.lab.laptop import NSSH, RemoteShell
 from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:
     from tests.lab.laptop import Laptop
+
+pytestmark = pytest.mark.real
 
 
 def test_a_tail_shows_two_sessions_from_their_start_to_their_end(laptop: Laptop) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from nssh.state.records import Record
 
+pytestmark = pytest.mark.real
+
 
 @contextlib.contextmanager
 def local_shell(laptop: Laptop) -> Iterator[Terminal]:

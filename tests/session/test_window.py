@@ -16,6 +16,8 @@ from tests.session.support import forget, settle, without_mosh
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.real
+
 # First logins (an ssh on the terminal before the session's), and the session's own ssh at once.
 FLOWS = pytest.mark.parametrize("mode", [[], ["--ssh"], ["--mosh"]], ids=["default", "ssh", "mosh"])
 RESET = (

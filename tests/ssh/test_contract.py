@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from nssh.ssh.connection import ByteStream, Connection
 
+pytestmark = pytest.mark.real
+
 EIGHT_MIB = 8 << 20
 
 

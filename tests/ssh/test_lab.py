@@ -14,6 +14,8 @@ import pytest
 
 from tests.lab.sshd import DEADLINE, Sshd, wait_until
 
+pytestmark = pytest.mark.real
+
 ROOT = Path(__file__).parents[2]
 
 LEAVES_ALL_BEHIND = """\

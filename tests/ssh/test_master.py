@@ -37,6 +37,7 @@ def path(remote: Sshd) -> Iterator[Path]:
     path.unlink(missing_ok=True)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("only_here", [False, True])
 @pytest.mark.parametrize("held", [False, True])
 def test_a_master_goes_with_its_socket_also_one_that_does_not_answer(

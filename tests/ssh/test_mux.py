@@ -107,6 +107,7 @@ def test_a_missing_socket_and_one_that_nobody_serves_are_told_as_closed(tmp_path
     dead.parent.rmdir()
 
 
+@pytest.mark.real
 def test_the_master_s_pid_is_what_ssh_says_it_is(remote: Sshd) -> None:
     with remote.client.master() as path:
         command = [*remote.client.ssh, "-S", os.fspath(path), "-O", "check", remote.alias]
@@ -114,6 +115,7 @@ def test_the_master_s_pid_is_what_ssh_says_it_is(remote: Sshd) -> None:
         assert f"pid={master_pid(os.fspath(path))})" in told
 
 
+@pytest.mark.real
 def test_a_stopped_master_is_given_up_in_time(remote: Sshd) -> None:
     with remote.client.master() as path:
         connection = ControlConnection(target_of(remote), os.fspath(path))
@@ -130,6 +132,7 @@ def test_a_stopped_master_is_given_up_in_time(remote: Sshd) -> None:
         connection.close()
 
 
+@pytest.mark.real
 def test_too_many_sessions_are_refused_and_those_that_run_go_on() -> None:
     with Sshd(options=["MaxSessions 2"]) as remote, connected("control", remote) as connection:
         streams = [connection.open_stream("exec cat") for _ in range(2)]
@@ -141,6 +144,7 @@ def test_too_many_sessions_are_refused_and_those_that_run_go_on() -> None:
             assert stream.recv(1) == b"x"
 
 
+@pytest.mark.real
 def test_a_command_is_as_quick_as_the_round_trip(remote: Sshd) -> None:
     """No process is started for it: 50 commands take less time than 50 starts of the ssh client."""
     with remote.client.master() as path:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from nssh.ssh.connection import Connection
 
+pytestmark = pytest.mark.real
+
 BOTH = ("127.0.0.1", "::1")
 
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from nssh.ssh.connection import Connection
     from nssh.ssh.identity import Target
 
+pytestmark = pytest.mark.real
+
 OWN_LOGIN: list[Callable[[Target], Connection]] = [ParamikoConnection, BatchConnection]
 own_login = pytest.mark.parametrize("make", OWN_LOGIN, ids=["paramiko", "batch"])
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Start = Callable[..., subprocess.Popen[bytes]]
 
+pytestmark = pytest.mark.real
+
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.2; done"
 
 

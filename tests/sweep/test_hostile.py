@@ -13,6 +13,8 @@ from tests.lab.sshd import Sshd
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.real
+
 # Runs the script it is sent with a shell function in the place of what it says, or answers by itself.
 LIAR = """#!/bin/sh
 IFS= read -r n

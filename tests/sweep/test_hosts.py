@@ -20,6 +20,8 @@ from tests.sweep.support import listed, start_server, sweep, wait_ended
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.real
+
 HEALTHY = 16
 LIMIT = 8.0
 

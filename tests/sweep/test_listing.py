@@ -180,6 +180,7 @@ def test_a_recorded_answer_with_words_changed_is_a_list_or_one_error(data: st.Da
 # The script itself.
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("by", ["proc", "ps"])
 def test_the_script_finds_what_runs_here(shell: str, by: str, tmp_path: Path) -> None:
@@ -213,6 +214,7 @@ def test_the_script_finds_what_runs_here(shell: str, by: str, tmp_path: Path) ->
             pretender.wait()
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("told", recorded.INTERFACES)
 def test_the_script_tells_the_addresses_of_its_host(shell: str, told: str) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture
 def silent(remote: Sshd) -> Iterator[socket.socket]:

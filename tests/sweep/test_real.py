@@ -30,6 +30,8 @@ from tests.sweep.support import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.real
+
 
 class Population(NamedTuple):
     """Who lives on the remote."""

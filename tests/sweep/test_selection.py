@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.real
+
 TITLE = "Mosh-servers to end"
 BOLD = re.compile(rb"\x1b\[[0-9;]*m")
 

@@ -24,6 +24,8 @@ from tests.lab.terminal import Terminal
 from tests.lab.tools import wait_until
 from tests.sweep.support import ANY_PROMPT, Window, listed, require_utmp, start_server, sweep, wait_ended
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture(autouse=True)
 def terminals() -> None:

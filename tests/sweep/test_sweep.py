@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.sweep.support import listed, start_server, sweep, wait_ended
 
 if TYPE_CHECKING:
     from tests.lab.laptop import Laptop
     from tests.lab.sshd import Sshd
+
+pytestmark = pytest.mark.real
 
 
 def test_a_new_server_is_listed_spared_and_ended_when_that_is_asked_for(remote: Sshd, laptop: Laptop) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.lab.laptop import Laptop
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 
 @contextlib.contextmanager
 def sweeping(laptop: Laptop, *arguments: str, rows: int = 24, columns: int = 100, **env: str) -> Iterator[Screen]:

@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from actors.messages import Tick
 from actors.supervision._events import EventKind
 from nssh.log import event_log
@@ -16,9 +18,9 @@ from tests.tree.stage import Faults, Poke, Stage, await_idle
 from tests.tree.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.tree.stage import Theatre
+
+pytestmark = pytest.mark.real
 
 
 def await_reconnected(stage: Stage, count: int) -> None:

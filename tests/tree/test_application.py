@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.tree.stage import Theatre
 
+pytestmark = pytest.mark.real
+
 
 class Phase:
     """How an actor is made to fail: what is planned, and what makes it happen.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from nssh.launch.session import Session
     from tests.tree.stage import Stage
 
+pytestmark = pytest.mark.real
+
 ROOT = Path(__file__).resolve().parents[2]
 PROMISED = 5.0 + 2.0
 """Seconds from the launcher's end until the bridge is gone: five promised (docs/architecture.md), two for load."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.real
+
 HOUR = 3600.0
 STEPS = [pytest.param((-HOUR, 0.0, HOUR), id="back"), pytest.param((HOUR, 0.0, -HOUR), id="forward")]
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from actors.worker import Worker
     from nssh.local.content import Content
 
+pytestmark = pytest.mark.real
+
 
 def work(message_id: str) -> Work:
     return Work(message_id, wire.Envelope(wire.KIND_PING), None, 0, message_id)

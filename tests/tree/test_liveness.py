@@ -20,6 +20,8 @@ from tests.tree.support import PATIENCE, eventually
 if TYPE_CHECKING:
     from tests.tree.stage import Stage
 
+pytestmark = pytest.mark.real
+
 
 @pytest.mark.parametrize("name", [name for name in PARTS if name != "liveness_responder"])
 def test_a_session_with_an_actor_that_hangs_is_not_alive_and_says_which(

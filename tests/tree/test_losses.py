@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from nssh.base.errors import BusError
 from nssh.bus.client import BusClient
 from nssh.bus.ledger import Ledger
@@ -14,9 +16,9 @@ from tests.tree.stage import Faults, Poke, Stage
 from tests.tree.support import eventually
 
 if TYPE_CHECKING:
-    import pytest
-
     from nssh.bus.messages import Message
+
+pytestmark = pytest.mark.real
 
 
 def test_an_outage_that_was_too_long_is_told_in_the_record_and_the_log(

@@ -28,6 +28,8 @@ from tests.lab.tools import wait_until
 from tests.tree.stage import Faults, Hang, Poke, Stage
 from tests.tree.support import PATIENCE, eventually
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture
 def port() -> int:

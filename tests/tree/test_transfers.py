@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from nssh.base.errors import BusError
 from nssh.bus.client import BusClient
@@ -12,8 +14,7 @@ from nssh.wire import envelope as wire
 from tests.tree.stage import Faults, InjectedError, Poke, Stage, await_idle
 from tests.tree.support import eventually
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.real
 
 
 def test_an_answer_survives_the_publisher(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

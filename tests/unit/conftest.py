@@ -1,19 +1,15 @@
-"""A private home for what keeps its state there; and no deadline for single examples, on a machine with other work."""
+"""A private home for what keeps its state there."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from nssh.wire import files
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-settings.register_profile("nssh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("nssh")
 
 
 @pytest.fixture

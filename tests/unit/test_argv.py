@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import subprocess
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from nssh.base.errors import UsageError
 from nssh.ssh.argv import SshArguments, parse_connect, parse_ssh
+from tests.lab.system import require
 
 
 def parsed(*words: str) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
@@ -118,8 +118,7 @@ class Ssh(NamedTuple):
 
 @pytest.fixture(scope="module")
 def ssh(tmp_path_factory: pytest.TempPathFactory) -> Ssh:
-    if shutil.which("ssh") is None:
-        pytest.skip("ssh is not installed")
+    require("ssh")
     config = tmp_path_factory.mktemp("ssh") / "config"
     config.write_text("Host alias\n  HostName real.example\n  Port 2200\n")
     return Ssh(str(config))
@@ -155,6 +154,7 @@ class Line(NamedTuple):
 
 @settings(max_examples=200)
 @given(line=st.builds(Line, OPTIONS, DASHES, HOST, OPTIONS, DASHES, COMMAND))
+@pytest.mark.real
 def test_put_together_again_it_means_the_same_to_ssh(ssh: Ssh, line: Line) -> None:
     # The first to name a user or a port wins in ssh, and options behind the host are put before it here.
     assume(

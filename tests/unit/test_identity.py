@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import string
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from nssh.base.errors import ConnectError
 from nssh.ssh import identity
 from nssh.ssh.identity import Target, parse_config
+from tests.lab.system import require
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,8 +93,7 @@ def test_equal_keys_mean_equal_users_hosts_and_ports(
 
 @pytest.fixture
 def ssh(tmp_path: Path) -> tuple[str, ...]:
-    if shutil.which("ssh") is None:
-        pytest.skip("ssh is not installed")
+    require("ssh")
     config = tmp_path / "config"
     config.write_text(
         "Host dev DEV2\n  HostName Dev.Example\n  User Me\n  Port 2200\n"
@@ -109,6 +108,7 @@ def ssh(tmp_path: Path) -> tuple[str, ...]:
     return ("ssh", "-F", str(config))
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("destination", "options", "key"),
     [
@@ -136,6 +136,7 @@ def test_the_real_ssh_says_who_it_is(
     assert (found.destination, found.ssh, found.options) == (destination, ssh, options)
 
 
+@pytest.mark.real
 def test_the_users_own_control_path(ssh: tuple[str, ...]) -> None:
     path = identity.resolve(ssh, "shared").control_path
     assert path.startswith("/")
@@ -144,6 +145,7 @@ def test_the_users_own_control_path(ssh: tuple[str, ...]) -> None:
     assert identity.resolve(ssh, "none").control_path == ""
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("options", "reason"),
     [(("-o", "Nonsense=1"), "nonsense"), (("-p", "x"), "port"), (("-F", "/nonexistent"), "nonexistent")],

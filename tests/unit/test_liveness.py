@@ -208,6 +208,7 @@ class Peer:
         self._client.close()
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("answers", [True, False])
 def test_a_session_without_a_socket_is_pinged_over_its_topic(server: ntfy.NtfyServer, *, answers: bool) -> None:
     config, topic = Config(server.url), f"nssh_go{answers}".lower()

@@ -25,6 +25,8 @@ from tests.lab.tools import DEADLINE, wait_until
 from tests.session.oauth.play import GH, Login, Provider, is_listened_on, prepared, seen_off, wait_joined
 from tests.session.support import PROMPT, settle
 
+pytestmark = pytest.mark.real
+
 # --- With a real browser ----------------------------------------------------------------------------------------------
 
 

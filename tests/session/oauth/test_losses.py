@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from tests.lab.sshd import Sshd
 
+pytestmark = pytest.mark.real
+
 
 def test_a_login_survives_the_bridge(laptop: Laptop) -> None:
     with RemoteShell(laptop) as shell:
