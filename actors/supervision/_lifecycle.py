@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actors.supervision._directory import Directory
 from actors.supervision._events import Event, EventKind
@@ -87,7 +87,8 @@ class Lifecycle:
         incarnation = child.new_incarnation(self.changed, self.clock)
         self.directory.expect(spec.id)
         context = Context(spec.id, self.directory, self.timers, self.clock, incarnation)
-        incarnation.launch(lambda: spec.start(context), self.health.on_busy)
+        start: Any = spec.start
+        incarnation.launch(lambda: start(context), self.health.on_busy)
         until = self.clock.monotonic() + spec.startup
         self.wait(lambda: incarnation.phase is not Phase.STARTING or self.stop_requested, lambda: until)
         if incarnation.came_up:  # also if it has ended by now

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     import pykka
 
     from actors.supervision._incarnation import Context
+    from actors.supervision._process import Program
 
 
 class Restart(enum.Enum):
@@ -21,6 +21,10 @@ class Restart(enum.Enum):
     PERMANENT = "permanent"  # always, also after a normal end
     TRANSIENT = "transient"  # only after an abnormal end
     TEMPORARY = "temporary"  # never
+
+    def after(self, *, failed: bool) -> bool:
+        """Whether a child is started again after an end that was a failure, or was not."""
+        return self is Restart.PERMANENT or (self is Restart.TRANSIENT and failed)
 
 
 class Strategy(enum.Enum):
@@ -38,40 +42,58 @@ class Strategy(enum.Enum):
         return ids[at:] if self is Strategy.REST_FOR_ONE else ids[at : at + 1]
 
 
-@dataclass(frozen=True)
+class Default(enum.Enum):
+    """What an option is if it is not given, where that depends on the others."""
+
+    HEALTH = 10.0  # seconds; None for a program, which has to be written to give a sign of life
+
+
 class ChildSpec:
-    """How to start, watch and stop one child.
+    """How to start, watch and stop one child; not to be changed once it is made.
 
     Attributes:
         id: Its name, unique in the tree; peers send to it.
         start: Makes the actor and starts it: `LogWriter.start`, or `lambda context: LogWriter.start(context, path)`.
             Called on the thread that the actor will live on, once per generation, so a constructor that raises or
-            hangs harms nobody else.
+            hangs harms nobody else. Or a `Program`, for a process.
         restart: When to start it again after it ended.
-        startup: Seconds that constructor and `started()` may take together; then it is abandoned.
-        shutdown: Seconds from the request to stop until `stopped()` has returned; then it is abandoned.
+        startup: Seconds that it may take until it is up; then it is abandoned.
+        shutdown: Seconds from the request to stop until it is down; then it is abandoned.
         health: Seconds that one message may take to handle, unless the handler asks for more with `busy()`; beyond
-            that the actor counts as wedged and is abandoned. None: it is never checked.
+            that the actor counts as wedged and is abandoned. For a process, seconds without a heartbeat. None: it is
+            never checked. The default is 10 for what is made by a callable, None for a `Program`.
         mailbox: Unhandled messages kept for it, whether it is running or just being restarted; more are dropped.
 
     Raises:
         ValueError: If a value makes no sense.
     """
 
-    id: str
-    start: Callable[[Context], pykka.ActorRef[Any]]
-    restart: Restart = Restart.PERMANENT
-    startup: float = 10.0
-    shutdown: float = 5.0
-    health: float | None = 10.0
-    mailbox: int = 1000
+    __slots__ = ("health", "id", "mailbox", "restart", "shutdown", "start", "startup")
 
-    def __post_init__(self) -> None:
-        if not self.id:
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - OTP's word
+        start: Callable[[Context], pykka.ActorRef[Any]] | Program,
+        restart: Restart = Restart.PERMANENT,
+        *,
+        startup: float = 10.0,
+        shutdown: float = 5.0,
+        health: float | Default | None = Default.HEALTH,
+        mailbox: int = 1000,
+    ) -> None:
+        if not id:
             raise ValueError("a child needs an id")
-        limits = {"startup": self.startup, "shutdown": self.shutdown, "health": self.health}
-        for name, seconds in limits.items():
+        if isinstance(health, Default):
+            health = health.value if callable(start) else None
+        for name, seconds in {"startup": startup, "shutdown": shutdown, "health": health}.items():
             if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
-                raise ValueError(f"{self.id}: {name} must be a positive number of seconds, not {seconds}")
-        if self.mailbox < 1:
-            raise ValueError(f"{self.id}: mailbox must hold at least one message, not {self.mailbox}")
+                raise ValueError(f"{id}: {name} must be a positive number of seconds, not {seconds}")
+        if mailbox < 1:
+            raise ValueError(f"{id}: mailbox must hold at least one message, not {mailbox}")
+        self.id = id
+        self.start = start
+        self.restart = restart
+        self.startup = startup
+        self.shutdown = shutdown
+        self.health: float | None = health
+        self.mailbox = mailbox

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 import sys
@@ -14,7 +13,7 @@ import pytest
 
 from actors.supervision._actor import BaseActor
 from actors.supervision._restarts import Backoff
-from actors.supervision._spec import ChildSpec
+from actors.supervision._spec import ChildSpec, Default
 from actors.supervision._supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def rows() -> dict[str, str]:
 def options() -> list[tuple[str, object]]:
     parameters = inspect.signature(Supervisor).parameters.values()
     return [
-        *((field.name, field.default) for field in dataclasses.fields(ChildSpec)),
+        *((one.name, one.default) for one in inspect.signature(ChildSpec).parameters.values()),
         *((f"backoff.{one.name}", one.default) for one in inspect.signature(Backoff).parameters.values()),
         *((parameter.name, parameter.default) for parameter in parameters if parameter.name != "children"),
     ]
@@ -45,6 +44,8 @@ def options() -> list[tuple[str, object]]:
 @pytest.mark.parametrize(("name", "default"), options(), ids=[name for name, _ in options()])
 def test_every_option_is_documented_with_its_default(name: str, default: object) -> None:
     text = rows()[name]
+    if isinstance(default, Default):
+        default = default.value
     if isinstance(default, int | float):
         assert f"{default:g}" in re.findall(r"[\d.]+", text)
     elif hasattr(default, "name"):

@@ -1,0 +1,285 @@
+"""One life of a process: started, looked after, ended. Standard library only; no thread, and nothing that blocks.
+
+Its owner calls `step` when `due`, and when a descriptor of `descriptors` is readable. A process that has ended is a
+zombie until it is collected, and its PID nobody else's until then: what is signalled is behind a pidfd, or has not been
+collected yet.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from typing import TYPE_CHECKING, NamedTuple
+
+from actors.supervision._heartbeat import DESCRIPTOR, Pulse
+from actors.supervision._process_plan import Act, Phase, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from actors.supervision._spec import ChildSpec
+
+_BLIND = 0.25
+"""Seconds between two looks where the kernel can't tell of a process's end by a descriptor (no pidfd)."""
+
+# What we or Python itself ignore or handle must be back at its default in a program that we start.
+_DEFAULTS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGXFSZ", "SIGTSTP", "SIGCONT", "SIGWINCH",
+                 "SIGCHLD", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+)  # fmt: skip
+
+
+class ProcessError(Exception):
+    """A process ended as it should not: it could not be started, failed, or was killed."""
+
+
+class Program(NamedTuple):
+    """What to run: the `start` of a child specification whose child is a process.
+
+    A file descriptor that is not named here is the null device (0 to 2) or closed, unless it is inheritable.
+    """
+
+    argv: Sequence[str]
+    """The program, found on the PATH, and its arguments."""
+    environ: Mapping[str, str] | None = None
+    """Its environment; ours as it is at each start, if None."""
+    input: bool = False
+    """Whether its stdin is a pipe of ours: see `Process.write`. Its end is then how the process is asked to end."""
+    output: bool = False
+    """Whether its stdout is a pipe of ours: see `Process.output`."""
+    errors: str = ""
+    """Path of a private file that its stderr is appended to; empty for none. One that can't be made is no obstacle."""
+    session: bool = False
+    """Whether it leads a session of its own: no key typed on our terminal reaches it."""
+    group: bool = False
+    """Whether SIGKILL goes to all processes of its group; only with `session`."""
+
+
+class Ended(NamedTuple):
+    """How a life ended."""
+
+    error: str
+    """Why, in one line; empty if it ended well: with status 0, or as it was asked to."""
+    status: int | None
+    """Its exit status, or the negative number of the signal that ended it; None if nobody knows."""
+    overdue: bool = False
+    """Whether it was killed because one of its deadlines had passed."""
+
+
+class Process:
+    """One life; for one thread.
+
+    Attributes:
+        pid: Its PID; 0 before it is started and once it has been collected.
+        output: A descriptor to read its stdout from, or -1; it belongs to the reader from the end on.
+    """
+
+    def __init__(self, spec: ChildSpec, part: float = 1.0) -> None:
+        """Make what `start` starts.
+
+        Args:
+            spec: Its `start` is a `Program`.
+            part: The part of `startup` and `shutdown` that it gets, where somebody else wants to see the end in time.
+
+        Raises:
+            TypeError: It is no specification of a process.
+        """
+        if not isinstance(spec.start, Program):
+            raise TypeError(f"{spec.id}: a process is started by a Program")
+        self._spec = spec
+        self._program = spec.start
+        self._part = part
+        self._plan = self._new_plan(0.0)
+        self._asked = False
+        self._input = -1
+        self._handle = -1
+        self._pulse: Pulse | None = None
+        self.pid = 0
+        self.output = -1
+
+    def start(self, now: float) -> None:
+        """Start it; `now` is the time, of a clock that never jumps.
+
+        Raises:
+            OSError: It can't be started.
+        """
+        spec, program = self._spec, self._program
+        theirs: list[int] = []  # what only the process needs
+        try:
+            null = os.open(os.devnull, os.O_RDWR)
+            theirs.append(null)
+            files = [null, null, null]
+            if program.input:
+                files[0], self._input = os.pipe()
+                theirs.append(files[0])
+            if program.output:
+                self.output, files[1] = os.pipe()
+                theirs.append(files[1])
+            if program.errors and (errors := _open_errors(program.errors)) >= 0:
+                files[2] = errors
+                theirs.append(errors)
+            environ = dict(os.environ if program.environ is None else program.environ)
+            if spec.health is not None:
+                self._pulse = Pulse()
+                files += [null] * (DESCRIPTOR - len(files)) + [self._pulse.writer]
+                theirs.append(self._pulse.writer)
+                environ |= self._pulse.variable
+            self.pid = os.posix_spawnp(
+                program.argv[0],
+                list(program.argv),
+                environ,
+                file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(files)],
+                setsigdef=_DEFAULTS,
+                setsid=program.session,
+            )
+        except BaseException:
+            self._release()
+            if self.output >= 0:
+                os.close(self.output)
+                self.output = -1
+            raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        self._handle = _open_handle(self.pid)
+        self._plan = self._new_plan(now)
+
+    def _new_plan(self, now: float) -> Plan:
+        spec, part = self._spec, self._part
+        return Plan(now, startup=spec.startup * part, shutdown=spec.shutdown * part, health=spec.health)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs, and has said so if it writes heartbeats."""
+        return self.pid != 0 and self._plan.phase is not Phase.STARTING
+
+    @property
+    def due(self) -> float:
+        """When to call `step` at the latest."""
+        return self._plan.due
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing but `step` notices its end."""
+        return self._handle < 0
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What to wait for besides the time: readable when `step` has something to do."""
+        found = [] if self._handle < 0 else [self._handle]
+        if self._pulse is not None and self._plan.phase is Phase.STARTING:
+            found.append(self._pulse.fd)  # later beats wake nobody
+        return found
+
+    def timeout(self, now: float) -> float | None:
+        """Seconds to wait for `descriptors`; None for ever."""
+        wait = max(0.0, self.due - now)
+        if self.is_blind:
+            wait = min(wait, _BLIND)
+        return None if wait == math.inf else wait
+
+    def step(self, now: float) -> Ended | None:
+        """Do what is due. Returns how it ended, once."""
+        if not self.pid:
+            return None
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return self._end(None)
+        if pid:
+            return self.ended(status)
+        self.tend(now)
+        return None
+
+    def tend(self, now: float) -> None:
+        """Do what is due to a process that has not ended; for owners that collect all their children themselves."""
+        if self.pid:
+            self._do(self._plan.look(now, heard=self._pulse is not None and self._pulse.heard()))
+
+    def ended(self, wait_status: int) -> Ended:
+        """Take note of its end, from an owner that collects all its children itself."""
+        return self._end(os.waitstatus_to_exitcode(wait_status))
+
+    def request_stop(self, now: float, patience: float = math.inf) -> None:
+        """Ask it to end within `patience` seconds, or those of its specification if they are fewer."""
+        self._asked = True
+        self._plan.request_stop(now, patience)
+        self.tend(now)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._asked = True
+        if self.pid:
+            self._signal(signal.SIGKILL)
+
+    def write(self, data: bytes) -> None:
+        """Write to its stdin; waits while the pipe is full. What finds no reader is lost: its end tells the rest."""
+        while data and self._input >= 0:
+            try:
+                data = data[os.write(self._input, data) :]
+            except BrokenPipeError:
+                return
+
+    def _do(self, act: Act | None) -> None:
+        if act is Act.ASK and self._input >= 0:
+            os.close(self._input)
+            self._input = -1
+        elif act is Act.KILL:
+            self._signal(signal.SIGKILL)
+        elif act is not None:
+            self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Signal it: by its handle, or by its PID, which is its own as long as nobody has collected it."""
+        try:
+            if number == signal.SIGKILL and self._program.session and self._program.group:
+                os.killpg(self.pid, number)  # its members keep the number from being given away
+            elif self._handle >= 0:
+                signal.pidfd_send_signal(self._handle, number)
+            elif os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                os.kill(self.pid, number)
+        except (ProcessLookupError, ChildProcessError):
+            return  # it has ended, and `step` will tell
+
+    def _end(self, status: int | None) -> Ended:
+        error = self._plan.overdue
+        if not error and not self._asked:
+            error = _describe(status)
+        self.pid = 0
+        self._release()
+        return Ended(error, status, overdue=bool(self._plan.overdue))
+
+    def _release(self) -> None:
+        for fd in (self._input, self._handle):
+            if fd >= 0:
+                os.close(fd)
+        self._input = self._handle = -1
+        if self._pulse is not None:
+            self._pulse.close()
+            self._pulse = None
+
+
+def _open_errors(path: str) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return -1
+
+
+def _open_handle(pid: int) -> int:
+    """Return a pidfd, -1 where there are none: another system than Linux, an old kernel, a sandbox."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1
+
+
+def _describe(status: int | None) -> str:
+    if status is None:
+        return "its end was somebody else's to see"
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    return f"exit status {status}" if status else ""

@@ -1,0 +1,105 @@
+"""A process as a supervisor's child: one thread, which starts it and waits for its end."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from typing import TYPE_CHECKING
+
+from actors.supervision._incarnation import WedgedError
+from actors.supervision._process import Ended, Process, ProcessError
+
+if TYPE_CHECKING:
+    from actors.supervision._incarnation import Incarnation
+    from actors.supervision._spec import ChildSpec
+    from actors.supervision._timers import Clock
+
+_PART = 0.8
+"""Of every deadline for the process; in the rest its thread ends, too, so that no supervisor gives the thread up."""
+
+
+class ProcessBody:
+    """What lives in an incarnation whose child is a process.
+
+    Args:
+        spec: The child's; its `start` is a `Program`.
+        clock: Of the tree.
+    """
+
+    def __init__(self, spec: ChildSpec, clock: Clock) -> None:
+        self._process = Process(spec, _PART)
+        self._now = clock.monotonic
+        self._lock = threading.Lock()  # guards what other threads ask for
+        self._patience: float | None = None
+        self._abandoned = False
+        self._bell = -1  # written to when there is such a wish
+
+    def run(self, life: Incarnation) -> None:
+        """Start the process and wait for its end, on the thread of `life`.
+
+        Raises:
+            ProcessError: It could not be started, or ended badly.
+            WedgedError: It was killed, because it gave no sign of life or did not end when it was to.
+        """
+        process = self._process
+        try:
+            process.start(self._now())
+        except OSError as error:
+            raise ProcessError(f"it can't be started: {error.strerror}") from error
+        bell, rope = os.pipe()
+        os.set_blocking(bell, False)
+        with self._lock:
+            self._bell = rope
+        try:
+            ended = self._live(life, bell)
+        finally:
+            with self._lock:
+                self._bell = -1
+            os.close(bell)
+            os.close(rope)
+            if process.pid:  # whatever failed here must not leave a process behind
+                process.kill()
+                os.waitpid(process.pid, 0)
+        if ended.error:
+            raise (WedgedError if ended.overdue else ProcessError)(ended.error)
+
+    def request_stop(self, patience: float) -> None:
+        """End it within `patience` seconds. Any thread; returns at once."""
+        with self._lock:
+            self._patience = patience
+            self._ring()
+
+    def abandon(self) -> None:
+        """Kill it. Any thread; returns at once."""
+        with self._lock:
+            self._abandoned = True
+            self._ring()
+
+    def _ring(self) -> None:
+        if self._bell >= 0:
+            os.write(self._bell, b".")
+
+    def _live(self, life: Incarnation, bell: int) -> Ended:
+        process, is_up = self._process, False
+        while True:
+            with self._lock:
+                patience, self._patience, abandoned = self._patience, None, self._abandoned
+            if abandoned:
+                process.kill()
+            elif patience is not None:
+                process.request_stop(self._now(), patience * _PART)
+            if (ended := process.step(self._now())) is not None:
+                return ended
+            if process.is_up and not is_up:
+                is_up = True
+                life.up()
+            poller = select.poll()
+            for fd in (bell, *process.descriptors):
+                poller.register(fd, select.POLLIN)
+            timeout = process.timeout(self._now())
+            poller.poll(None if timeout is None else timeout * 1000)
+            try:
+                os.read(bell, 4096)
+            except BlockingIOError:
+                continue  # something else woke us
