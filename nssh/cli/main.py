@@ -61,7 +61,7 @@ def _open_standard_streams() -> None:
 
 def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else ""
-    if command in {"help", "-h", "--help"} or (_is_own(command) and arguments[1:] and arguments[1] in {"-h", "--help"}):
+    if command in {"help", "-h", "--help"} or (_is_own(command) and _asks_for_help(arguments[1:])):
         from nssh.cli import usage
 
         print(usage.text("".join(arguments[1:2]) if command == "help" else command))
@@ -78,6 +78,12 @@ def _run(arguments: list[str]) -> int:
 
 def _is_own(command: str) -> bool:
     return command in _COMMANDS and command != "relay"  # which goes to the remote, too, and has a help of its own
+
+
+def _asks_for_help(arguments: list[str]) -> bool:
+    # -h behind the first word may be an option of ssh's.
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--help" in own or own[:1] == ["-h"]
 
 
 def _help_of(arguments: list[str]) -> str:
@@ -102,73 +108,26 @@ def _connect(wish: argv.Connect) -> int:
     return Launcher(wish, config, pending).run()
 
 
-def _flags(arguments: list[str], known: set[str]) -> tuple[set[str], list[str]]:
-    """Take a command's own options, wherever they stand: they are long, and ssh has no such.
-
-    Raises:
-        ArgumentError: One is unknown.
-    """
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    given = [word for word in arguments[:end] if word.startswith("--")]
-    for option in given:
-        if option not in known:
-            raise ArgumentError(f"unknown option {option}")
-    return set(given), [word for word in arguments[:end] if not word.startswith("--")] + arguments[end:]
-
-
 def _infect(arguments: list[str]) -> int:
-    given, rest = _flags(arguments, {"--force", "--remove"})
-    target = argv.parse_ssh(rest)
-    if target.command or not target.destination:
-        raise ArgumentError("nssh infect takes one host")
-    if len(given) > 1:
-        raise ArgumentError("nssh infect takes one of --force and --remove")
+    from nssh.cli import options
+
+    wish = options.parse_infect(arguments)
     from nssh.install import infect
 
-    return infect.run(target, settings.load(), force="--force" in given, remove="--remove" in given)
+    return infect.run(wish.host, wish.ssh_options, settings.load(), force=wish.force, remove=wish.remove)
 
 
 def _status(arguments: list[str]) -> int:
-    since, arguments = _take_since(arguments)
-    given, rest = _flags(arguments, {"--json", "--tail", "--held", "--open-held"})
-    if rest:
-        raise ArgumentError(f"nssh status shows all sessions; it does not take {rest[0]}")
-    if len(given) > 1 and given != {"--json", "--tail"}:
-        raise ArgumentError("nssh status takes at most one of --json, --tail, --held and --open-held")
-    if "--tail" in given:
+    from nssh.cli import options
+
+    wish = options.parse_status(arguments)
+    if wish.tail:
         from nssh.log import tail
 
-        return tail.run(since, raw="--json" in given)
-    if since is not None:
-        raise ArgumentError("--since is for nssh status --tail")
+        return tail.run(wish.since, raw=wish.json)
     from nssh.cli import status
 
-    return status.run(next(iter(given), ""))
-
-
-def _take_since(arguments: list[str]) -> tuple[float | None, list[str]]:
-    """Return the seconds that `--since 10m` or `--since=10m` means, and the other arguments.
-
-    Raises:
-        UsageError: It has no value, or one that is no duration.
-    """
-    for index, word in enumerate(arguments):
-        name, equals, value = word.partition("=")
-        if name != "--since":
-            continue
-        rest = arguments[:index] + arguments[index + (1 if equals else 2) :]
-        if not equals:
-            value = arguments[index + 1] if index + 1 < len(arguments) else ""
-        from nssh.base.durations import parse_duration
-
-        try:
-            seconds = parse_duration(value)
-        except ValueError as error:
-            raise UsageError(f"--since: {error}") from None
-        if any(word.partition("=")[0] == "--since" for word in rest):
-            raise ArgumentError("--since is given twice")
-        return seconds, rest
-    return None, arguments
+    return status.run(wish)
 
 
 def _sweep(arguments: list[str]) -> int:

@@ -18,8 +18,7 @@ from nssh.state import held_urls, records
 from nssh.wire import files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from nssh.cli.options import Status
     from nssh.state.records import Record
 
 # What `--json` tells of a record (docs/protocol.md). Not its topic, which is a secret: whoever needs it reads the
@@ -30,15 +29,13 @@ _TOLD = (
 )  # fmt: skip
 
 
-def run(option: str) -> int:
-    """Run `nssh status` with one of its options, or none, and return its exit code."""
-    commands: dict[str, Callable[[], int]] = {
-        "": _table,
-        "--json": _json,
-        "--held": _list_held,
-        "--open-held": _open_held,
-    }
-    return commands[option]()
+def run(wish: Status) -> int:
+    """Run `nssh status` and return its exit code."""
+    if wish.json:
+        return _json()
+    if wish.held:
+        return _list_held()
+    return _open_held() if wish.open_held else _table()
 
 
 def _uptime(record: Record) -> float:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nssh.base.durations import parse_duration
-from nssh.base.errors import ArgumentError, UsageError
-from nssh.ssh import argv
+from nssh.base.arguments import timeout
+from nssh.ssh.host_arguments import HostParser
 
 TIMEOUT = 20.0
 
@@ -21,40 +20,28 @@ class Wish(NamedTuple):
     json: bool = False
 
 
+def parser() -> HostParser:
+    """Return the parser of `nssh doctor`; its results have the names of `Wish`."""
+    parser = HostParser(
+        "nssh doctor [--json] [--timeout DUR] <host> [ssh options]",
+        """\
+Tries every step from here to the programs on the remote and back, and says of
+each whether it works, or what to do. It changes nothing, and asks for no
+password: where one is needed, connect with nssh <host> first.""",
+        "Exit status: 0 nothing is wrong, 1 something is.",
+    )
+    option = parser.add_argument_group().add_argument
+    option("--json", action="store_true", help="the same for scripts")
+    option("--timeout", type=timeout, default=TIMEOUT, metavar="DUR",
+           help=f"for connecting, and for each step (default {TIMEOUT:.0f}s)")  # fmt: skip
+    return parser
+
+
 def parse(arguments: list[str]) -> Wish:
     """Read the arguments of `nssh doctor`: our own options (long ones) and ssh's, in any order.
 
     Raises:
         UsageError: They make no sense.
     """
-    words, rest = list(arguments), []
-    timeout, as_json = TIMEOUT, False
-    while words and words[0] != "--":
-        word = words.pop(0)
-        name, equals, value = word.partition("=")
-        if not word.startswith("--"):
-            rest.append(word)
-        elif word == "--json":
-            as_json = True
-        elif name == "--timeout":
-            if not equals and not words:
-                raise ArgumentError("--timeout needs a duration")
-            timeout = _seconds(value if equals else words.pop(0))
-        else:
-            raise ArgumentError(f"unknown option {word}")
-    ssh = argv.parse_ssh(rest + words)
-    if not ssh.destination or ssh.command:
-        raise ArgumentError("nssh doctor takes one host")
-    if ssh.wants_no_session:
-        raise ArgumentError(f"nssh doctor can't be given -{min(ssh.letters & argv.NO_SESSION)}")
-    return Wish(ssh.destination, ssh.options, timeout, as_json)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from None
-    if not seconds:
-        raise UsageError("--timeout: 0 leaves no time to connect")
-    return seconds
+    given, host = parser().read_host(arguments)
+    return Wish(host, **vars(given))

@@ -17,7 +17,6 @@ from nssh.state.hosts import Host
 if TYPE_CHECKING:
     from nssh.config.settings import Config
     from nssh.install.deploy import Report
-    from nssh.ssh.argv import SshArguments
     from nssh.ssh.connection import Connection
     from nssh.ssh.identity import Target
 
@@ -65,20 +64,20 @@ def over_control(target: Target, path: str, *, force: bool = False) -> tuple[Hos
     return host, bool(report.warnings)
 
 
-def run(arguments: SshArguments, config: Config, *, force: bool, remove: bool) -> int:
+def run(destination: str, ssh_options: tuple[str, ...], config: Config, *, force: bool, remove: bool) -> int:
     """Run `nssh infect [--force|--remove] <host>|self` and return its exit code.
 
     Raises:
         NsshError: It failed; one line says why.
     """
-    if arguments.destination == "self":
+    if destination == "self":
         report = deploy.remove_self() if remove else deploy.infect_self(force=force)
         _tell("self", report)
         done = "removed" if remove else "installed" if report.changed else "already has"
         nothing = remove and not report.changed
         print(f"nssh: self: {'nothing to remove' if nothing else f'{done} nssh {report.version}'.rstrip()}")
         return 0
-    target = identity.resolve(config.ssh.command, arguments.destination, arguments.options)
+    target = identity.resolve(config.ssh.command, destination, ssh_options)
     path = target.control_path or control_path.choose(os.getpid())
     if not path:
         raise NsshError("no private directory is short enough for a control socket; set XDG_RUNTIME_DIR to one")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from nssh.base.errors import ArgumentError, UsageError
 
 # OpenSSH 9.2 to 10, ssh.c: options with an argument. A letter that is no option at all is for ssh to refuse.
-_VALUED = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
+VALUED = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 
 # These ask ssh for something else than a session: nssh has nothing to add and steps aside.
 NO_SESSION = frozenset("fGNOQVW")
@@ -87,7 +87,7 @@ def read_cluster(word: str, letters: set[str]) -> str | None:
         raise ArgumentError(f"unknown option {word} (nssh's own stand before the host and ssh's options)")
     for index, letter in enumerate(word[1:], 1):
         letters.add(letter)
-        if letter in _VALUED:
+        if letter in VALUED:
             return letter if index == len(word) - 1 else None
     return None
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import NamedTuple
 
-from nssh.base.durations import parse_duration
-from nssh.base.errors import UsageError
-from nssh.ssh import argv
-
-_FLAGS = ("--all", "--detached", "--include-mine", "--dry-run", "--json", "--yes")
-_VALUED = ("--older", "--min-age", "--timeout")
+from nssh.base.arguments import duration, timeout
+from nssh.ssh.host_arguments import HostParser
 
 MIN_AGE = 60.0
 TIMEOUT = 20.0
@@ -42,83 +37,41 @@ class Wish(NamedTuple):
         return self.every or self.detached or self.older is not None
 
 
+def parser() -> HostParser:
+    """Return the parser of `nssh sweep`; its results have the names of `Wish`."""
+    parser = HostParser(
+        "nssh sweep [options] <host>... [ssh options]",
+        "Lists mosh-servers that were left on the hosts, and ends those you choose: from\na list, or by",
+        "Exit status: 0 all that were chosen are gone, 1 not all or a host failed.",
+    )
+    option = parser.add_argument_group().add_argument
+    option("--all", dest="every", action="store_true", help="all of them")
+    option("--older", type=duration, metavar="DUR", help="those started so long ago or earlier: 90m, 24h, 7d")
+    option("--detached", action="store_true", help="those that nobody is attached to; with --older both must hold")
+    option = parser.add_argument_group().add_argument
+    option("--dry-run", action="store_true", help="end nothing, show what would be")
+    option("--yes", action="store_true", help="don't ask whether to end what these options chose")
+    option("--json", action="store_true", help="print JSON; lists only, unless an option chooses")
+    option("--include-mine", action="store_true", help="do not spare the servers of your own live sessions")
+    option("--min-age", type=duration, default=MIN_AGE, metavar="DUR",
+           help=f"spare younger ones, maybe logins under way (default {MIN_AGE:.0f}s)")  # fmt: skip
+    option("--timeout", type=timeout, default=TIMEOUT, metavar="DUR",
+           help=f"for a host to answer (default {TIMEOUT:.0f}s)")  # fmt: skip
+    return parser
+
+
 def parse(arguments: list[str]) -> Wish:
     """Read the arguments of `nssh sweep`: hosts, our own options (long ones) and ssh's, in any order.
 
     Raises:
         UsageError: They make no sense.
     """
-    rest = list(arguments)
-    hosts: list[str] = []
-    ssh: list[str] = []
-    letters: set[str] = set()
-    given: dict[str, str] = {}
-    while rest:
-        word = rest.pop(0)
-        if word == "--":
-            hosts += rest
-            break
-        if word.startswith("--"):
-            name, equals, value = word.partition("=")
-            if name in _VALUED:
-                if not equals and not rest:
-                    raise UsageError(f"{name} needs a duration, like 24h or 7d")
-                given[name] = value if equals else rest.pop(0)
-            elif name in _FLAGS and not equals:
-                given[name] = ""
-            else:
-                raise _unknown(word)
-        elif word.startswith("-") and word != "-":
-            ssh.append(word)
-            if (lacking := argv.read_cluster(word, letters)) is not None:
-                if not rest:
-                    raise UsageError(f"option -{lacking} needs an argument")
-                ssh.append(rest.pop(0))
-        else:
-            hosts.append(word)
-    if letters & argv.NO_SESSION:
-        raise UsageError(f"nssh sweep can't be given ssh's -{min(letters & argv.NO_SESSION)}")
-    return _checked(hosts, ssh, given)
-
-
-def _unknown(word: str) -> UsageError:
-    name = word.partition("=")[0]
-    if name in _FLAGS:
-        return UsageError(f"{name} takes no value")
-    near = get_close_matches(name, (*_FLAGS, *_VALUED), 1)
-    return UsageError(f"unknown option {word}; {f'is it {near[0]}?' if near else 'nssh sweep --help lists them'}")
-
-
-def _checked(hosts: list[str], ssh: list[str], given: dict[str, str]) -> Wish:
-    seconds: dict[str, float] = {}
-    for name in _VALUED:
-        if name in given:
-            try:
-                seconds[name] = parse_duration(given[name])
-            except ValueError as error:
-                raise UsageError(f"{name}: {error}") from None
-    if seconds.get("--timeout") == 0:
-        raise UsageError("--timeout: 0 leaves no time to connect")
+    reader = parser()
+    given, hosts = reader.read_hosts(arguments)
+    wish = Wish(hosts=hosts, **vars(given))
     if not hosts:
-        raise UsageError("nssh sweep needs a host, as in: nssh sweep --dry-run devbox")
-    for host in hosts:
-        if not host:
-            raise UsageError("a host is an empty word")
-        if host.startswith("-"):
-            raise UsageError(f"a host can't begin with '-': {host}")
-    for other in ("--older", "--detached"):
-        if "--all" in given and other in given:
-            raise UsageError(f"--all and {other} contradict each other: --all chooses all")
-    return Wish(
-        hosts=tuple(hosts),
-        ssh_options=tuple(ssh),
-        every="--all" in given,
-        older=seconds.get("--older"),
-        detached="--detached" in given,
-        include_mine="--include-mine" in given,
-        min_age=seconds.get("--min-age", MIN_AGE),
-        timeout=seconds.get("--timeout", TIMEOUT),
-        dry_run="--dry-run" in given,
-        json="--json" in given,
-        yes="--yes" in given,
-    )
+        reader.error("nssh sweep needs a host, as in: nssh sweep --dry-run devbox")
+    if wish.every and (wish.older is not None or wish.detached):
+        other = "--detached" if wish.older is None else "--older"
+        reader.error(f"--all and {other} contradict each other: --all chooses all")
+    return wish

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.base.errors import UsageError
-from nssh.cli import main, usage
+from nssh.cli import usage
 from tests.lab.laptop import NSSH, ROOT
 
 if TYPE_CHECKING:
@@ -55,23 +54,58 @@ def test_every_command_has_a_help_of_its_own(run: Run, words: str, command: str)
     assert done.stdout.startswith(f"usage: nssh {command} ")
 
 
+@pytest.mark.parametrize("words", ["sweep a --older --help", "infect a -p 1 --help", "status --tail --help"])
+def test_help_is_given_wherever_it_is_asked_for(run: Run, words: str) -> None:
+    done = run(*words.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: nssh {words.split(maxsplit=1)[0]} ")
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_fits_a_terminal_and_names_only_options_that_are_read(command: str) -> None:
+def test_help_fits_a_terminal_of_80_columns_whatever_the_terminal(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = usage.text(command)
     assert max(map(len, text.splitlines())) <= 80
-    for option in set(re.findall(r"--[a-z-]+", text)) - {"--help", "--version"}:
-        value = ["1h"] if option in {"--since", "--older", "--min-age", "--timeout"} else []
-        with pytest.raises(UsageError, match="no-such-option"):
-            main._run([*command.split(), option, *value, "--no-such-option"])
+    monkeypatch.setenv("COLUMNS", "30")
+    assert usage.text(command) == text
 
 
-def test_help_names_every_option_that_is_read() -> None:
-    read: set[str] = set()
-    for module in ("cli/main.py", "ssh/argv.py", "sweep/options.py", "doctor/options.py"):
-        read |= set(re.findall(r'"(--[a-z-]+)"', (ROOT / "nssh" / module).read_text()))
-    told = "".join(map(usage.text, ("", *COMMANDS)))
-    assert len(read) > 15
-    assert not {option for option in read if not re.search(rf"{option}\b", told)}
+def options_in(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+
+
+def test_the_help_of_nssh_itself_names_every_option_that_is_read() -> None:
+    own = set(re.findall(r'"(--[a-z-]+)"', (ROOT / "nssh/ssh/argv.py").read_text()))
+    assert own == options_in(usage.MAIN) - {"--help", "--version"}
+
+
+@pytest.mark.parametrize(
+    ("command", "pages"),
+    [
+        ("sweep", ["sweep"]),
+        ("doctor", ["doctor"]),
+        ("infect", ["guide"]),
+        ("status", ["guide"]),
+        ("copy", ["guide"]),
+        ("paste", ["guide"]),
+    ],
+)
+def test_the_docs_name_every_option_of_a_command(command: str, pages: list[str]) -> None:
+    told = "".join((ROOT / f"docs/{page}.md").read_text() for page in pages)
+    assert options_in(usage.text(command)) - options_in(told) == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_docs_name_no_option_that_a_command_does_not_have(command: str) -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    found = [
+        (page.name, line)
+        for page in pages
+        for line in re.findall(rf"\bnssh {command}( [^`\n#|]*)", page.read_text())
+        if options_in(line) - options_in(usage.text(command)) - {"--help"}
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(
@@ -92,6 +126,9 @@ def test_help_names_every_option_that_is_read() -> None:
         ("copy --file", "nssh copy"),
         ("paste x", "nssh paste"),
         ("paste --x", "nssh paste"),
+        ("sweep", "nssh sweep"),
+        ("sweep --bogus a", "nssh sweep"),
+        ("sweep --older a", "nssh sweep"),
     ],
 )
 def test_wrong_usage_is_one_line_that_names_the_help(run: Run, words: str, help_of: str) -> None:
@@ -107,12 +144,21 @@ def test_own_options_stand_on_either_side_of_the_host(run: Run, words: str) -> N
     assert "option" not in done.stderr
 
 
-@pytest.mark.parametrize("words", ["sweep", "sweep --bogus a", "sweep --older a", "sweep a"])
-def test_wrong_usage_of_a_sweep_is_one_line(run: Run, words: str) -> None:
-    done = run(*words.split())
+def test_a_sweep_that_would_have_to_ask_is_wrong_usage(run: Run) -> None:
+    done = run("sweep", "a")
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("nssh: ")
+    assert line.startswith("nssh: no terminal to choose on")
+
+
+@pytest.mark.parametrize(
+    "words", [["status", "x\x1b[2J"], ["sweep", "a", "--\x1b]0;t\x07\n"], ["doctor", "--json=\x9b2J", "a"]]
+)
+def test_what_was_typed_is_told_as_one_printable_line(run: Run, words: list[str]) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("nssh: ")
+    assert done.stderr.removesuffix("\n").isprintable()
 
 
 @pytest.mark.parametrize("command", [[], ["infect"]], ids=["connect", "infect"])

@@ -193,7 +193,6 @@ def test_since_over_the_logs_of_many_sessions(tail: Callable[..., Tail], state: 
         ["--tail", "--since", "-5m"],
         ["--since", "10m"],
         ["--json", "--since", "10m"],
-        ["--tail", "--since", "10m", "--since", "5m"],
         ["--tail", "--held"],
     ],
 )
