@@ -34,7 +34,7 @@ class Helper:
         # What it needs, not all that is installed: it comes over the wire each time.
         files = {path: text for path, text in deploy.payload().files.items() if not path.startswith("nssh/relay/")}
         script = deploy.script("nssh.remote.doctor", {"name": name, "files": files})
-        self._reader = framing.Reader(script.marker)
+        self._reader = framing.AnswerReader(script.marker)
         self._taken = 0
         self._stream = connection.open_stream(framing.BOOTSTRAP, timeout=timeout)
         try:

@@ -1,1 +1,1 @@
-"""Connections to the remote: one protocol, three ways (OpenSSH control socket, paramiko, OpenSSH batch)."""
+"""Targets and connections to them: one protocol, three ways (OpenSSH control socket, paramiko, OpenSSH batch)."""

@@ -1,11 +1,11 @@
-"""Sending on paramiko's channels and closing them, without two defects: a race that ends the connection, and waiting.
+"""Send on paramiko's channels and close them, without two defects of paramiko's own methods.
 
-The race: paramiko decides under the channel's lock that data may be sent, and sends it after letting go of the lock.
-In between its own thread may answer the remote's CLOSE (a command that ended without reading its input), and OpenSSH
-ends the whole connection when data for a closed channel arrives. Here both happen under the lock.
-
-The waiting: paramiko sends without a deadline, and a full link to a peer that went away takes nothing until the kernel
-gives up. What must not wait runs in a thread that is left behind.
+1. A race that ends the whole connection. paramiko checks under the channel's lock that data may be sent, and sends it
+   after releasing the lock. In between, paramiko's thread may answer the remote's CLOSE (the command ended without
+   reading its input), and OpenSSH drops the connection when data for a closed channel arrives. Here the check and the
+   sending both happen under the lock.
+2. Sending without a deadline. If the peer went away and the link is full, the kernel waits for minutes. Here, calls
+   that must not wait run on a daemon thread, which is abandoned at the deadline.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_FAREWELL = 1.0  # seconds
-_OVERHEAD = 64  # bytes of a packet that are not data, as paramiko reckons
-_LOOK = 0.1  # seconds between looks at a transport that exchanges keys, which tells its end to nobody
+_CLOSE_SECONDS = 1.0
+_OVERHEAD = 64  # bytes of a packet that are not data, by paramiko's own calculation
+_KEY_POLL_SECONDS = 0.1  # during a key exchange: a transport that ends meanwhile wakes nobody
 
 
 def send_all(channel: paramiko.Channel, data: bytes, deadline: float | None) -> None:
@@ -42,7 +42,7 @@ def send_all(channel: paramiko.Channel, data: bytes, deadline: float | None) -> 
 
 
 def send_eof(channel: paramiko.Channel) -> None:
-    """Tell the end of the input, unless the channel is closed.
+    """Send EOF, unless the channel is closed.
 
     Raises:
         OSError: The connection is closed.
@@ -56,15 +56,18 @@ def send_eof(channel: paramiko.Channel) -> None:
 
 
 def send_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
-    """Send a request on a channel that nobody else uses yet; raises what paramiko does."""
+    """Send a request on a channel that no other thread uses yet; raises what paramiko does."""
     _transport(channel)._send_user_message(message)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def send_input(channel: paramiko.Channel, data: bytes) -> None:
-    """Feed a command its input, then the end of it, in a thread that ends with the channel: the remote may be slow."""
+    """Send a command its input and then EOF, on a thread of its own, because the remote may read slowly.
+
+    The thread ends with the channel.
+    """
 
     def send() -> None:
-        with contextlib.suppress(OSError):  # it ended without reading all
+        with contextlib.suppress(OSError):  # the command ended without reading all of it
             send_all(channel, data, None)
             send_eof(channel)
 
@@ -72,10 +75,10 @@ def send_input(channel: paramiko.Channel, data: bytes) -> None:
 
 
 def bounded(work: Callable[[], _T], deadline: float, undo: Callable[[_T], None]) -> _T:
-    """Do what may be stuck in sending, in a thread that is left behind at the deadline.
+    """Call `work`, which may hang, on a thread that is abandoned at the deadline; return its result or raise its error.
 
     Raises:
-        TimeoutError: The deadline passed; a late result is undone.
+        TimeoutError: The deadline passed. If `work` returns later, its result is given to `undo`.
     """
     results: list[_T] = []
     errors: list[BaseException] = []
@@ -107,12 +110,12 @@ def bounded(work: Callable[[], _T], deadline: float, undo: Callable[[_T], None])
 
 
 def close(channel: paramiko.Channel) -> None:
-    """Close a channel and its pipe, without waiting for more than a second."""
-    _patiently(channel.close)
+    """Close a channel and the pipe of its `fileno`, waiting for a second at most."""
+    _for_a_second(channel.close)
 
 
 def hang_up(channel: paramiko.Channel) -> None:
-    """Do what `close` does but for closing the pipe of its fileno, which a thread may be waiting on."""
+    """Close a channel, but not the pipe of its `fileno`, on which a thread may be waiting."""
 
     def work() -> None:
         with channel.lock:
@@ -121,17 +124,17 @@ def hang_up(channel: paramiko.Channel) -> None:
             if message is not None:
                 send_request(channel, message)
 
-    _patiently(work)
+    _for_a_second(work)
 
 
-def _patiently(work: Callable[[], object]) -> None:
+def _for_a_second(work: Callable[[], object]) -> None:
     def do() -> None:
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # the link is gone, and all on it
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # the connection is gone already
             work()
 
     thread = threading.Thread(target=do, name="nssh-paramiko-close", daemon=True)
     thread.start()
-    thread.join(_FAREWELL)
+    thread.join(_CLOSE_SECONDS)
 
 
 def _transport(channel: paramiko.Channel) -> paramiko.Transport:
@@ -170,9 +173,9 @@ def _send_some(channel: paramiko.Channel, view: memoryview, deadline: float | No
 
 
 def _send_locked(channel: paramiko.Channel, make: Callable[[], paramiko.Message | None]) -> bool:
-    """Send what `make` makes of the channel as it is, under its lock; False while keys are being exchanged.
+    """Send the message that `make` returns, both under the channel's lock; return False during a key exchange.
 
-    Never waits for the exchange with the lock held: paramiko's thread needs it to get there.
+    It never waits for the key exchange while it holds the lock, because paramiko's thread needs the lock to finish.
     """
     transport = _transport(channel)
     with channel.lock, transport.clear_to_send_lock:
@@ -189,6 +192,6 @@ def _send_locked(channel: paramiko.Channel, make: Callable[[], paramiko.Message 
 
 def _wait_for_keys(channel: paramiko.Channel, deadline: float | None) -> None:
     transport = _transport(channel)
-    while transport.is_active() and not transport.clear_to_send.wait(_LOOK):
+    while transport.is_active() and not transport.clear_to_send.wait(_KEY_POLL_SECONDS):
         if deadline is not None and time.monotonic() > deadline:
             raise TimeoutError("timed out")

@@ -1,4 +1,4 @@
-"""How the bytes get to the host before ssh begins: TCP, a ProxyCommand, or a channel through jump hosts."""
+"""Open the byte stream that ssh runs over: TCP or a ProxyCommand; and parse ProxyJump."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
     from nssh.ssh.identity import Target
 
-_DEAD_AFTER = 45  # seconds without acknowledgement of what was sent, keepalives every 15 s included
-_GRACE = 1.0
+_DEAD_AFTER = 45  # seconds in which the peer acknowledged nothing, not even the keepalives that are sent every 15 s
+_GRACE = 1.0  # seconds from SIGTERM to SIGKILL
 
 
 class UnsupportedError(ConnectError):
-    """Only OpenSSH itself can do what the configuration asks for."""
+    """The configuration asks for something that only OpenSSH itself can do."""
 
 
 def tcp(target: Target, deadline: float) -> socket.socket:
-    """Connect to host and port.
+    """Connect to the target's host and port, trying its addresses in order.
 
     Raises:
-        ConnectError: With the words of ssh for it.
+        ConnectError: The name does not resolve, or no address answers; the text is worded as ssh words it.
     """
     families = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
     family = families.get(target.first("addressfamily", "any"), socket.AF_UNSPEC)
@@ -62,30 +62,31 @@ def tcp(target: Target, deadline: float) -> socket.socket:
 
 def _tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # A peer that went away without a word would otherwise be waited for a quarter of an hour.
+    # By default the kernel waits a quarter of an hour for a peer that vanished.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_AFTER * 1000)
 
 
 def proxy_command(target: Target) -> tuple[socket.socket, Callable[[], None]]:
-    """Start a ProxyCommand; return our end of its stdin and stdout, and what ends it.
+    """Start the ProxyCommand; return our end of its stdin and stdout, and a function that ends the process.
 
-    paramiko's own ProxyCommand blocks in write and leaves a zombie, so a socket pair takes its place.
+    paramiko's own ProxyCommand is not used: it blocks in write, and leaves a zombie.
 
     Raises:
-        UnsupportedError: The command has tokens only ssh knows, or names that a shell could take for more than a name.
+        UnsupportedError: The command has tokens that only ssh knows, or host or user have characters that a shell
+            interprets.
         ConnectError: The shell can't be started.
     """
     value = target.first("proxycommand")
     command = expand(value, target)
-    # Host and user come from whoever typed the destination, which may be a script that got it from elsewhere.
+    # The destination may come from a script that got it from a stranger, so host and user are checked.
     if command is None or not all(re.fullmatch(r"[\w.:%@-]*", word) for word in (target.hostname, target.user)):
         raise UnsupportedError(f"{target.destination}: its ProxyCommand is for ssh alone")
     near, far = socket.socketpair()
     try:
         with far:
             process = subprocess.Popen(
-                # As ssh does: by the user's shell, which `exec` makes the command itself.
+                # As ssh does it: the user's shell runs the command, and `exec` replaces the shell by it.
                 [os.environ.get("SHELL") or "/bin/sh", "-c", f"exec {command}"],
                 stdin=far.fileno(),
                 stdout=far.fileno(),
@@ -111,7 +112,7 @@ def proxy_command(target: Target) -> tuple[socket.socket, Callable[[], None]]:
 
 
 def hops(jump: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Take ProxyJump's value apart: for each hop its destination and the options that say its port."""
+    """Parse ProxyJump's value; return for each hop its destination and the ssh options that set its port."""
     found: list[tuple[str, tuple[str, ...]]] = []
     for item in jump.split(","):
         spec = item.strip().removeprefix("ssh://").rstrip("/")

@@ -1,4 +1,4 @@
-"""The keys that ssh would offer, for paramiko: from the agent and from files, never asking for a passphrase."""
+"""Offer paramiko the keys that ssh would offer, from the agent and from files, without asking for a passphrase."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import paramiko
@@ -28,10 +27,10 @@ class Agent(AgentSSH):
     """A connection to an ssh-agent at any path; paramiko's own class only knows $SSH_AUTH_SOCK."""
 
     def __init__(self, path: str, deadline: float) -> None:
-        """Connect and ask for the keys.
+        """Connect to the agent at `path` and ask for its keys.
 
         Raises:
-            OSError, paramiko.SSHException: Nobody answers, or nonsense.
+            OSError, paramiko.SSHException: No agent answers there.
         """
         super().__init__()
         self._sock = socket.socket(socket.AF_UNIX)
@@ -44,12 +43,12 @@ class Agent(AgentSSH):
             raise
 
     def close(self) -> None:
-        """Hang up; the keys can't sign any more."""
+        """Close the connection; the keys can't sign any more."""
         self._sock.close()
 
 
 def agent_path(target: Target) -> str | None:
-    """Return where the agent is that ssh would ask (IdentityAgent, SSH_AUTH_SOCK), or None."""
+    """Return the socket path of the agent that ssh would ask (IdentityAgent, SSH_AUTH_SOCK), or None."""
     value = target.first("identityagent", "SSH_AUTH_SOCK")
     if value == "none":
         return None
@@ -62,16 +61,16 @@ def agent_path(target: Target) -> str | None:
 
 @contextlib.contextmanager
 def offered(target: Target, deadline: float) -> Iterator[Iterator[paramiko.PKey]]:
-    """Give the keys in ssh's order: configured ones that the agent has, the agent's others, then files.
+    """Yield the keys in ssh's order: configured ones that the agent has, the agent's others, then files.
 
-    Keys that need touch or a PIN (`sk-…`) are left to ssh itself, and so are encrypted files without an agent.
+    Left to ssh itself are keys that need a touch or a PIN (`sk-…`), and encrypted files that no agent has.
     """
     files = [path for value in target.config.get("identityfile", []) if (path := expand(value, target))]
     with contextlib.ExitStack() as stack:
         agent_keys: list[paramiko.PKey] = []
         path = agent_path(target)
         if path:
-            with contextlib.suppress(OSError, paramiko.SSHException):  # ssh, too, goes on without its agent
+            with contextlib.suppress(OSError, paramiko.SSHException):  # ssh also goes on without its agent
                 agent = Agent(path, deadline)
                 stack.callback(agent.close)
                 agent_keys = [key for key in agent.get_keys() if not key.get_name().startswith("sk-")]
@@ -90,11 +89,11 @@ def _in_order(target: Target, files: list[str], agent_keys: list[paramiko.PKey])
         if public.get(file) in tried:
             continue
         try:
-            key = paramiko.PKey.from_path(file)  # and the certificate beside it, if there is one
+            key = paramiko.PKey.from_path(file)  # loads the certificate beside it, too
         except _UNUSABLE:
             continue
         for value in target.config.get("certificatefile", []):
-            with contextlib.suppress(*_UNUSABLE):  # it belongs to another key
+            with contextlib.suppress(*_UNUSABLE):  # the certificate belongs to another key
                 key.load_certificate(expand(value, target) or value)
         yield key
 
@@ -107,11 +106,6 @@ def _public_blob(file: str) -> bytes | None:
 
 
 def describe(key: paramiko.PKey) -> str:
-    """Say which key it is, as `ssh-add -l` does."""
+    """Return text that names a key by fingerprint and type, as `ssh-add -l` does, and says where it came from."""
     where = "of the agent" if isinstance(key, paramiko.AgentKey) else "from a file"
     return f"the key {key.fingerprint} ({key.get_name()}) {where}"
-
-
-def exists(file: str) -> bool:
-    """Whether a file is there to be read."""
-    return Path(file).is_file()

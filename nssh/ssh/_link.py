@@ -1,4 +1,4 @@
-"""An authenticated paramiko transport to a host, through its jump hosts, checked against known_hosts."""
+"""Make an authenticated paramiko transport to a host, through its jump hosts, checked against known_hosts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from nssh.ssh.known_hosts import KnownKey
 
 _KEEPALIVE = 15  # seconds
-_POLL = 5.0  # seconds between looks of paramiko's thread at its keepalive clock, when nothing arrives; it has 0.1
+_KEEPALIVE_CHECK = 5.0  # seconds between checks for a due keepalive; paramiko's own 0.1 costs wake-ups
 _MAX_HOPS = 8
 _SSH_PORT = 22
 
-# What only OpenSSH does, and the values of ssh -G that mean it is not wanted.
-_FOREIGN = {
+# Options that only OpenSSH implements, and the values of `ssh -G` that mean the option is off.
+_OPENSSH_ONLY = {
     "knownhostscommand": {"", "none"},
     "revokedhostkeys": {"", "none"},
     "verifyhostkeydns": {"", "no", "false"},
@@ -39,61 +39,66 @@ _FOREIGN = {
 
 
 class UnknownHostKeyError(ConnectError):
-    """There is no key on record for the host; ssh itself may know one by ways that are its own."""
+    """known_hosts has no key for the host; ssh itself may know one in ways that are not supported here."""
 
 
 class Link:
-    """A transport and what carries it."""
+    """A paramiko transport, with the sockets, processes and links to jump hosts that it depends on.
+
+    Attributes:
+        transport: The transport, logged in.
+        method: Text that names the key which was accepted.
+    """
 
     transport: paramiko.Transport
 
     def __init__(self, target: Target, deadline: float, *, through: Link | None = None, depth: int = 0) -> None:
-        """Connect and log in.
+        """Connect and log in; blocks until `deadline` at most.
 
         Args:
-            target: Whom to reach.
+            target: The host to reach.
             deadline: By `time.monotonic`.
-            through: A link to the host that connects us, in place of what the configuration says.
-            depth: How many links hang on this one.
+            through: A link to the jump host before this one; replaces the configured ProxyJump.
+            depth: How many links depend on this one.
 
         Raises:
-            UnsupportedError: OpenSSH has to do it.
-            UnknownHostKeyError: The host's key is not on record.
-            ConnectError: With ssh's words for it.
+            UnsupportedError: The configuration needs OpenSSH itself.
+            UnknownHostKeyError: known_hosts does not have the host.
+            ConnectError: Any other failure, worded as ssh words it.
         """
         self._target = target
         self._deadline = deadline
-        self._undo = contextlib.ExitStack()  # what was made, in order
-        self._root: socket.socket | None = None  # at the bottom of all that carries us
+        self._undo = contextlib.ExitStack()  # closes, in reverse order, everything that was opened
+        self._root: socket.socket | None = None  # the local socket that all of this link's bytes pass through
         self.method = ""
         if depth > _MAX_HOPS:
             raise ConnectError(f"{target.destination}: more than {_MAX_HOPS} jump hosts, or a circle of them")
-        for key, fine in _FOREIGN.items():
+        for key, fine in _OPENSSH_ONLY.items():
             if target.first(key) not in fine:
                 raise UnsupportedError(f"{target.destination}: {key} is for ssh alone")
         try:
             self._sock = self._connect(through, depth)
-            self._shake_hands()
+            self._handshake()
             self._authenticate()
         except BaseException:
             self.close()
             raise
         self.transport.set_keepalive(_KEEPALIVE)
-        self._sock.settimeout(_POLL)
+        self._sock.settimeout(_KEEPALIVE_CHECK)
 
     def open_session(self, deadline: float) -> paramiko.Channel:
-        """Open a session channel; raises what paramiko does."""
+        """Open a session channel; raises what paramiko raises."""
         return self.transport.open_session(timeout=max(deadline - time.monotonic(), 0.01))
 
     def open_port(self, host: str, port: int, deadline: float) -> paramiko.Channel:
-        """Open a channel to a port as seen from the host; raises what paramiko does."""
+        """Open a channel to a TCP port, with `host` resolved on the remote; raises what paramiko raises."""
         remaining = max(deadline - time.monotonic(), 0.01)
         return self.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=remaining)
 
     def close(self) -> None:
-        """End it and the links below; waits a second at most for each thread."""
+        """End the link and the links to its jump hosts; waits a second at most for each paramiko thread."""
         if self._root is not None:
-            # First of all: wakes whoever is stuck sending to a host, or through one, that takes nothing.
+            # First of all, because it wakes threads that are stuck in sending.
             _shut_down(self._root)
         self._undo.close()
 
@@ -114,8 +119,8 @@ class Link:
         return sock
 
     def _jump(self, depth: int) -> Link:
-        # As ssh does it: each hop by its own configuration, reached through the one before it. Of the user's options
-        # only the configuration file goes for them, too.
+        # As ssh does it: each hop has its own configuration and is reached through the hop before. Of the user's
+        # options, only the configuration file (-F) applies to hops.
         target, link = self._target, None
         for destination, options in _dial.hops(target.jump):
             try:
@@ -137,35 +142,35 @@ class Link:
             raise ConnectError(text, "refused") from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise ConnectError(f"{target.destination}: the jump host does not answer", "timeout") from error
-        self._undo.callback(_quietly, channel.close)
+        self._undo.callback(_close_quietly, channel.close)
         return channel
 
     def _remaining(self) -> float:
         return max(self._deadline - time.monotonic(), 0.01)
 
-    def _shake_hands(self) -> None:
+    def _handshake(self) -> None:
         target = self._target
         known = self._known_keys()
         try:
-            carrier = self._sock if isinstance(self._sock, socket.socket) else _Carrier(self._sock)
-            self.transport = paramiko.Transport(carrier)  # type: ignore[arg-type]  # a duck will do
+            sock = self._sock if isinstance(self._sock, socket.socket) else _ChannelSocket(self._sock)
+            self.transport = paramiko.Transport(sock)  # type: ignore[arg-type]  # a duck will do
         except (paramiko.SSHException, OSError) as error:
             raise ConnectError(f"{target.destination}: {error}") from error
         transport = self.transport
         transport.daemon = True
         self._undo.callback(_end, transport)
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = self._remaining()
-        self._prefer(known)
+        self._prefer_known_types(known)
         done = threading.Event()
         transport.start_client(event=done)
         if not done.wait(self._remaining()):
             raise ConnectError(f"{target.destination}: Connection timed out during the handshake", "timeout")
         failure = transport.get_exception()
         if failure is not None or not transport.is_active():
-            self._raise_handshake(failure)
+            self._raise_handshake_error(failure)
         self._check_host_key(known)
 
-    def _raise_handshake(self, error: Exception | None) -> None:
+    def _raise_handshake_error(self, error: Exception | None) -> None:
         text = f"{self._target.destination}: {error or 'Connection closed by remote host'}"
         if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
             raise UnsupportedError(text) from error
@@ -177,7 +182,7 @@ class Link:
 
     @property
     def _name(self) -> str:
-        """What the host is called in known_hosts."""
+        """The name to look up in known_hosts."""
         target = self._target
         if target.host_key_alias:
             return target.host_key_alias
@@ -189,14 +194,14 @@ class Link:
         files = [path for value in values for word in value.split() if (path := expand(word, target))]
         found = known_hosts.look_up(self._name, files)
         if not found and self._name.startswith("[") and not target.host_key_alias:
-            # ssh accepts a key on record for the name without the port, too.
+            # As ssh does: a key that is recorded for the name without the port is accepted.
             found = known_hosts.look_up(target.hostname, files)
         if any(key.marker for key in found):
             raise UnsupportedError(f"{target.destination}: known_hosts has a marked line, which is for ssh alone")
         return found
 
-    def _prefer(self, known: Sequence[KnownKey]) -> None:
-        """Ask for the types of key on record first, as ssh does: any other would look like an unknown host."""
+    def _prefer_known_types(self, known: Sequence[KnownKey]) -> None:
+        """Prefer the key types that known_hosts has, as ssh does: a key of another type would count as unknown."""
         options = self.transport.get_security_options()
         possible = list(options.key_types)
         first: list[str] = []
@@ -225,7 +230,7 @@ class Link:
             f"(offending key in {other.file}:{other.line})"
         )
         if target.first("stricthostkeychecking") in {"no", "off", "false"}:
-            raise UnsupportedError(text, "hostkey")  # the user wants ssh to connect all the same: let ssh decide
+            raise UnsupportedError(text, "hostkey")  # the user has told ssh to connect all the same: leave it to ssh
         raise ConnectError(text, "hostkey")
 
     def _authenticate(self) -> None:
@@ -250,8 +255,8 @@ class Link:
         raise ConnectError(f"{target.destination}: Permission denied{allowed}", "auth") from refused
 
 
-class _Carrier:
-    """A channel that carries another transport, whose thread closes it at its end and must not fail for that."""
+class _ChannelSocket:
+    """A channel to a jump host, as the socket of the next transport, whose thread must not fail when it closes it."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
@@ -265,12 +270,12 @@ class _Carrier:
         return self._channel.closed
 
     def close(self) -> None:
-        """Close the channel; saying so may be impossible by now."""
-        _quietly(self._channel.close)
+        """Close the channel, also where the connection is gone and the peer can't be told."""
+        _close_quietly(self._channel.close)
 
 
-def _quietly(close: Callable[[], object]) -> None:
-    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # it says goodbye over a link that is gone
+def _close_quietly(close: Callable[[], object]) -> None:
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # the connection is gone already
         close()
 
 
@@ -280,13 +285,13 @@ def _shut_down(sock: socket.socket) -> None:
 
 
 def _end(transport: paramiko.Transport) -> None:
-    _quietly(transport.close)
+    _close_quietly(transport.close)
     if transport.is_alive():
         transport.join(1.0)
 
 
 def _config_option(options: Sequence[str]) -> tuple[str, ...]:
-    """Return -F and its file from ssh's options, if it is there."""
+    """Return `-F` and its file from ssh's options; empty without it."""
     for index, word in enumerate(options):
         if word == "-F" and index + 1 < len(options):
             return ("-F", options[index + 1])

@@ -1,4 +1,4 @@
-"""Running a command to its end over three pipes: feeding it, and collecting what it says, bounded in size and time."""
+"""Run a command to its end over three pipes: write its input and collect its output, bounded in size and time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ _CHUNK = 1 << 16
 
 
 class Pipes:
-    """Three pipes, for a command's stdin, stdout and stderr: `far` are the command's ends, the others are ours."""
+    """Three pipes for a command's stdin, stdout and stderr.
+
+    Attributes:
+        far: The command's three ends.
+        stdin, stdout, stderr: Our ends.
+    """
 
     def __init__(self) -> None:
         self._open: set[int] = set()
@@ -33,7 +38,7 @@ class Pipes:
         return pair
 
     def close(self, *files: int) -> None:
-        """Close the given ends, or all; what is closed already is left alone."""
+        """Close the given ends, or all without arguments; an end that is closed already is skipped."""
         for file in files or tuple(self._open):
             if file in self._open:
                 self._open.discard(file)
@@ -41,19 +46,19 @@ class Pipes:
 
 
 class AbortedError(Exception):
-    """The connection was closed from here while a command ran."""
+    """The connection was closed on this side while a command ran."""
 
 
 class Pump:
-    """Feeds a command and collects what it writes until it closed both outputs.
+    """Writes a command's input and collects its output until the command closed both outputs.
 
     Attributes:
-        stdout, stderr: What it wrote, each cut at the limit.
-        truncated: Whether something was cut.
+        stdout, stderr: The output, each cut at the limit.
+        truncated: Whether output was cut.
     """
 
     def __init__(self, pipes: Pipes, data: bytes, limit: int) -> None:
-        """Make one for a command that has the far ends of `pipes`; each output is cut at `limit` bytes."""
+        """Prepare for a command that has the far ends of `pipes`; `data` is its input, `limit` cuts each output."""
         self._pipes = pipes
         self._limit = limit
         self._rest = memoryview(data)
@@ -63,12 +68,12 @@ class Pump:
 
     @property
     def stdout(self) -> bytes:
-        """What it wrote to stdout so far."""
+        """What the command wrote to stdout so far."""
         return bytes(self._outputs[self._pipes.stdout])
 
     @property
     def stderr(self) -> bytes:
-        """What it wrote to stderr so far."""
+        """What the command wrote to stderr so far."""
         return bytes(self._outputs[self._pipes.stderr])
 
     def run(self, deadline: float, *, line: int = -1, aborted: Callable[[], bool] = bool) -> None:
@@ -76,12 +81,12 @@ class Pump:
 
         Args:
             deadline: By `time.monotonic`.
-            line: A socket whose hang-up is a reason to ask `aborted`: the far ends may stay open after it.
-            aborted: Whether to give up.
+            line: A socket of the connection. When it hangs up, `aborted` is called: the outputs may stay open.
+            aborted: Returns whether to give up.
 
         Raises:
             TimeoutError: The deadline passed.
-            AbortedError: `aborted` said so.
+            AbortedError: `aborted` returned True.
         """
         self._register(line)
         running = set(self._outputs)
@@ -117,7 +122,7 @@ class Pump:
             self._rest = self._rest[os.write(stdin, self._rest[:_CHUNK]) :]
         except BlockingIOError:
             return
-        except OSError:  # it does not want the rest
+        except OSError:  # the command does not read the rest
             self._rest = self._rest[:0]
         if not self._rest:
             self._poll.unregister(stdin)

@@ -1,4 +1,4 @@
-"""The local end of a remote command whose stdin and stdout are one stream."""
+"""Streams to remote commands: the local end, which any thread may close."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _CHUNK = 1 << 16
 _TAIL = 4096  # bytes of stderr kept of a stream, for an error's text
 
 
-class Stream:
-    """What streams share: one thread may receive while another sends, and `close` may come from any.
+class ClosableStream:
+    """Base of streams: one thread may receive while another sends, and any thread may call `close`.
 
-    Whoever is inside a call when `close` comes is woken (`_wake`), and what belongs to the stream is given back
-    (`_end`) by the last to leave: a descriptor closed under a waiting thread neither wakes it nor keeps its number.
+    `close` calls `_wake`, which ends the calls that other threads are in. The last of them to return calls `_end`,
+    which closes the descriptors. Closing a descriptor earlier would not wake a thread that waits on it, and its number
+    could be reused under that thread.
     """
 
     def __init__(self) -> None:
@@ -56,7 +57,7 @@ class Stream:
 
     @contextlib.contextmanager
     def _inside(self) -> Iterator[bool]:
-        """Count a thread in and out; yields whether the stream is still open."""
+        """Count the calling thread as a user of the stream; yield whether the stream is still open."""
         with self._lock:
             usable = not self._closed
             self._users += usable
@@ -75,19 +76,19 @@ class Stream:
         self._end()
 
 
-class SocketStream(Stream):
+class SocketStream(ClosableStream):
     """A remote command's stdin and stdout as one stream, over our half of a socket pair.
 
-    The command's stderr is read along the way and its tail kept, so that it never fills up.
+    `recv` and `sendall` also read the command's stderr, so that it never fills up, and keep the end of it.
     """
 
     def __init__(self, sock: socket.socket, stderr: int | None, on_close: Callable[[], None]) -> None:
         """Take over `sock` and the read end `stderr`.
 
         Args:
-            sock: Our half.
-            stderr: A descriptor to read the command's stderr from, if there is one.
-            on_close: Ends what is behind them; called once, by `close`, in its thread.
+            sock: Our half of the socket pair.
+            stderr: A descriptor to read the command's stderr from, or None.
+            on_close: Ends the command or its connection; called once, on the thread that calls `close`.
         """
         super().__init__()
         self._sock = sock
@@ -105,7 +106,7 @@ class SocketStream(Stream):
 
     @property
     def stderr(self) -> str:
-        """The last of what the command wrote to stderr, as read so far."""
+        """The end of what the command wrote to stderr so far, at most 4096 bytes."""
         return self._tail.decode("utf-8", "replace")
 
     def recv(self, size: int, /) -> bytes:
@@ -118,7 +119,7 @@ class SocketStream(Stream):
                 except BlockingIOError:
                     self._wait(select.POLLIN, deadline)
                 except ConnectionError:
-                    break  # reset: the other end is gone with our bytes unread, which is an end like any other
+                    break  # reset: the other end is gone and has not read all our bytes; to the caller, an end
         return b""
 
     def sendall(self, data: bytes, /) -> None:
@@ -175,8 +176,8 @@ class SocketStream(Stream):
                 return
             try:
                 self._tail = (self._tail + (part := os.read(self._stderr, _CHUNK)))[-_TAIL:]
-            except BlockingIOError:  # the other thread was faster
+            except BlockingIOError:  # another thread has read it
                 return
             if not part:
-                # Closed only with the stream: the number must not be reused while the other thread polls it.
+                # Closed with the stream, not now: another thread may poll it, and the number must not be reused.
                 self._spent, self._stderr = self._stderr, None

@@ -1,4 +1,4 @@
-"""The % tokens and ~ of values that `ssh -G` reports as they were written: ssh_config(5), TOKENS."""
+"""Expand the % tokens and ~ in values that `ssh -G` reports unexpanded: ssh_config(5), TOKENS."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def expand(value: str, target: Target) -> str | None:
-    """Replace tokens, `${VARIABLE}` and a leading `~`; None if there is one that is not known here."""
+    """Return `value` with tokens, `${VARIABLE}` and a leading `~` replaced, or None if it has an unknown one."""
     account = pwd.getpwuid(os.getuid())
-    # ssh goes by the account's home directory, not by $HOME.
+    # ssh uses the account's home directory, not $HOME.
     if value == "~" or value.startswith("~/"):
         value = account.pw_dir + value[1:]
     destination = target.destination.removeprefix("ssh://").rpartition("@")[2]

@@ -1,4 +1,4 @@
-"""Reading command lines: nssh's own options, and ssh's behind them by ssh's rules (getopt with a second pass)."""
+"""Parse command lines: nssh's own options, then ssh's by ssh's rules (getopt, again behind the destination)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from nssh.base.errors import ArgumentError, UsageError
 
-# OpenSSH 9.2 to 10, ssh.c: options with an argument. A letter that is no option at all is for ssh to refuse.
+# OpenSSH 9.2 to 10, ssh.c: options with an argument. Unknown letters are passed on, and ssh refuses them.
 VALUED = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 
-# These ask ssh for something else than a session: nssh has nothing to add and steps aside.
+# Options that ask ssh for something other than a session: nssh hands over to ssh.
 NO_SESSION = frozenset("fGNOQVW")
 
 _MODES = ("--ssh", "--mosh")
@@ -17,36 +17,36 @@ _COLLISIONS = ("--join", "--replace", "--new")
 
 
 class SshArguments(NamedTuple):
-    """A command line of ssh, taken apart."""
+    """A parsed command line of ssh."""
 
     options: tuple[str, ...]
     """Options with their arguments, as typed."""
     destination: str
     command: tuple[str, ...]
     letters: frozenset[str]
-    """The letters of the options given."""
+    """The option letters that were given."""
 
     @property
     def wants_no_session(self) -> bool:
-        """Whether this is for ssh alone (-N, -W, -O, -G, -f, …)."""
+        """Whether ssh is asked for something other than a session (-N, -W, -O, -G, -f, …)."""
         return bool(self.letters & NO_SESSION)
 
 
 class Connect(NamedTuple):
-    """`nssh <host>`."""
+    """A parsed command line of `nssh <host>`."""
 
     mode: str
-    """`ssh`, `mosh`, or `` for whichever both sides have."""
+    """`ssh`, `mosh`, or empty if neither was asked for."""
     collision: str
-    """What to do about a live session of the same target: `join`, `replace`, `new`, or `` for whatever is best."""
+    """What to do about a live session of the same target: `join`, `replace`, `new`, or empty if none was asked for."""
     ssh: SshArguments
 
 
 def parse_ssh(arguments: list[str]) -> SshArguments:
-    """Take ssh's arguments apart: options may stand before and after the destination, the command ends them.
+    """Parse ssh's arguments: options may stand before and after the destination; the command ends them.
 
     Raises:
-        UsageError: There is no destination, an option lacks its argument, or is a long one, which ssh has none of.
+        UsageError: There is no destination, an option lacks its argument, or an option begins with two dashes.
     """
     options: list[str] = []
     letters: set[str] = set()
@@ -61,7 +61,7 @@ def parse_ssh(arguments: list[str]) -> SshArguments:
         if word == "--" or not word.startswith("-") or word == "-":
             if not destination and word != "--":
                 if not word:
-                    # As in a script's `nssh "$HOST" uptime` with HOST unset: uptime is no host.
+                    # A script's `nssh "$HOST" uptime` with HOST unset must not connect to a host "uptime".
                     raise ArgumentError("the host is an empty word")
                 destination = word
                 continue
@@ -82,7 +82,7 @@ def parse_ssh(arguments: list[str]) -> SshArguments:
 
 
 def read_cluster(word: str, letters: set[str]) -> str | None:
-    """Note the option letters of a word; return the one whose argument is the next word, if any."""
+    """Add the option letters of `word` to `letters`; return the letter whose argument is the next word, or None."""
     if word.startswith("--"):
         raise ArgumentError(f"unknown option {word} (nssh's own stand before the host and ssh's options)")
     for index, letter in enumerate(word[1:], 1):
@@ -93,7 +93,7 @@ def read_cluster(word: str, letters: set[str]) -> str | None:
 
 
 def parse_connect(arguments: list[str]) -> Connect:
-    """Read the arguments of `nssh <host>`; our own options stand before the host.
+    """Parse the arguments of `nssh <host>`; nssh's own options stand before the host.
 
     Raises:
         UsageError: An option is unknown or contradicts another, or there is no host.
@@ -109,7 +109,7 @@ def parse_connect(arguments: list[str]) -> Connect:
 
 
 def _one_of(options: tuple[str, ...], given: set[str]) -> str:
-    """Return which of some options that exclude each other was given, without its dashes; `` if none was."""
+    """Return which of these exclusive options was given, without its dashes; empty if none was."""
     found = [option for option in options if option in given]
     if len(found) > 1:
         raise UsageError(f"{' and '.join(found)} contradict each other")

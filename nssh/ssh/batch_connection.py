@@ -1,4 +1,4 @@
-"""One `ssh -o BatchMode=yes` a command, for what only OpenSSH can do: Kerberos, security keys, Match exec."""
+"""Run an `ssh -o BatchMode=yes` for each command, for what only OpenSSH can do: Kerberos, security keys, Match exec."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import time
 from typing import TYPE_CHECKING
 
 from nssh.base.errors import ConnectError
-from nssh.ssh import reasons, script
+from nssh.ssh import reasons
 from nssh.ssh._pump import Pipes, Pump
 from nssh.ssh._streams import SocketStream
+from nssh.ssh.argv import VALUED
 from nssh.ssh.connection import Completed
 
 if TYPE_CHECKING:
@@ -25,38 +26,37 @@ if TYPE_CHECKING:
 
     from nssh.ssh.identity import Target
 
-# Of the user's options those that say how to connect; the rest (-t, -N, -f, -L, -v, …) is about their own session.
-_FLAGS = frozenset("46CKk")
-_VALUED = frozenset("BbcFIiJlmop")
-_OTHER_VALUED = frozenset("DEeLOPQRSWw")
+# Those of the user's options that say how to connect; the rest (-t, -N, -f, -L, -v, …) is about the user's session.
+_CONNECTION_FLAGS = frozenset("46CKk")
+_CONNECTION_VALUED = frozenset("BbcFIiJlmop")
 
 _SSH_FAILED = 255
-_GRACE = 1.0  # seconds between asking a process to end and killing it
+_GRACE = 1.0  # seconds from SIGTERM to SIGKILL
 _LOG_LIMIT = 1 << 14
-_OPENS = 1.0  # seconds within which an ssh opens its log, hundreds of times what it takes
+_LOG_OPEN_SECONDS = 1.0  # within which ssh opens its log; it takes a few milliseconds
 
 
 def connection_options(options: Sequence[str]) -> list[str]:
-    """Return those of ssh's options that matter for reaching and entering the host."""
+    """Return those of ssh's options that say how to connect and log in."""
     kept: list[str] = []
     words = iter(options)
     for word in words:
         for index, letter in enumerate(word[1:], 1):
-            if letter in _FLAGS:
+            if letter in _CONNECTION_FLAGS:
                 kept.append(f"-{letter}")
-            elif letter in _VALUED or letter in _OTHER_VALUED:
+            elif letter in VALUED:
                 value = word[index + 1 :] or next(words, "")
-                if letter in _VALUED:
+                if letter in _CONNECTION_VALUED:
                     kept += [f"-{letter}", value]
                 break
     return kept
 
 
 def _own_words(log: str, stderr: bytes) -> str:
-    """Return what ssh said about its failure, or `` if status 255 is the remote command's own (or a signal's).
+    """Return ssh's own message about its failure; empty if status 255 is the remote command's, or a signal's.
 
-    It logs its reasons, but the end of a connection that was up is told on stderr, with a carriage return that a
-    command without a terminal has no reason for.
+    ssh writes its messages to the log, except for the one about a connection that ended: that goes to stderr, with a
+    carriage return at its end, which a command without a terminal would hardly write.
     """
     if any(line.strip() and not line.startswith("Warning:") for line in log.splitlines()):
         return log
@@ -67,19 +67,19 @@ def _own_words(log: str, stderr: bytes) -> str:
 
 
 class BatchConnection:
-    """Connection that logs in anew for each command; see `nssh.ssh.connection.Connection`.
+    """A connection that logs in anew for each command; implements `nssh.ssh.connection.Connection`.
 
-    ssh runs in a session of its own, without a terminal and without askpass: it can't ask anybody anything. Its
-    messages go to a FIFO (`-E`), so that they are told from the remote command's stderr.
+    ssh runs in a session of its own, without a terminal and without askpass, so that it can't ask anything. Its
+    messages go to a FIFO (`-E`), which tells them apart from the remote command's stderr.
     """
 
     name = "batch"
 
     def __init__(self, target: Target) -> None:
-        """Take a target; nothing is opened yet."""
+        """Keep the target; nothing is opened yet."""
         self.target = target
         self._lock = threading.Lock()
-        self._running: set[_Ssh] = set()
+        self._running: set[_SshProcess] = set()
         self._streams: set[SocketStream] = set()
         self._closed = False
 
@@ -112,20 +112,16 @@ class BatchConnection:
         return Completed(status, pump.stdout, pump.stderr, pump.truncated)
 
     def open_stream(self, command: str, *, timeout: float = 15.0) -> SocketStream:
-        """See `Connection.open_stream`; returns once the remote has let us in."""
+        """See `Connection.open_stream`; returns when the login has succeeded."""
         return self._stream([command], [], timeout)
 
     def open_port(self, host: str, port: int, *, timeout: float = 15.0) -> SocketStream:
-        """See `Connection.open_port`; a port that refuses shows as the stream's end at once: ssh -W tells no sooner."""
+        """See `Connection.open_port`; but if the port refuses, no error is raised: the stream just ends (`ssh -W`)."""
         bracketed = f"[{host}]" if ":" in host else host
         return self._stream([], ["-W", f"{bracketed}:{port}"], timeout)
 
-    def put(self, data: bytes, path: str, *, timeout: float = 60.0) -> None:
-        """See `Connection.put`."""
-        script.put(self, data, path, timeout)
-
     def alive(self) -> bool:
-        """Whether it was not closed: there is no connection between commands that could be asked."""
+        """Whether `close` was not called: between commands there is no connection that could be checked."""
         return not self._closed
 
     def close(self) -> None:
@@ -139,7 +135,7 @@ class BatchConnection:
             self._stop(ssh)
 
     def _jump_words(self, stderr: bytes) -> str:
-        # A jump host's ssh is a child of ours and writes to our stderr, not to our log.
+        # The ssh to a jump host is a child of our ssh, and writes to its stderr, not to its log.
         return stderr.decode("utf-8", "replace") + "\n" if self.target.proxied else ""
 
     def _arguments(self, timeout: float, level: str, log: str) -> list[str]:
@@ -156,8 +152,8 @@ class BatchConnection:
             "ServerAliveCountMax": "3",
             "LogLevel": level,
         }
-        # What a configuration may say about the user's own session. Older versions don't know all of them, so only
-        # those that ssh -G reports are set.
+        # Settings that the configuration may have for the user's session. Older versions don't know all of them, so
+        # only those that `ssh -G` reports are reset.
         session = {
             "remotecommand": ("RemoteCommand", "none"),
             "sessiontype": ("SessionType", "default"),
@@ -169,13 +165,13 @@ class BatchConnection:
         return [*self.target.ssh, "-T", "-E", log, *words, *connection_options(self.target.options)]
 
     def _start(self, command: list[str], timeout: float, files: tuple[int, int, int], *, level: str = "INFO",
-               more: Sequence[str] = ()) -> _Ssh:  # fmt: skip
+               more: Sequence[str] = ()) -> _SshProcess:  # fmt: skip
         with self._lock:
             if self._closed:
                 raise ConnectError(f"{self.target.destination}: the connection was closed", "closed")
         fifo = os.path.join(tempfile.mkdtemp(prefix="nssh-"), "log")  # 0700
         arguments = self._arguments(timeout, level, fifo)
-        ssh = _Ssh([*arguments, *more, "--", self.target.destination, *command], fifo, files)
+        ssh = _SshProcess([*arguments, *more, "--", self.target.destination, *command], fifo, files)
         with self._lock:
             self._running.add(ssh)
             closed = self._closed
@@ -184,7 +180,7 @@ class BatchConnection:
             raise ConnectError(f"{self.target.destination}: the connection was closed", "closed")
         return ssh
 
-    def _stop(self, ssh: _Ssh) -> None:
+    def _stop(self, ssh: _SshProcess) -> None:
         ssh.stop()
         with self._lock:
             self._running.discard(ssh)
@@ -198,7 +194,7 @@ class BatchConnection:
             reader, writer = os.pipe()
             undo.callback(os.close, reader)
             ours.callback(os.close, writer)
-            # At this level ssh tells when it is in: "Authenticated to devbox …", the same words since OpenSSH 5.
+            # At this level ssh logs the success of its login: "Authenticated to devbox …", unchanged since OpenSSH 5.
             files = (far.fileno(), far.fileno(), writer)
             ssh = self._start(command, timeout, files, level="VERBOSE", more=more)
             undo.callback(self._stop, ssh)
@@ -221,7 +217,7 @@ class BatchConnection:
             raise ConnectError(f"{self.target.destination}: the connection was closed", "closed")
         return stream
 
-    def _stream_error(self, ssh: _Ssh, stderr: int, timeout: float) -> ConnectError:
+    def _stream_error(self, ssh: _SshProcess, stderr: int, timeout: float) -> ConnectError:
         destination = self.target.destination
         status = ssh.process.poll()
         if self._closed:
@@ -234,8 +230,8 @@ class BatchConnection:
         return reasons.explain(destination, ssh.log(), status)
 
 
-class _Ssh:
-    """A running ssh, in a session of its own, whose messages come through a FIFO: the only one in its directory."""
+class _SshProcess:
+    """A running ssh, in a session of its own, whose messages come through a FIFO, alone in a temporary directory."""
 
     def __init__(self, argv: Sequence[str], fifo: str, files: tuple[int, int, int]) -> None:
         self._fifo = fifo
@@ -244,7 +240,7 @@ class _Ssh:
         self._words = ""
         self._lock = threading.Lock()
         self._stopped = False
-        # An askpass that can't be: older versions don't know the first variable.
+        # Older versions don't know the first variable: the second is an askpass that always fails.
         environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "SSH_ASKPASS": "false"}
         try:
             self.process = subprocess.Popen(
@@ -258,18 +254,18 @@ class _Ssh:
         self._await_log()
 
     def _await_log(self) -> None:
-        """Remove the FIFO's name when ssh has opened it, first of all: should we be killed, nobody else would.
+        """Wait until ssh has opened the FIFO, and remove its directory, which nobody would do if we were killed.
 
-        It stays until the end where that takes long: a program around ssh may have other things to do before.
+        If ssh takes too long, as one behind a wrapper may, the directory stays until `stop`.
         """
-        deadline = time.monotonic() + _OPENS
+        deadline = time.monotonic() + _LOG_OPEN_SECONDS
         pause = 0.001
         while self.process.poll() is None and time.monotonic() < deadline:
             try:
                 self._words = os.read(self._log, _LOG_LIMIT).decode("utf-8", "replace")
                 opened = bool(self._words)
             except BlockingIOError:
-                opened = True  # and nothing was said yet
+                opened = True  # and nothing was written yet
             if opened:
                 self._forget_name()
                 return
@@ -282,7 +278,7 @@ class _Ssh:
             self._fifo = ""
 
     def log(self) -> str:
-        """Return what ssh said so far, of which the first 16 KiB are kept."""
+        """Return what ssh has logged so far, at most the first 16 KiB."""
         with self._lock:
             while not self._stopped:
                 try:
@@ -295,7 +291,7 @@ class _Ssh:
             return self._words
 
     def wait_for(self, word: str, deadline: float) -> bool:
-        """Wait until ssh said `word`; False if it ended, or the deadline passed, without."""
+        """Wait until ssh has logged `word`; return False if ssh ended or the deadline passed without it."""
         poll = select.poll()
         poll.register(self._log, select.POLLIN)
         pause = 0.005
@@ -306,12 +302,12 @@ class _Ssh:
             remaining = deadline - time.monotonic()
             if ended or remaining <= 0 or self._stopped:
                 return False
-            # Its end is a hang-up, but not on a FIFO that it never opened: look at the process now and then.
+            # ssh's end is a hang-up on the FIFO, unless ssh never opened it: so the process is checked as well.
             poll.poll(min(pause, remaining) * 1000)
             pause = min(pause * 2, 0.1)
 
     def stop(self) -> None:
-        """End it with its proxies and collect it; a second at most, then they are killed."""
+        """End ssh and its proxy commands, by SIGTERM and after a second by SIGKILL, and wait for its end."""
         with self._lock:
             if self._stopped:
                 return
@@ -327,5 +323,5 @@ class _Ssh:
         self._forget_name()
 
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # it ended just now
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the process has just ended
             os.killpg(self.process.pid, number)

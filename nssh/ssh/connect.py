@@ -1,4 +1,4 @@
-"""Reaching a remote by whichever way works: its live connection, a quick one of our own, or OpenSSH itself."""
+"""Connect to a remote by the first way that works: the user's live connection, paramiko, or OpenSSH in batch mode."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ if TYPE_CHECKING:
 _FORGET_AFTER = 7 * 86400  # seconds: keys and configurations change
 _MAX_REMEMBERED = 200
 
-# Failures that another way to log in would only meet again. A proxied host's may be about the proxy, which ssh may
-# reach by ways of its own.
+# Kinds of failure that OpenSSH would meet as well. Behind a proxy they may be about the proxy, which ssh may reach in
+# other ways.
 _FINAL = frozenset({"resolve", "refused", "unreachable", "timeout"})
 
 
 def connect(target: Target, *, control_path: str | None, deadline: float, remember: str | os.PathLike[str] | None = None
             ) -> Connection:  # fmt: skip
-    """Connect to a remote, without ever asking anybody anything.
+    """Connect to a remote without asking the user anything; blocks until `deadline` at most.
 
     Args:
-        target: Whom.
-        control_path: The control socket of a live connection, if there may be one.
+        target: The remote.
+        control_path: The control socket of a live connection, or None.
         deadline: By `time.monotonic`, for all attempts together.
-        remember: A JSON file that tells which hosts only OpenSSH reaches, to be tried first by that way; it is created.
+        remember: A JSON file of the hosts that only OpenSSH could reach: they are tried that way first. Created here.
 
     Raises:
-        ConnectError: None of the ways worked; the reason is ssh's own. A changed host key is never tried again.
+        ConnectError: None of the ways worked; the reason is in ssh's words. After a changed host key nothing else is
+            tried.
     """
     if control_path is not None:
         connection = ControlConnection(target, control_path)
@@ -54,7 +55,7 @@ def connect(target: Target, *, control_path: str | None, deadline: float, rememb
 
 
 def _connect_paramiko(target: Target, deadline: float) -> Connection:
-    # Imported here: its 0.3 s are not for those who come by a control socket.
+    # Imported here: it costs 0.3 s, which a control socket does not need.
     from nssh.ssh.paramiko_connection import ParamikoConnection
 
     return ParamikoConnection(target, max(deadline - time.monotonic(), 0.1))
@@ -72,7 +73,7 @@ def _is_final(error: ConnectError, target: Target) -> bool:
 def _connect_batch(target: Target, deadline: float, path: str | None) -> BatchConnection:
     connection = BatchConnection(target)
     try:
-        # Words that every shell has; whatever they print or return, somebody let us in.
+        # Every shell knows these words; whatever they print or return, the login has succeeded.
         connection.run("exit 0", timeout=max(deadline - time.monotonic(), 0.1))
     except BaseException:
         connection.close()
@@ -82,7 +83,7 @@ def _connect_batch(target: Target, deadline: float, path: str | None) -> BatchCo
 
 
 def _read(path: str | None) -> dict[str, float]:
-    """Return the hosts on record and when they were noted; a file that makes no sense counts as none."""
+    """Return the recorded hosts with the time of each record; a file that can't be read or parsed has none."""
     if path is None:
         return {}
     try:
@@ -114,4 +115,4 @@ def _note(path: str | None, key: str, *, openssh: bool) -> None:
         files.make_private_dir(os.path.dirname(path))
         files.write_private(path, json.dumps(newest).encode())
     except OSError:
-        return  # a note that saves time, no more
+        return  # the record only saves time

@@ -1,4 +1,4 @@
-"""The one protocol behind which every way to the remote stands."""
+"""The protocol that every kind of connection to a remote implements."""
 
 from __future__ import annotations
 
@@ -6,59 +6,60 @@ from typing import NamedTuple, Protocol
 
 
 class Completed(NamedTuple):
-    """A command that ended: exit status (255 if a signal ended it), and output cut at the limit asked for."""
+    """A command that ended: its status, and its output cut at the limit that was asked for."""
 
     status: int
+    """The exit status; 255 if a signal ended the command, as ssh reports it."""
     stdout: bytes
     stderr: bytes
     truncated: bool = False
 
 
 class ByteStream(Protocol):
-    """What a stream to the remote can do: the part of `socket.socket` that http.client needs."""
+    """A stream to the remote: the part of `socket.socket` that http.client uses."""
 
     def sendall(self, data: bytes, /) -> None:
-        """Send all of it."""
+        """Send all of `data`; raises OSError when the other end is gone."""
         ...
 
     def recv(self, size: int, /) -> bytes:
-        """Return what has arrived, at most `size` bytes, waiting for the first; empty at the end."""
+        """Wait for bytes and return what has arrived, at most `size` bytes; empty at the end of the stream."""
         ...
 
     def settimeout(self, seconds: float | None, /) -> None:
-        """Let `recv` and `sendall` raise TimeoutError when nothing moves for so long."""
+        """Let `recv` and `sendall` raise TimeoutError after `seconds` without progress; None: never."""
         ...
 
     def fileno(self) -> int:
-        """Return a descriptor that becomes readable when `recv` would not wait."""
+        """Return a descriptor that is readable when `recv` would not wait."""
         ...
 
     def close(self) -> None:
-        """End it, at once; may be called twice, and from another thread than the one that waits in `recv`."""
+        """Close the stream at once, waking a thread that waits in `recv`; any thread, any number of times."""
         ...
 
 
 class Channel(ByteStream, Protocol):
-    """A stream whose output can be ended while answers still arrive."""
+    """A stream whose sending side can be ended alone, while answers still arrive."""
 
     def send_eof(self) -> None:
-        """End what is sent from here (half-close); raises OSError when the connection is gone."""
+        """End the sending side (half-close); raises OSError when the connection is gone."""
         ...
 
 
 class Connection(Protocol):
     """A live, authenticated connection to one remote; usable from any thread.
 
-    Every call raises `ConnectError` when the connection is gone or a deadline (seconds) passes. Commands
-    are given to the user's login shell on the remote, whichever that is: keep them to words any shell understands (see
-    `framing.BOOTSTRAP`), and feed anything longer on stdin.
+    Every call blocks for `timeout` seconds at most, and raises `ConnectError` when the connection is gone or that time
+    is over. Commands are run by the user's login shell on the remote, which may be any: use only words that all shells
+    understand (see `framing.BOOTSTRAP`), and send anything longer on stdin.
     """
 
     name: str
     """`control`, `paramiko` or `batch`."""
 
     def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0, limit: int = 1 << 20) -> Completed:
-        """Run a command to its end; stdin is closed after the input. Output beyond `limit` bytes a stream is cut."""
+        """Run a command with the input `stdin` to its end; stdout and stderr are cut at `limit` bytes each."""
         ...
 
     def open_stream(self, command: str, *, timeout: float = 15.0) -> Channel:
@@ -66,17 +67,13 @@ class Connection(Protocol):
         ...
 
     def open_port(self, host: str, port: int, *, timeout: float = 15.0) -> Channel:
-        """Open a channel to a TCP port as seen from the remote."""
-        ...
-
-    def put(self, data: bytes, path: str, *, timeout: float = 60.0) -> None:
-        """Write a 0600 file on the remote, atomically; `path` is absolute or relative to the home directory."""
+        """Open a channel to a TCP port, with `host` as the remote resolves it."""
         ...
 
     def alive(self) -> bool:
-        """Whether the connection still answers, by a cheap check of a second at most."""
+        """Whether the connection still answers, by a check of a second at most."""
         ...
 
     def close(self) -> None:
-        """Give the connection up; streams opened through it end. Never raises, may be called twice."""
+        """Close the connection and all streams opened through it. Never raises, may be called twice."""
         ...

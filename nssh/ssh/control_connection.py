@@ -1,4 +1,4 @@
-"""Commands over the user's own live connection: its control socket, no handshake and no second password."""
+"""Run commands over the user's own live connection, by its control socket: no handshake, no second password."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ import time
 from typing import TYPE_CHECKING
 
 from nssh.base.errors import ConnectError
-from nssh.ssh import script
 from nssh.ssh._pump import AbortedError, Pipes, Pump
 from nssh.ssh._streams import SocketStream
 from nssh.ssh.connection import Completed
-from nssh.ssh.mux import Passenger, master_pid
+from nssh.ssh.mux import MuxClient, master_pid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.ssh.identity import Target
 
-_KILLED = 255  # what ssh itself reports for a command that was ended by a signal
+_KILLED = 255  # the status that ssh reports for a command that a signal ended
 
 
 def wait_for_socket(control_path: str, deadline: float, stop: threading.Event) -> bool:
-    """Wait until a master answers; False when `deadline` (by `time.monotonic`) passed or `stop` was set first."""
+    """Wait until a master answers at the control socket; return False if `stop` was set or the deadline passed first.
+
+    Args:
+        control_path: The control socket.
+        deadline: By `time.monotonic`.
+        stop: Set by another thread to end the wait.
+    """
     pause = 0.005
     while not stop.is_set():
         if master_pid(control_path) is not None:
@@ -37,41 +42,41 @@ def wait_for_socket(control_path: str, deadline: float, stop: threading.Event) -
 
 
 class ControlConnection:
-    """Connection over a master's control socket; see `nssh.ssh.connection.Connection`.
+    """A connection over a master's control socket; implements `nssh.ssh.connection.Connection`.
 
-    The master belongs to the user's ssh: `close` ends what goes through it from here, not the master itself.
+    The master belongs to the user's ssh: `close` ends our commands and streams, not the master.
     """
 
     name = "control"
 
     def __init__(self, target: Target, control_path: str) -> None:
-        """Take a control socket; nothing is opened yet, so this never fails."""
+        """Keep the path of the control socket; nothing is opened yet, so this never fails."""
         self.target = target
         self.control_path = control_path
         self._lock = threading.Lock()
         self._streams: set[SocketStream] = set()
-        self._passengers: set[Passenger] = set()
+        self._clients: set[MuxClient] = set()
         self._closed = False
 
     def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0, limit: int = 1 << 20) -> Completed:
-        """See `Connection.run`; a command that a signal ended has status 255, which is all that ssh tells."""
+        """See `Connection.run`."""
         deadline = time.monotonic() + timeout
         pipes = Pipes()
         try:
-            passenger = self._board(timeout)
+            client = self._connect(timeout)
             try:
-                passenger.open_session(command, pipes.far)
+                client.open_session(command, pipes.far)
                 pipes.close(*pipes.far)
                 pump = Pump(pipes, stdin, limit)
                 try:
-                    pump.run(deadline, line=passenger.fileno(), aborted=lambda: self._closed)
+                    pump.run(deadline, line=client.fileno(), aborted=lambda: self._closed)
                 except TimeoutError:
                     raise self._error(f"a command took longer than {timeout:g} s", "timeout") from None
                 except AbortedError:
                     raise self._error("the connection was closed", "closed") from None
-                status = passenger.exit_status(deadline)
+                status = client.exit_status(deadline)
             finally:
-                self._leave(passenger)
+                self._disconnect(client)
         finally:
             pipes.close()
         if status is None:
@@ -81,11 +86,11 @@ class ControlConnection:
         return Completed(status, pump.stdout, pump.stderr, pump.truncated)
 
     def open_stream(self, command: str, *, timeout: float = 15.0) -> SocketStream:
-        """See `Connection.open_stream`; the stream has the end of the command's stderr in `stderr`."""
+        """See `Connection.open_stream`; the stream's `stderr` holds the end of the command's stderr."""
         reader, writer = os.pipe()
         try:
             return self._stream(
-                lambda passenger, file: passenger.open_session(command, (file, file, writer)), reader, timeout
+                lambda client, file: client.open_session(command, (file, file, writer)), reader, timeout
             )
         except BaseException:
             os.close(reader)
@@ -95,14 +100,10 @@ class ControlConnection:
 
     def open_port(self, host: str, port: int, *, timeout: float = 15.0) -> SocketStream:
         """See `Connection.open_port`."""
-        return self._stream(lambda passenger, file: passenger.open_port(host, port, (file, file)), None, timeout)
-
-    def put(self, data: bytes, path: str, *, timeout: float = 60.0) -> None:
-        """See `Connection.put`."""
-        script.put(self, data, path, timeout)
+        return self._stream(lambda client, file: client.open_port(host, port, (file, file)), None, timeout)
 
     def alive(self) -> bool:
-        """Whether the master answers; noticing a dead link is the master's own part (ServerAliveInterval)."""
+        """Whether the master answers. It notices a dead link itself, by ServerAliveInterval."""
         return not self._closed and self.master_pid() is not None
 
     def master_pid(self) -> int | None:
@@ -114,44 +115,44 @@ class ControlConnection:
         with self._lock:
             self._closed = True
             streams, self._streams = self._streams, set()
-            passengers, self._passengers = self._passengers, set()
+            clients, self._clients = self._clients, set()
         for stream in streams:
             stream.close()
-        for passenger in passengers:
-            passenger.cut()
+        for client in clients:
+            client.cut()
 
     def _error(self, text: str, kind: str) -> ConnectError:
         return ConnectError(f"{self.target.destination}: {text}", kind)
 
-    def _board(self, timeout: float) -> Passenger:
-        passenger = Passenger(self.control_path, timeout)
+    def _connect(self, timeout: float) -> MuxClient:
+        client = MuxClient(self.control_path, timeout)
         with self._lock:
             if not self._closed:
-                self._passengers.add(passenger)
-                return passenger
-        passenger.close()
+                self._clients.add(client)
+                return client
+        client.close()
         raise self._error("the connection was closed", "closed")
 
-    def _leave(self, passenger: Passenger) -> None:
+    def _disconnect(self, client: MuxClient) -> None:
         with self._lock:
-            self._passengers.discard(passenger)
-        passenger.close()
+            self._clients.discard(client)
+        client.close()
 
-    def _stream(self, request: Callable[[Passenger, int], None], stderr: int | None, timeout: float) -> SocketStream:
-        passenger = self._board(timeout)
+    def _stream(self, request: Callable[[MuxClient, int], None], stderr: int | None, timeout: float) -> SocketStream:
+        client = self._connect(timeout)
         near, far = socket.socketpair()
         try:
             with far:
-                request(passenger, far.fileno())
+                request(client, far.fileno())
         except BaseException:
             near.close()
-            self._leave(passenger)
+            self._disconnect(client)
             raise
 
         def on_close() -> None:
             with self._lock:
                 self._streams.discard(stream)
-            self._leave(passenger)
+            self._disconnect(client)
 
         stream = SocketStream(near, stderr, on_close)
         with self._lock:

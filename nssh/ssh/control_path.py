@@ -1,4 +1,4 @@
-"""Where the private control socket of a session lives. Standard library only, on the way to ssh."""
+"""Choose where the private control socket of a session is. Standard library only, on the way to ssh."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LONGEST = 104 - 17 - 1
 
 
 def choose(pid: int) -> str:
-    """Return a path for the control socket of the session `pid`, or `` if no directory is both private and short."""
+    """Return a path for the control socket of the session `pid`; empty if no directory is both private and short."""
     for path in candidates(pid):
         if len(os.fsencode(path)) > _LONGEST:
             continue
@@ -25,20 +25,20 @@ def choose(pid: int) -> str:
 
 
 def candidates(pid: int) -> list[str]:
-    """Return where the control socket of a session may be: in the runtime directory, the state directory, or /tmp."""
+    """Return the paths that the control socket of a session may have: in the runtime or state directory, or in /tmp."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     directories = [files.state_dir(), _last_resort()]
-    # After sudo it may be another user's, who could put another directory in place of one that we make there.
+    # After sudo the runtime directory may be another user's, who could replace a directory that we make in it.
     if runtime.startswith("/") and _is_ours(runtime):
         directories.insert(0, os.path.join(runtime, "nssh"))
     return [os.path.join(directory, f"c{pid}") for directory in directories]
 
 
 def end_abandoned(pid: int) -> None:
-    """End what is left of the connection of a session whose every process is gone; `pid` was its launcher's.
+    """End the ssh master of a session whose launcher (`pid`) and bridge are gone, and remove its socket.
 
-    A launcher and a bridge that were killed together leave their ssh: with nobody to give it a terminal, and its master
-    at that terminal, taking keys away from the user's shell. A socket at which nobody listens is removed.
+    When launcher and bridge are killed together, their ssh stays: its master may go on reading the terminal, and takes
+    keys away from the user's shell.
     """
     for path in candidates(pid):
         if os.path.lexists(path):
@@ -59,7 +59,7 @@ def _is_ours(directory: str) -> bool:
 
 
 def _unlink_stale(path: str) -> None:
-    """A socket left by a dead session whose PID is ours by chance would make ssh talk to nobody."""
+    """Remove a socket that a dead session with the same PID has left: ssh would try to use it."""
     try:
         os.unlink(path)
     except FileNotFoundError:

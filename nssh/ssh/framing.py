@@ -1,10 +1,10 @@
-"""Scripts on the remote whose answer can't be mistaken for a banner or the noise of a login file.
+"""Frame scripts for the remote, so that no banner and no output of a start-up file is mistaken for their answer.
 
-The command given to the remote's login shell is always `BOOTSTRAP`, words that sh, bash, zsh, fish and tcsh read alike.
-It reads a POSIX sh script from stdin and evaluates it; data follows the script on stdin and is never spliced into code.
-The script begins with `prelude.sh`, which reads a random marker and offers `say KEY VALUE` and `finish STATUS`; what is
-said stands between two marker lines. It runs under umask 077; what it starts for the user wants `umask "$nssh_umask"`.
-Standard library only: this is on the way to ssh.
+The command for the remote's login shell is always `BOOTSTRAP`, which sh, bash, zsh, fish and tcsh read alike. It reads
+a POSIX sh script from stdin and evaluates it. Data follows the script on stdin, and is never inserted into code. The
+script begins with `prelude.sh`, which reads a random marker and defines `say KEY VALUE` and `finish STATUS`; the answer
+stands between two lines with the marker. The script runs with umask 077; before it starts a program for the user it has
+to call `umask "$nssh_umask"`. Standard library only: this is on the way to ssh.
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ from typing import NamedTuple
 
 from nssh.base.errors import RemoteError
 
-# dd reads byte by byte and so never takes what follows the script; `read` in sh does the same on a pipe.
+# dd reads byte by byte, and so takes nothing of what follows the script; `read` in sh does the same on a pipe.
 BOOTSTRAP = "exec sh -c 'IFS= read -r n && s=$(dd bs=1 count=$n 2>/dev/null) && eval \"$s\"'"
 
 _LIMIT = 1 << 20
 
 
 class Script(NamedTuple):
-    """A script made ready: what to send on stdin, and the marker that frames its answer."""
+    """A framed script: what to send on stdin, and the marker around its answer."""
 
     stdin: bytes
     marker: bytes
 
 
 class Answer(NamedTuple):
-    """What a framed script said: the status it finished with, and its `say` lines by key (the last one wins)."""
+    """The answer of a framed script."""
 
     status: int
+    """The status it finished with."""
     fields: dict[str, str]
+    """What it said by key; of a repeated key the last."""
     lines: list[str]
+    """All lines of the answer."""
 
 
 def source(module: str, name: str) -> str:
@@ -48,10 +51,15 @@ def source(module: str, name: str) -> str:
 
 
 def pack(script: str, *, lines: tuple[str, ...] = (), data: bytes = b"") -> Script:
-    """Frame a POSIX sh script; `lines` are read by it with `IFS= read -r name`, `data` is the rest of its stdin.
+    """Frame a POSIX sh script.
+
+    Args:
+        script: Calls `say` and `finish`.
+        lines: Input that the script reads line by line, with `IFS= read -r name`.
+        data: The rest of its input.
 
     Raises:
-        ValueError: One of `lines` holds a newline or NUL and would be read as something else.
+        ValueError: One of `lines` holds a newline or NUL.
     """
     if any(set(line) & {"\n", "\0"} for line in lines):
         raise ValueError("a line of input for a remote script holds a newline or NUL")
@@ -61,31 +69,31 @@ def pack(script: str, *, lines: tuple[str, ...] = (), data: bytes = b"") -> Scri
     return Script(head + "".join(f"{line}\n" for line in lines).encode() + data, marker)
 
 
-class Reader:
-    """Finds the answer in a remote's output as it arrives; what stands before and after the frame is noise.
+class AnswerReader:
+    """Finds a script's answer in a remote's output as it arrives; output before and after the frame is ignored.
 
-    Lines end with a newline alone, or with CR and newline as a terminal on the way makes them.
+    Lines end with a newline, or with CR and newline where a terminal is in between.
     """
 
     def __init__(self, marker: bytes) -> None:
         self._begin = b"\n" + marker + b" begin\n"
-        # The newline in front of it is `finish`'s own: what was said before may lack its last one.
+        # `finish` writes the newline before the marker: the output before it may not end with one.
         self._end = b"\n" + marker + b" end "
         self._seen = bytearray(b"\n")
         self._inside = False
         self._searched = 0
         self._held_back = b""
         self.noise = b""
-        """Output before the frame, the last 4096 bytes: worth showing if no frame ever comes."""
+        """The last 4096 bytes of output before the frame, to be shown if no frame comes."""
 
     def feed(self, data: bytes) -> Answer | None:
-        """Take output; return the answer once it is complete.
+        """Take more output; return the answer when it is complete, None before.
 
         Raises:
             RemoteError: More than 1 MiB arrived without the answer's end, or the end has no status.
         """
         data = self._held_back + data
-        # Half of a CR LF: the other half comes next.
+        # A CR at the end may be half of a CR LF.
         self._held_back = b"\r" if data.endswith(b"\r") else b""
         self._seen += data[: len(data) - len(self._held_back)].replace(b"\r\n", b"\n")
         if not self._inside and not self._enter():
@@ -93,7 +101,7 @@ class Reader:
         stop = self._seen.find(self._end, self._searched)
         newline = self._seen.find(b"\n", stop + len(self._end)) if stop >= 0 else -1
         if newline < 0:
-            # What was looked through is not looked through again, whatever the size of the pieces that arrive.
+            # Searched bytes are not searched again, so that many small pieces cost no quadratic time.
             self._searched = stop if stop >= 0 else max(0, len(self._seen) - len(self._end))
             if len(self._seen) > _LIMIT:
                 raise RemoteError(
@@ -104,19 +112,19 @@ class Reader:
 
     @property
     def lines(self) -> list[str]:
-        """The whole lines of an answer that is still arriving; an empty one at their end may belong to its end mark."""
+        """The complete lines of an answer that is still arriving; an empty last one may belong to the end marker."""
         whole = self._seen.rfind(b"\n") if self._inside else 0
         return bytes(self._seen[1:whole]).decode("utf-8", "replace").split("\n") if whole else []
 
     def _enter(self) -> bool:
-        """Look for the beginning of the frame, and forget what stands before it."""
+        """Look for the beginning of the frame; return whether it was found, and drop what stands before it."""
         start = self._seen.find(self._begin)
         if start < 0:
             self.noise = bytes(self._seen[-4096:])
             del self._seen[: -4096 - len(self._begin)]
             return False
         self.noise = bytes(self._seen[:start][-4096:])
-        # The newline that ends it stays: it may be the one that the end marker begins with.
+        # Its last newline stays: the end marker may begin with it.
         del self._seen[: start + len(self._begin) - 1]
         self._inside = True
         return True
@@ -132,12 +140,12 @@ def _answer(text: bytes, status: bytes) -> Answer:
 
 
 def unpack(script: Script, output: bytes) -> Answer:
-    """Find the answer to `script` in a whole output.
+    """Return the answer to `script` from the complete output of its command.
 
     Raises:
-        RemoteError: There is none: the shell did not run the script, or died on the way.
+        RemoteError: The output has no complete answer: the shell did not run the script to its end.
     """
-    reader = Reader(script.marker)
+    reader = AnswerReader(script.marker)
     answer = reader.feed(output)
     if answer is None:
         hint = reader.noise.strip().splitlines()[-1:] or [b"no output"]

@@ -1,4 +1,4 @@
-"""Who a target really is: what `ssh -G` makes of the words the user typed. Standard library only, on the way to ssh."""
+"""Resolve a target: what `ssh -G` makes of the words the user typed. Standard library only, on the way to ssh."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import NamedTuple
 from nssh.base import spawn
 from nssh.base.errors import ConnectError
 
-# The few values of `ssh -G` that list one item a line and may be long; the rest fits any configuration in use.
-_OUTPUT_LIMIT = 1 << 20
+_OUTPUT_LIMIT = 1 << 20  # bytes of `ssh -G`; a long configuration makes a few thousand
 
 
 class Target(NamedTuple):
-    """A destination and everything ssh would use to reach it."""
+    """A destination, and the configuration with which ssh would connect to it."""
 
     destination: str
     """As typed: a host alias, user@host, ssh://…"""
@@ -25,7 +24,7 @@ class Target(NamedTuple):
     """The output of `ssh -G`: lower-case keys, values in order."""
 
     def first(self, key: str, default: str = "") -> str:
-        """Return the first value of a key of `ssh -G`."""
+        """Return the first value that `ssh -G` reports for a key (lower case), or `default`."""
         return next(iter(self.config.get(key, ())), default)
 
     @property
@@ -45,30 +44,30 @@ class Target(NamedTuple):
 
     @property
     def jump(self) -> str:
-        """ProxyJump's chain, or ``."""
+        """The value of ProxyJump; empty if there is none."""
         value = self.first("proxyjump")
         return "" if value == "none" else value
 
     @property
     def proxied(self) -> bool:
-        """Whether the TCP connection is made by something else than ssh itself."""
+        """Whether ssh reaches the host through jump hosts or a ProxyCommand."""
         return bool(self.jump) or self.first("proxycommand", "none") != "none"
 
     @property
     def host_key_alias(self) -> str:
-        """HostKeyAlias, or ``."""
+        """The value of HostKeyAlias; empty if there is none."""
         value = self.first("hostkeyalias")
         return "" if value == "none" else value
 
     @property
     def control_path(self) -> str:
-        """The user's own ControlPath, or `` if none is configured."""
+        """The user's own ControlPath; empty if none is configured."""
         value = self.first("controlpath")
         return "" if value == "none" else os.path.expanduser(value)
 
     @property
     def key(self) -> str:
-        """The identity of a session: user@hostname:port, and the jump chain and host key alias where they are set."""
+        """The key of a session's target: user@hostname:port, with jump hosts and host key alias where they are set."""
         host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
         key = f"{self.user}@{host}:{self.port}"
         if self.jump:
@@ -81,9 +80,9 @@ class Target(NamedTuple):
 
 
 def parse_config(output: str) -> dict[str, list[str]]:
-    """Read the output of `ssh -G`: a keyword, a blank, the value."""
+    """Parse the output of `ssh -G`: on each line a keyword, a space, and the value."""
     config: dict[str, list[str]] = {}
-    # Not splitlines: a value may hold what ends a line elsewhere, a form feed or U+2028.
+    # Not splitlines: a value may hold a form feed or U+2028, which would end a line there.
     for line in output.split("\n"):
         if line:
             keyword, _, value = line.partition(" ")
@@ -92,13 +91,13 @@ def parse_config(output: str) -> dict[str, list[str]]:
 
 
 def _lower_hosts(jump: str) -> str:
-    """Write a jump chain with its hosts in lower case; users are told apart by case."""
+    """Return a jump chain with its hosts in lower case; the case of users counts."""
     hops = (hop.rpartition("@") for hop in jump.split(","))
     return ",".join(f"{user}{at}{host.lower()}" for user, at, host in hops)
 
 
 class Pending(NamedTuple):
-    """A question to `ssh -G` that is under way."""
+    """A running `ssh -G`."""
 
     destination: str
     ssh: tuple[str, ...]
@@ -106,10 +105,10 @@ class Pending(NamedTuple):
     running: spawn.Running
 
     def target(self) -> Target:
-        """Wait for the answer.
+        """Wait for the end of `ssh -G`, and return the target.
 
         Raises:
-            ConnectError: ssh refuses the arguments; the text is its own last line.
+            ConnectError: ssh refuses the arguments; the text is its last line.
         """
         status, output = self.running.finish(_OUTPUT_LIMIT)
         text = output.decode("utf-8", "replace")
@@ -120,10 +119,10 @@ class Pending(NamedTuple):
 
 
 def ask(ssh: tuple[str, ...], destination: str, options: tuple[str, ...] = ()) -> Pending:
-    """Begin to ask `ssh -G` who a destination is, to do something else meanwhile.
+    """Start `ssh -G` for a destination and return without waiting for it.
 
-    The answer is not kept for the next time: it depends on more than the files that ssh reads (`Match exec` and
-    `localnetwork`, the environment, names that are looked up), and a session of the wrong identity is a leak.
+    Its output is never cached: it depends on more than the files that ssh reads (`Match exec` and `localnetwork`, the
+    environment, name resolution), and a wrong target would send a user's data to another host.
 
     Raises:
         ConnectError: ssh is missing.
@@ -136,9 +135,9 @@ def ask(ssh: tuple[str, ...], destination: str, options: tuple[str, ...] = ()) -
 
 
 def resolve(ssh: tuple[str, ...], destination: str, options: tuple[str, ...] = ()) -> Target:
-    """Ask `ssh -G` who a destination is.
+    """Run `ssh -G` for a destination, and return the target.
 
     Raises:
-        ConnectError: ssh is missing or refuses the arguments; the text is ssh's own last line.
+        ConnectError: ssh is missing or refuses the arguments; the text is ssh's last line.
     """
     return ask(ssh, destination, options).target()

@@ -1,4 +1,4 @@
-"""Reading known_hosts files as OpenSSH does: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT. Standard library only.
+"""Read known_hosts files as OpenSSH does: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT. Standard library only.
 
 paramiko's own reader is not used: it knows no patterns, no markers and no line numbers.
 """
@@ -20,19 +20,19 @@ _LIMIT = 16 << 20  # bytes of a file that are read
 
 
 class KnownKey(NamedTuple):
-    """A line about the host that was looked up."""
+    """A line of a known_hosts file that matches the host."""
 
     kind: str
     """The key's type: `ssh-ed25519`."""
     blob: bytes
     marker: str
-    """``, `@revoked` or `@cert-authority`."""
+    """`@revoked`, `@cert-authority`, or empty."""
     file: str
     line: int
 
 
 def look_up(name: str, files: Iterable[str]) -> list[KnownKey]:
-    """Return every key on record for a name (`host` or `[host]:port`), in order; files that can't be read have none."""
+    """Return every key in `files` for a name (`host` or `[host]:port`), in order; unreadable files are skipped."""
     return [key for file in files for key in _read(name.lower(), file)]
 
 

@@ -1,4 +1,4 @@
-"""One ssh login that the user sees and may answer: it runs a framed script and leaves a control socket behind."""
+"""Log in once, on the user's terminal, where ssh may ask: run a framed script, and leave a control socket."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from nssh.ssh.framing import Answer, Script
     from nssh.ssh.identity import Target
 
-# Seconds that a master we made outlives its last user: long enough for a bridge that is being restarted.
+# ControlPersist of masters that we start, in seconds: long enough for a bridge to be restarted.
 PERSIST = 20
 
 
 def control_options(target: Target, control_path: str, *, keep_alive: bool = False) -> list[str]:
-    """Return the options with which an ssh of the session offers, or uses, the control socket.
+    """Return ssh options that create or use the control socket of the session.
 
-    The user's own ControlPath wins: then only a missing ControlMaster is added.
+    The user's own ControlPath is used if there is one: then only ControlMaster and ControlPersist are added if missing.
 
     Args:
-        target: Who is logged in to.
-        control_path: Our private path; `` means that there is none.
-        keep_alive: Notice a dead link: for connections that carry no terminal, where ending late helps nobody.
+        target: The host.
+        control_path: Our private path; empty for no control socket.
+        keep_alive: Make ssh notice a dead link, for logins that carry no terminal.
     """
     options = ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"] if keep_alive else []
     if target.control_path:
@@ -39,20 +39,24 @@ def control_options(target: Target, control_path: str, *, keep_alive: bool = Fal
 
 
 def _escape(path: str) -> str:
-    """Protect what ssh would expand (%) or split (blanks) in a ControlPath."""
+    """Quote a ControlPath, in which ssh expands % and splits at blanks."""
     return '"' + path.replace("%", "%%") + '"'
 
 
 class Login:
-    """An ssh on the user's terminal that runs `framing.BOOTSTRAP`; the script travels on its stdin."""
+    """A running ssh on the user's terminal, with `framing.BOOTSTRAP` as its command and the script on its stdin.
+
+    Attributes:
+        pid: Of ssh, a child of this process.
+    """
 
     def __init__(self, target: Target, script: Script, options: list[str]) -> None:
-        """Start it.
+        """Start ssh, and write the script to its stdin.
 
         Raises:
             OSError: ssh can't be started.
         """
-        # -T comes last: it takes back a -t of the user's, which is for the session, not for a script.
+        # -T comes last: it overrides a -t of the user's, which is meant for the session.
         argv = [*target.ssh, *options, "-o", "RemoteCommand=none", *target.options, "-T", "--", target.destination]
         stdin, feed = os.pipe()
         self._output, stdout = os.pipe()
@@ -61,25 +65,25 @@ class Login:
         finally:
             os.close(stdin)
             os.close(stdout)
-        self._reader = framing.Reader(script.marker)
-        # A pipe holds 64 KiB (16 on macOS) before it blocks, and a script is well below that: ssh need not read yet.
+        self._reader = framing.AnswerReader(script.marker)
+        # This does not block: a pipe takes 64 KiB (macOS: 16) before anybody reads, and scripts are smaller.
         try:
             os.write(feed, script.stdin)
         except BrokenPipeError:
-            pass  # ssh has ended already: `read` meets the end, and its status tells
+            pass  # ssh has ended already: `read` finds the end of its output
         finally:
             os.close(feed)
 
     def fileno(self) -> int:
-        """The end of ssh's output, for select."""
+        """Return the descriptor of ssh's output, for select."""
         return self._output
 
     def read(self) -> Answer | None:
-        """Take what has arrived, once there is something; return the script's answer when it is complete.
+        """Wait for output; return the script's answer if it is complete now, else None.
 
         Raises:
-            EOFError: ssh ended without an answer (it has said why on the terminal).
-            RemoteError: The remote sends without end.
+            EOFError: ssh ended without an answer, and has told the user why on the terminal.
+            RemoteError: More than 1 MiB arrived without an answer.
         """
         data = os.read(self._output, 65536)
         if not data:
@@ -88,22 +92,22 @@ class Login:
 
     @property
     def noise(self) -> str:
-        """The last line the remote wrote instead of an answer."""
+        """The last line that the remote wrote before any answer, at most 200 characters."""
         return (self._reader.noise.decode("utf-8", "replace").strip().splitlines() or [""])[-1][:200]
 
     def close(self) -> None:
-        """Stop listening; ssh itself ends with its remote command."""
+        """Stop reading; ssh ends when its remote command does."""
         os.close(self._output)
 
 
 def run(target: Target, script: Script, control_path: str) -> tuple[int, Answer | None]:
-    """Log in, wait for the script's answer and for ssh's end; return its exit code and the answer, if there was one.
+    """Log in, run the script, and wait for ssh's end; return ssh's exit code, and the answer or None.
 
-    For commands that need no terminal of their own (`nssh infect`); the launcher waits in its own loop instead.
+    `nssh infect` uses it. The launcher has signals to handle meanwhile, and waits in a loop of its own.
 
     Raises:
         OSError: ssh can't be started.
-        RemoteError: The remote sends without end.
+        RemoteError: More than 1 MiB arrived without an answer.
     """
     login = Login(target, script, control_options(target, control_path, keep_alive=True))
     answer = None
@@ -111,7 +115,7 @@ def run(target: Target, script: Script, control_path: str) -> tuple[int, Answer 
         while answer is None:
             answer = login.read()
     except EOFError:
-        pass  # the exit code tells
+        pass  # the caller sees the exit code
     finally:
         login.close()
     return spawn.exit_code(os.waitpid(login.pid, 0)[1]), answer

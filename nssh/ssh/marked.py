@@ -1,4 +1,4 @@
-"""A stream to a command behind a login shell that may print what it likes first."""
+"""Skip what a login shell prints before the output of the command that it runs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def new_mark() -> str:
 
 
 class MarkedStream:
-    """The stream from behind the mark on; what came before it (start-up files, banners) is dropped.
+    """A stream that begins behind the mark: output of start-up files and banners before it is dropped.
 
-    The mark is looked for with the first `recv`, so that waiting for it costs no round trip of its own.
+    The first `recv` looks for the mark, so that waiting for it costs no round trip.
     """
 
     def __init__(self, stream: ByteStream, mark: str) -> None:
@@ -39,14 +39,14 @@ class MarkedStream:
 
     @property
     def stderr(self) -> str:
-        """What the command wrote to its standard error, the last of it."""
+        """The end of what the command wrote to its stderr; empty if the stream does not have it."""
         return str(getattr(self._stream, "stderr", ""))
 
     def recv(self, size: int, /) -> bytes:
-        """Return what arrived, `size` bytes at most; b"" at the end.
+        """Wait for bytes and return what has arrived, at most `size` bytes; empty at the end.
 
         Raises:
-            ConnectError: The command's mark does not come.
+            ConnectError: The shell prints on without the mark, for 64 KiB or 15 s.
             OSError: As the stream raises.
         """
         if not self._found:
@@ -63,9 +63,9 @@ class MarkedStream:
             data = self._stream.recv(_NOISE_LIMIT)
             if not data:
                 self._found = True
-                return  # ended without it: an end of the stream like any other
+                return  # the stream ended without the mark: the caller reads its end
             seen += data
-            # What stands behind the mark is no noise: with it a whole backlog may have arrived.
+            # The limit is for what stands before the mark: a whole backlog may have arrived with it.
             if self._mark not in seen and (len(seen) > _NOISE_LIMIT or time.monotonic() > deadline):
                 raise ConnectError("the remote's shell prints without end instead of running nssh", "closed")
         self._rest = seen[at + len(self._mark) :]

@@ -1,4 +1,4 @@
-"""The end of a shared connection: its master goes, whether it listens or not, and its socket with it."""
+"""End the ssh master at a control socket, also one that hangs, and remove the socket."""
 
 from __future__ import annotations
 
@@ -11,39 +11,38 @@ import psutil
 
 from nssh.base import process
 from nssh.base.errors import ConnectError
-from nssh.ssh.mux import CHECK_SECONDS, Passenger
+from nssh.ssh.mux import CHECK_SECONDS, MuxClient
 
 
 def end(path: str, *, only_here: bool = False) -> None:
-    """End the master at a control socket of ours, and with it all that goes through it; remove a dead one's socket.
+    """End the master at a control socket of ours, and with it every session that it carries; remove a dead socket.
 
-    A master that does not answer within `CHECK_SECONDS` is killed. It may be held, or wait in a read of the terminal
-    for keys that are meant for the user's shell, and then not even ControlPersist ends it (OpenSSH 9.2, which does not
-    expect another reader).
+    A master that does not answer within `CHECK_SECONDS` is killed. It may be suspended, or blocked in a read of the
+    terminal, where it takes keys meant for the user's shell; then not even ControlPersist ends it (OpenSSH 9.2).
 
     Args:
         path: The socket; nothing happens if there is none, or if it is another user's.
-        only_here: Let a master in another container be, which shares the directory but no process numbers.
+        only_here: Spare a master in another container, which shares the directory but has PIDs of its own.
     """
     if not _is_our_socket(path):
         return
     try:
-        with Passenger(path, CHECK_SECONDS) as passenger:
-            if only_here and passenger.check() not in {one.pid for one in _masters(path)}:
+        with MuxClient(path, CHECK_SECONDS) as client:
+            if only_here and client.check() not in {one.pid for one in _masters(path)}:
                 return
-            passenger.terminate()
+            client.terminate()
     except ConnectError as error:
         gone = error.kind == "closed"
         if error.kind == "timeout":
             for one in _masters(path):
                 gone |= process.terminate(one.pid, process.birth(one.pid), signal.SIGKILL)
         if gone:
-            with contextlib.suppress(OSError):  # in a directory that can't be changed
+            with contextlib.suppress(OSError):  # the directory is read-only
                 os.unlink(path)
 
 
 def _masters(path: str) -> list[psutil.Process]:
-    """Return the processes whose title says that they are the master at a socket, which ssh sees to."""
+    """Return the processes whose title, as ssh sets it, says that they are the master at a socket."""
     found = []
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

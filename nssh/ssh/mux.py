@@ -1,9 +1,9 @@
-"""The passenger's half of OpenSSH's connection sharing: commands over a master's control socket without another ssh.
+"""Speak OpenSSH's connection sharing protocol as a client: run commands over a master's control socket.
 
-The protocol is version 4, unchanged since OpenSSH 5.x, and described in PROTOCOL.mux of its sources: length-prefixed
-packets on a unix socket, the descriptors for stdin, stdout and stderr passed beside them. Speaking it here rather than
-starting `ssh -S` for every command saves a process and its start-up each time, tells why the master refused, and can't
-possibly end in a new login: with the socket gone there is nobody to talk to. Standard library only.
+It is version 4 of the protocol, unchanged since OpenSSH 5 and described in PROTOCOL.mux of its sources: length-prefixed
+packets on a unix socket, with the descriptors for stdin, stdout and stderr passed along. `ssh -S` for each command
+would cost a process, would not tell why the master refused, and would log in anew if the master is gone. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _S_SESSION_OPENED = 0x80000006
 
 _NO_ESCAPE = 0xFFFFFFFF
 _REQUEST = 1  # one request a connection, so any constant will do
-_LIMIT = 1 << 18  # no packet to a passenger comes near this
+_LIMIT = 1 << 18  # no packet to a client comes near this
 
 
 def _string(text: str | bytes) -> bytes:
@@ -42,24 +42,25 @@ def _string(text: str | bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
-CHECK_SECONDS = 1.0  # a master has to say that it lives
+CHECK_SECONDS = 1.0
+"""Seconds within which a live master answers."""
 
 
-class Passenger:
+class MuxClient:
     """One connection to a master, for one request; a context manager that closes it.
 
     A session lasts as long as its connection: closing it ends the remote command.
     """
 
     def __init__(self, path: str, timeout: float) -> None:
-        """Connect and greet.
+        """Connect to the master, and exchange versions.
 
         Args:
             path: The control socket.
-            timeout: Seconds that connecting and every later answer may take, together.
+            timeout: Seconds for connecting and all later answers together.
 
         Raises:
-            ConnectError: Nobody listens (kind `closed`), or what answers is no master.
+            ConnectError: No process listens (kind `closed`), none answers in time (`timeout`), or it is no master.
         """
         self._path = path
         self._deadline = time.monotonic() + timeout
@@ -71,9 +72,7 @@ class Passenger:
         except BaseException as error:
             self._sock.close()
             if isinstance(error, TimeoutError):
-                raise ConnectError(
-                    f"the ssh connection behind {self._path} did not answer in time", "timeout"
-                ) from None
+                raise self._late() from None
             if isinstance(error, OSError):
                 raise self._gone() from error
             raise
@@ -91,7 +90,7 @@ class Passenger:
         self.close()
 
     def close(self) -> None:
-        """Hang up; a session opened through it ends."""
+        """Close the connection; a session opened through it ends."""
         self._sock.close()
 
     def fileno(self) -> int:
@@ -99,7 +98,7 @@ class Passenger:
         return self._sock.fileno()
 
     def cut(self) -> None:
-        """Hang up from another thread than the one that uses it: what that one waits for ends, and it then closes."""
+        """Shut the connection down, from any thread: a thread that waits for an answer gets ConnectError."""
         with contextlib.suppress(OSError):  # closed already
             self._sock.shutdown(socket.SHUT_RDWR)
 
@@ -107,16 +106,16 @@ class Passenger:
         """Return the master's PID.
 
         Raises:
-            ConnectError: It did not say in time, or is gone.
+            ConnectError: The master did not answer in time, or is gone.
         """
         self._send(struct.pack(">II", _C_ALIVE_CHECK, _REQUEST))
         return int(struct.unpack_from(">II", self._expect(_S_ALIVE))[1])
 
     def terminate(self) -> None:
-        """Ask the master to end, with everything that goes through it.
+        """Ask the master to end, and with it every session that it carries.
 
         Raises:
-            ConnectError: It refused or was gone.
+            ConnectError: The master refused, or is gone.
         """
         self._send(struct.pack(">II", _C_TERMINATE, _REQUEST))
         self._expect(_S_OK)
@@ -134,7 +133,7 @@ class Passenger:
         self._expect(_S_SESSION_OPENED)
 
     def open_port(self, host: str, port: int, files: Sequence[int]) -> None:
-        """Connect `files` (input, output) with a TCP port as seen from the remote.
+        """Connect `files` (input, output) to a TCP port, with `host` as the remote resolves it.
 
         Raises:
             ConnectError: As `open_session`.
@@ -145,13 +144,13 @@ class Passenger:
         self._expect(_S_SESSION_OPENED)
 
     def exit_status(self, deadline: float) -> int | None:
-        """Wait until the session's end; return the command's exit status, or None if none ever came.
+        """Wait for the session's end; return the command's exit status, or None if the master sent none.
 
         Args:
             deadline: By `time.monotonic`.
 
         Raises:
-            ConnectError: It passed (kind `timeout`).
+            ConnectError: The deadline passed (kind `timeout`).
         """
         self._deadline = deadline
         status = None
@@ -187,7 +186,7 @@ class Passenger:
             raise self._gone() from error
 
     def _pass_files(self, files: Sequence[int]) -> None:
-        # One descriptor a message, each beside one byte, is what the master's mm_receive_fd reads.
+        # The master's mm_receive_fd expects one descriptor for each message of one byte.
         try:
             for file in files:
                 socket.send_fds(self._sock, [b"\0"], [file])
@@ -201,9 +200,7 @@ class Passenger:
             try:
                 part = self._sock.recv(size - len(data))
             except TimeoutError:
-                raise ConnectError(
-                    f"the ssh connection behind {self._path} did not answer in time", "timeout"
-                ) from None
+                raise self._late() from None
             except OSError as error:
                 raise self._gone() from error
             if not part:
@@ -231,7 +228,7 @@ class Passenger:
 def master_pid(control_path: str, timeout: float = CHECK_SECONDS) -> int | None:
     """Return the PID of the master that answers at a control socket, or None."""
     try:
-        with Passenger(control_path, timeout) as passenger:
-            return passenger.check()
+        with MuxClient(control_path, timeout) as client:
+            return client.check()
     except ConnectError:
         return None

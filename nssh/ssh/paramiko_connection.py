@@ -1,4 +1,4 @@
-"""A connection of our own by paramiko, set up as `ssh -G` says: quick to make, and kept for many commands."""
+"""Connect by paramiko, configured by `ssh -G`: one login, quick to make, kept for many commands."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import paramiko
 from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from nssh.base.errors import ConnectError
-from nssh.ssh import _channels, script
+from nssh.ssh import _channels
 from nssh.ssh._link import Link
-from nssh.ssh._streams import Stream
+from nssh.ssh._streams import ClosableStream
 from nssh.ssh.connection import Completed
 
 if TYPE_CHECKING:
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from nssh.ssh.identity import Target
 
 _CHUNK = 1 << 15
-_SMALL = 1 << 14  # bytes of input that fit any server's first window, so that sending them waits for nobody
-_TAIL = 4096
+_SMALL = 1 << 14  # bytes of input that fit into any server's initial window, so that sending them does not block
+_TAIL = 4096  # bytes of a stream's stderr that are kept
 _CHECK = 1.0  # seconds for `alive`
-_KILLED = 255  # what ssh itself reports for a command that was ended by a signal
+_KILLED = 255  # the status that ssh reports for a command that a signal ended
 
-# paramiko raises what it logs; tracebacks of lost connections belong neither on a terminal nor into a bridge's log.
+# paramiko logs the tracebacks of errors that it raises as well; without a logging configuration Python prints them.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
 
 class ParamikoConnection:
-    """Connection by paramiko; see `nssh.ssh.connection.Connection`."""
+    """A connection by paramiko; implements `nssh.ssh.connection.Connection`."""
 
     name = "paramiko"
 
     def __init__(self, target: Target, timeout: float = 15.0) -> None:
-        """Connect and log in, within `timeout` seconds; never asks for a password, a passphrase or a host key.
+        """Connect and log in, within `timeout` seconds, without asking for a password, a passphrase or a host key.
 
         Raises:
-            UnsupportedError: The configuration wants what only OpenSSH can do.
-            ConnectError: With ssh's words for it; kind `hostkey` for a changed or unknown key.
+            UnsupportedError: The configuration needs OpenSSH itself.
+            ConnectError: Any other failure, worded as ssh words it; kind `hostkey` for a changed or unknown host key.
         """
         self.target = target
         self._lock = threading.Lock()
@@ -52,10 +52,10 @@ class ParamikoConnection:
         self._closed = False
         self._link = Link(target, time.monotonic() + timeout)
         self.method = self._link.method
-        """What let us in, for people."""
+        """Text for the user that names the key which was accepted."""
 
     def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0, limit: int = 1 << 20) -> Completed:
-        """See `Connection.run`; a command that a signal ended has status 255, as ssh reports it."""
+        """See `Connection.run`."""
         deadline = time.monotonic() + timeout
         channel = self._open_session(command, deadline, stdin)
         try:
@@ -68,14 +68,14 @@ class ParamikoConnection:
         finally:
             _channels.close(channel)
         if status < 0:
-            # No status: a signal, or the end of the connection, which paramiko tells its channels before it tells us.
+            # No status: either a signal ended the command, or the connection ended, which `alive` finds out.
             if not self.alive():
                 raise self._error("the connection was lost while a command ran", "closed")
             status = _KILLED
         return Completed(status, bytes(output.stdout), bytes(output.stderr), output.truncated)
 
     def open_stream(self, command: str, *, timeout: float = 15.0) -> _ChannelStream:
-        """See `Connection.open_stream`; the stream has the end of the command's stderr in `stderr`."""
+        """See `Connection.open_stream`; the stream's `stderr` holds the end of the command's stderr."""
         return self._stream(self._open_session(command, time.monotonic() + timeout))
 
     def open_port(self, host: str, port: int, *, timeout: float = 15.0) -> _ChannelStream:
@@ -83,17 +83,13 @@ class ParamikoConnection:
         deadline = time.monotonic() + timeout
         return self._stream(self._open(lambda: self._link.open_port(host, port, deadline), deadline))
 
-    def put(self, data: bytes, path: str, *, timeout: float = 60.0) -> None:
-        """See `Connection.put`."""
-        script.put(self, data, path, timeout)
-
     def alive(self) -> bool:
-        """Whether the remote opened a channel within a second: one round trip, which every server can answer."""
+        """Whether the remote answers a request for a channel within a second: one round trip."""
         deadline = time.monotonic() + _CHECK
         try:
             channel = self._open(lambda: self._link.open_session(deadline), deadline)
         except ConnectError as error:
-            # Refused is an answer, too: too many sessions, say.
+            # A refusal is an answer, too, for example by MaxSessions.
             return error.kind == "refused" and not self._closed
         _channels.close(channel)
         return True
@@ -103,7 +99,7 @@ class ParamikoConnection:
         with self._lock:
             self._closed = True
             streams, self._streams = self._streams, set()
-        # First the link: whoever is stuck sending is woken by that.
+        # First the link, because that wakes threads that are stuck in sending.
         self._link.close()
         for stream in streams:
             stream.close()
@@ -114,8 +110,8 @@ class ParamikoConnection:
     def _open_session(self, command: str, deadline: float, stdin: bytes | None = None) -> paramiko.Channel:
         def work() -> paramiko.Channel:
             channel = self._link.open_session(deadline)
-            # Not exec_command, which waits for the answer without a deadline; asking for none saves a round trip, and a
-            # server that refuses closes the channel.
+            # Not exec_command, which waits for an answer without a deadline. Here no answer is requested, which saves a
+            # round trip; a server that refuses the command closes the channel.
             message = paramiko.Message()
             message.add_byte(cMSG_CHANNEL_REQUEST)
             message.add_int(channel.remote_chanid)
@@ -124,7 +120,7 @@ class ParamikoConnection:
             message.add_string(command)
             _channels.send_request(channel, message)
             if stdin is not None and len(stdin) <= _SMALL:
-                with contextlib.suppress(OSError):  # it ended without reading all
+                with contextlib.suppress(OSError):  # the command ended without reading all of it
                     _channels.send_all(channel, stdin, deadline)
                     _channels.send_eof(channel)
             return channel
@@ -162,18 +158,18 @@ class ParamikoConnection:
 
 
 class _Output:
-    """What a command writes, cut at a limit."""
+    """Collects a command's stdout and stderr, each cut at a limit."""
 
     def __init__(self, channel: paramiko.Channel, limit: int) -> None:
         self._channel = channel
         self._limit = limit
-        self._arrived = _Bell(channel)
+        self._arrived = _ArrivalEvent(channel)
         self.stdout = bytearray()
         self.stderr = bytearray()
         self.truncated = False
 
     def read(self, deadline: float) -> bool:
-        """Read to the end of both; False if the deadline passed before it."""
+        """Read both to their end; return False if the deadline passed first."""
         channel = self._channel
         while True:
             self._arrived.reset()
@@ -193,11 +189,11 @@ class _Output:
         into += part[: max(room, 0)]
 
 
-class _Bell(threading.Event):
-    """Rung when something arrives on a channel: stdout, stderr or the end.
+class _ArrivalEvent(threading.Event):
+    """An event that is set when stdout, stderr or the end arrives on a channel.
 
-    paramiko's buffers clear an event that they were given as soon as they run empty, which must not hide that the other
-    one has something: only `reset` does, before its caller looks at both.
+    paramiko's two buffers share the event, and each clears it when it runs empty, although the other one may hold data.
+    So `clear` does nothing here; the reader calls `reset` and looks at both buffers afterwards.
     """
 
     def __init__(self, channel: paramiko.Channel) -> None:
@@ -206,15 +202,15 @@ class _Bell(threading.Event):
         channel.in_stderr_buffer.set_event(self)
 
     def clear(self) -> None:
-        """Do nothing: this is paramiko's."""
+        """Do nothing; paramiko calls this."""
 
     def reset(self) -> None:
-        """Wait for the next ring."""
+        """Clear the event."""
         super().clear()
 
 
-class _ChannelStream(Stream):
-    """A channel as a stream: what it lacks is an end to waiting when another thread closes it, and reading stderr."""
+class _ChannelStream(ClosableStream):
+    """A channel as a stream that wakes its reader when another thread closes it, and that reads stderr along."""
 
     def __init__(self, channel: paramiko.Channel, on_close: Callable[[_ChannelStream], None]) -> None:
         super().__init__()
@@ -224,12 +220,12 @@ class _ChannelStream(Stream):
         self._fd = channel.fileno()
 
     def fileno(self) -> int:
-        """See `ByteStream`; a pipe of paramiko's, for waiting only."""
+        """See `ByteStream`; a pipe that paramiko fills, only to be polled."""
         return -1 if self._ended else self._fd
 
     @property
     def stderr(self) -> str:
-        """The last of what the command wrote to stderr, as read so far."""
+        """The end of what the command wrote to stderr so far, at most 4096 bytes."""
         return self._tail.decode("utf-8", "replace")
 
     def recv(self, size: int, /) -> bytes:
@@ -273,9 +269,9 @@ class _ChannelStream(Stream):
     def _wake(self) -> None:
         self._on_close(self)
         try:
-            self._channel.in_buffer.close()  # wakes who waits in recv, at once
+            self._channel.in_buffer.close()  # wakes the thread that waits in recv
         except OSError:
-            pass  # the transport's thread is closing it at this very moment, and the pipe behind fileno() is gone
+            pass  # paramiko's thread has just closed it, with the pipe behind fileno()
         _channels.hang_up(self._channel)
 
     def _end(self) -> None:

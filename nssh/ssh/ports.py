@@ -1,4 +1,4 @@
-"""Reaching a port on the remote's loopback, also where its sshd forwards nothing."""
+"""Open channels to ports on the remote's loopback, also where its sshd does not forward."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ class _MarkedChannel(MarkedStream):
 class PortOpener:
     """Opens channels to loopback ports of the remote; usable from any thread.
 
-    ssh's own channel comes first: it costs one round trip. Where that is refused, which may mean that nobody listens as
-    well as that forwarding is off, a command on the remote connects and tells which; a connection on which that
-    reached what a channel did not is remembered.
+    ssh's own channel is tried first: it costs one round trip. A refusal may mean that no program listens, or that the
+    sshd does not forward. So a command on the remote (`nssh-remote port`) tries next, and tells which it was. If the
+    command succeeds, that connection's channels are not tried again.
     """
 
     def __init__(self, destination: str) -> None:
-        """Make one for the remote of this name, which error texts use."""
+        """Keep the remote's name for error texts."""
         self._destination = destination
-        self._barred: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._not_forwarding: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     def open(self, connection: Connection, addresses: Sequence[str], port: int, *, timeout: float = 10.0) -> Channel:
         """Connect to the first of `addresses` (`127.0.0.1`, `::1`) that accepts, within `timeout` seconds.
 
         Raises:
-            ConnectError: Nobody listens there (kind `refused`), or the connection is gone or does not answer.
+            ConnectError: No program listens there (kind `refused`), or the connection is gone or does not answer.
         """
         deadline = time.monotonic() + timeout
-        # ssh -W tells of a refusal by nothing but its end, as of a server that hangs up.
-        if connection.name != "batch" and connection not in self._barred:
+        # In batch mode that is `ssh -W`, where a refusal can't be told from a server that hangs up at once.
+        if connection.name != "batch" and connection not in self._not_forwarding:
             for address in addresses:
                 try:
                     return connection.open_port(address, port, timeout=_left(deadline))
@@ -55,7 +55,7 @@ class PortOpener:
                         raise
         channel = self._by_command(connection, addresses, port, deadline)
         if connection.name != "batch":
-            self._barred.add(connection)
+            self._not_forwarding.add(connection)
         return channel
 
     def _by_command(self, connection: Connection, addresses: Sequence[str], port: int, deadline: float) -> Channel:
@@ -79,7 +79,7 @@ class PortOpener:
         stream.close()
         if answer == REFUSED:
             raise ConnectError(f"nothing listens on port {port} of {self._destination}", "refused")
-        # A shell that says "not found", or an nssh without this command.
+        # The answer is a shell's "not found", or that of an older nssh without this command.
         where = self._destination
         raise ConnectError(
             f"ssh does not lead to port {port} of {where}, and its nssh is missing or too old: run nssh infect {where}",
@@ -92,7 +92,7 @@ def _left(deadline: float) -> float:
 
 
 def _read_line(stream: Channel, deadline: float) -> bytes:
-    """Return the command's answer; what ends earlier, or is longer than any, comes as it is."""
+    """Return the line with the command's answer; less if the stream ends, and no more than the longest answer."""
     line = b""
     while not line.endswith(b"\n") and len(line) < _LONGEST_ANSWER:
         stream.settimeout(_left(deadline))

@@ -1,4 +1,4 @@
-"""ssh's own words about why it failed: the line worth showing, and what kind of failure it is."""
+"""Explain why an ssh failed: choose the line of its output to show, and the kind of the error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from nssh.base.errors import ConnectError
 
-# In the order of how much they explain: a jump host's refusal is followed by a mere "Connection closed".
+# The most telling first: a jump host's refusal, for example, is followed by a mere "Connection closed".
 _KINDS = (
     ("resolve", r"could not resolve hostname|name or service not known|nodename nor servname"),
     ("hostkey", r"has changed and you have requested strict checking|no \S+ host key is known for|is revoked"),
@@ -26,12 +26,12 @@ def _clean(line: str) -> str:
 
 
 def explain(destination: str, text: str, status: int | None) -> ConnectError:
-    """Make the error for an ssh that failed.
+    """Return the error for an ssh that failed.
 
     Args:
-        destination: What the user called the host.
+        destination: The host as the user typed it.
         text: What ssh wrote to its log and stderr.
-        status: Its exit status, for when it said nothing.
+        status: The exit status, shown if `text` has no line; None if it is not known.
     """
     lines = [line for line in map(_clean, text.splitlines()) if line]
     for kind, pattern in _KINDS:

@@ -1,15 +1,15 @@
-"""How the laptop calls what `nssh infect` has put on a remote. Standard library only: it is on the way to ssh."""
+"""Build the command that runs `nssh-remote` on a remote. Standard library only, on the way to ssh."""
 
 from __future__ import annotations
 
 
 def remote_command(*words: str) -> str:
-    """Return a command for the remote's login shell that runs `nssh-remote` with `words`.
+    """Return a command for the remote's login shell that runs `nssh-remote` with the arguments `words`.
 
-    sh, bash, zsh, fish and tcsh read it alike. If nssh is not installed there, it ends with status 127.
+    sh, bash, zsh, fish and tcsh read it alike. If nssh is not installed on the remote, its status is 127.
 
     Raises:
-        ValueError: A word has a character that some shell could read as more than itself.
+        ValueError: A word is empty, or has a character that some shell interprets.
     """
     for word in words:
         if not word or not all(

@@ -1,4 +1,4 @@
-"""The address at the other end of our own ssh connection."""
+"""Find the address that our own ssh connection leads to."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from nssh.ssh.identity import Target
 
 
-# Seconds: the master is a process of this machine.
-_TIMEOUT = 2.0
+_TIMEOUT = 2.0  # seconds for the master, a process of this machine, to answer
 
 
 def address(target: Target, control_path: str) -> str:
-    """Return the TCP peer of the master behind a control socket, `` if it can't be told.
+    """Return the address of the TCP peer of the master behind a control socket; empty if it can't be found out.
 
-    The master tells its PID; its one established connection to the target's port is the one meant.
+    The master tells its PID, and the kernel lists that process's connections: the one to the target's port counts.
     """
     master = master_pid(control_path, _TIMEOUT)
     if master is None:

@@ -74,7 +74,7 @@ class Remote:
                 raise ConnectError("the sweep was stopped", "closed")
             stream.settimeout(max(deadline - time.monotonic(), 0.1))
             stream.sendall(script.stdin)
-            return _converse(stream, framing.Reader(script.marker), deadline, on_line)
+            return _converse(stream, framing.AnswerReader(script.marker), deadline, on_line)
         except TimeoutError:
             raise ConnectError("no answer in time", "timeout") from None
         except OSError as error:
@@ -84,7 +84,9 @@ class Remote:
             stream.close()
 
 
-def _converse(stream: ByteStream, reader: framing.Reader, deadline: float, on_line: Callable[[str], object]) -> Answer:
+def _converse(
+    stream: ByteStream, reader: framing.AnswerReader, deadline: float, on_line: Callable[[str], object]
+) -> Answer:
     seen = 0
     while True:
         left = deadline - time.monotonic()

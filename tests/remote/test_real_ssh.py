@@ -74,7 +74,7 @@ def test_infected_over_ssh_a_remote_serves_its_laptop_through_dial(remote: Sshd)
         assert (report.version, report.changed) == (__version__, True)
         assert deploy.infect(paramiko, host="devbox").changed is False
         (remote.state / "nssh").mkdir(parents=True)
-        paramiko.put(session.render(session.Session("relay", TOPIC)).encode(), str(remote.state / "nssh/session"))
+        (remote.state / "nssh/session").write_text(session.render(session.Session("relay", TOPIC)))
         said = run(remote, f"{remote.home}/.local/bin/xdg-open https://example.com/")
         assert "kept until your laptop is back" in said
         for connection in (batch, paramiko):

@@ -6,15 +6,13 @@ import hashlib
 import os
 import select
 import socket
-import stat
-import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.base.errors import ConnectError, RemoteError
+from nssh.base.errors import ConnectError
 from nssh.ssh import framing
 from tests.lab.ports import free_port
 from tests.lab.sshd import DEADLINE, Sshd, wait_until
@@ -279,64 +277,6 @@ def test_a_port_where_nobody_listens_is_refused(connection: Connection) -> None:
     assert connection.alive()
 
 
-def test_put_writes_a_private_file_below_home(connection: Connection, remote: Sshd) -> None:
-    data = os.urandom(300_000)
-    connection.put(data, "plain file")
-    written = remote.home / "plain file"
-    assert written.read_bytes() == data
-    assert stat.S_IMODE(written.stat().st_mode) == 0o600
-
-
-def test_put_overwrites_and_leaves_nothing_else(connection: Connection, remote: Sshd) -> None:
-    directory = remote.home / f"dir-{connection.name}"
-    directory.mkdir()
-    path = directory / "-rf"
-    path.write_text("much longer than what comes")
-    path.chmod(0o644)
-    connection.put(b"new", os.fspath(path))
-    connection.put(b"", os.fspath(directory / "empty"))
-    assert path.read_bytes() == b"new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert sorted(path.name for path in directory.iterdir()) == ["-rf", "empty"]
-
-
-def test_put_replaces_a_symlink_and_not_what_it_points_to(connection: Connection, remote: Sshd) -> None:
-    precious = remote.home / f"precious-{connection.name}"
-    precious.write_text("mine")
-    link = remote.home / f"link-{connection.name}"
-    link.symlink_to(precious)
-    connection.put(b"new", link.name)
-    assert precious.read_text() == "mine"
-    assert not link.is_symlink()
-    assert link.read_bytes() == b"new"
-
-
-def test_put_says_why_it_could_not(connection: Connection, remote: Sshd) -> None:
-    (remote.home / f"d-{connection.name}").mkdir()
-    with pytest.raises(RemoteError, match=r"nowhere/x on the remote failed: no such directory"):
-        connection.put(b"x", "nowhere/x")
-    with pytest.raises(RemoteError, match="is a directory"):
-        connection.put(b"x", f"d-{connection.name}")
-    with pytest.raises(ValueError, match="newline"):
-        connection.put(b"x", "a\nb")
-
-
-def test_put_on_a_full_disk_keeps_the_old_file(connection: Connection, remote: Sshd) -> None:
-    disk = remote.home / f"disk-{connection.name}"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", os.fspath(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk can't be mounted here")
-    try:
-        connection.put(b"old", f"{disk}/file")
-        with pytest.raises(RemoteError, match="No space left on device"):
-            connection.put(bytes(200_000), f"{disk}/file")
-        assert (disk / "file").read_bytes() == b"old"
-        assert [path.name for path in disk.iterdir()] == ["file"]
-    finally:
-        subprocess.run(["umount", disk], check=True)
-
-
 def test_alive_tells_a_live_connection(connection: Connection) -> None:
     assert connection.alive()
 
@@ -376,7 +316,6 @@ def test_without_forwarding_commands_and_streams_still_work(way: str) -> None:
         stream.sendall(b"abc")
         assert stream.recv(10) == b"abc"
         stream.close()
-        connection.put(b"x", "file")
         if way != "batch":
             with pytest.raises(ConnectError) as caught:
                 connection.open_port("127.0.0.1", 9)
@@ -474,5 +413,6 @@ def test_a_framed_script_gets_through_any_login_shell_and_its_noise(way: str, sh
             if shell != "sh":
                 assert b"noise of a start-up file" in done.stdout
             data = os.urandom(100_000)
-            connection.put(data, "file")
+            done = connection.run("cat > file", stdin=data)
+            assert done.status == 0
             assert (remote.home / "file").read_bytes() == data

@@ -1,4 +1,4 @@
-"""The passenger's half of connection sharing against masters that are none, and against the real one's own client."""
+"""The client's half of connection sharing against masters that are none, and against the real one's own client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from nssh.base.errors import ConnectError
 from nssh.ssh.control_connection import ControlConnection
-from nssh.ssh.mux import Passenger, master_pid
+from nssh.ssh.mux import MuxClient, master_pid
 from tests.lab.sshd import DEADLINE, Sshd
 from tests.ssh.conftest import connected, nothing_left, target_of
 
@@ -91,8 +91,8 @@ def test_what_is_no_master_is_an_error_within_its_time(
     path = fake(answer, hang_up)
     with nothing_left():
         assert master_pid(path, 0.3) is None
-        with pytest.raises(ConnectError), Passenger(path, 0.3) as passenger:
-            passenger.open_session("echo x", (0, 1, 2))
+        with pytest.raises(ConnectError), MuxClient(path, 0.3) as client:
+            client.open_session("echo x", (0, 1, 2))
 
 
 def test_a_missing_socket_and_one_that_nobody_serves_are_told_as_closed(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_missing_socket_and_one_that_nobody_serves_are_told_as_closed(tmp_path
         server.bind(os.fspath(dead))
     for path in (dead, tmp_path / "missing"):
         with pytest.raises(ConnectError) as caught:
-            Passenger(os.fspath(path), 1.0)
+            MuxClient(os.fspath(path), 1.0)
         assert caught.value.kind == "closed"
     dead.unlink()
     dead.parent.rmdir()

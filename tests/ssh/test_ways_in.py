@@ -147,7 +147,7 @@ def test_a_password_is_typed_once_and_never_again() -> None:
                 connection = connect(target, control_path=os.fspath(control), deadline=time.monotonic() + DEADLINE)
                 assert connection.name == "control"
                 assert connection.run("id -un").stdout.decode().strip() == remote.user
-                connection.put(b"x" * 100_000, "file")
+                assert connection.run("wc -c", stdin=b"x" * 100_000).stdout.strip() == b"100000"
                 stream = connection.open_stream("exec cat")
                 stream.sendall(b"abc")
                 assert stream.recv(3) == b"abc"

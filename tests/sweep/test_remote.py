@@ -25,7 +25,7 @@ def test_lines_are_there_whole_as_they_arrive_and_none_is_missed(said: list[str]
     mark = script.marker.decode()
     text = "".join(f"{line}\n" for line in said)
     output = f"noise\n\n{mark} begin\n{text}\n{mark} end 0\nmore".encode()
-    reader = framing.Reader(script.marker)
+    reader = framing.AnswerReader(script.marker)
     heard: list[str] = []
     for at in range(0, len(output), size):
         answer = reader.feed(output[at : at + size])

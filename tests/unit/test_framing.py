@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nssh.base.errors import RemoteError
-from nssh.ssh.framing import BOOTSTRAP, Answer, Reader, Script, pack, unpack
+from nssh.ssh.framing import BOOTSTRAP, Answer, AnswerReader, Script, pack, unpack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def expected(lines: list[str], status: int) -> Answer:
 
 def feed(output: bytes, cuts: list[int]) -> tuple[Answer | None, int]:
     """Feed output in pieces; return the answer and how many bytes it took."""
-    reader = Reader(MARKER)
+    reader = AnswerReader(MARKER)
     edges = sorted({0, len(output), *(cut % (len(output) + 1) for cut in cuts)})
     for start, stop in itertools.pairwise(edges):
         answer = reader.feed(output[start:stop])
@@ -105,11 +105,11 @@ def test_noise_alone_is_no_answer_and_its_last_line_is_told(noise: bytes) -> Non
 )
 def test_an_end_without_a_status_is_an_error(end: bytes) -> None:
     with pytest.raises(RemoteError, match="status"):
-        Reader(MARKER).feed(b"\n" + MARKER + b" begin\n\n" + MARKER + b" end " + end + b"\n")
+        AnswerReader(MARKER).feed(b"\n" + MARKER + b" begin\n\n" + MARKER + b" end " + end + b"\n")
 
 
 def test_an_answer_without_end_is_given_up_at_a_mebibyte_in_time_that_does_not_depend_on_its_pieces() -> None:
-    reader = Reader(MARKER)
+    reader = AnswerReader(MARKER)
     assert reader.feed(b"\n" + MARKER + b" begin\n") is None
     for _ in range(61_000):
         assert reader.feed(b"x" * 17) is None
@@ -118,7 +118,7 @@ def test_an_answer_without_end_is_given_up_at_a_mebibyte_in_time_that_does_not_d
 
 
 def test_noise_without_end_is_not_kept() -> None:
-    reader = Reader(MARKER)
+    reader = AnswerReader(MARKER)
     for number in range(5000):
         assert reader.feed(b"line %d of the message of the day\n" % number) is None
     assert reader.noise.endswith(b"line 4999 of the message of the day\n")
@@ -251,7 +251,7 @@ def test_a_terminal_on_the_way_is_no_obstacle(tmp_path: Path) -> None:
     fd, terminal = os.openpty()
     with subprocess.Popen(["sh", "-c", BOOTSTRAP], stdin=terminal, stdout=terminal, stderr=terminal):
         os.write(fd, script.stdin)
-        reader = Reader(script.marker)
+        reader = AnswerReader(script.marker)
         answer = None
         while answer is None:
             answer = reader.feed(os.read(fd, 7))
