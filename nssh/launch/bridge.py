@@ -1,27 +1,29 @@
-"""The launcher's hold on the bridge process: started, told, restarted when it dies, ended by the end of a pipe."""
+"""The launcher's hold on the bridge process: started, told, restarted when it dies, ended by the end of a pipe.
+
+Imported once ssh runs: the supervision that it needs costs nothing before the prompt.
+"""
 
 from __future__ import annotations
 
-import os
 import sys
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from nssh.base import spawn
+from actors.supervision._process import Program
+from actors.supervision._process_supervisor import ProcessSupervisor
+from actors.supervision._restarts import Backoff
+from actors.supervision._spec import ChildSpec
 from nssh.state import records
 
 if TYPE_CHECKING:
     from nssh.launch.session import Session
 
-INTENSITY = 5
+INTENSITY: Final = 5
 """Restarts within `PERIOD` after which the launcher goes on without a bridge."""
-PERIOD = 60.0
+PERIOD: Final = 60.0
 """Seconds."""
-
-
-def _delay(recent: int) -> float:
-    """Seconds before the next restart: at once after a first death, so that the next URL opens soon, then growing."""
-    return 0.0 if recent == 0 else min(0.25 * 2**recent, 8.0)
+# At once after a first death, so that the next URL opens soon; then 0.5, 1, 2 and 4 s.
+_BACKOFF: Final = Backoff(initial=0.5, maximum=8.0, jitter=0.0, quiet=PERIOD, at_once=1)
+_SHUTDOWN: Final = 5.0
 
 
 class Bridge:
@@ -29,81 +31,63 @@ class Bridge:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.gave_up = False
-        self._pid = 0
-        self._pipe = -1
-        self._deaths: list[float] = []
-        self._due: float | None = None
-        self._closing = False
+        # -P: a folder named actors in the current directory must not be taken for ours.
+        program = Program((sys.executable, "-P", "-m", "actors"), input=True, errors=f"{session.log}.err", session=True)
+        self._kept = ProcessSupervisor(
+            ChildSpec("bridge", program, shutdown=_SHUTDOWN),
+            intensity=INTENSITY,
+            period=PERIOD,
+            backoff=_BACKOFF,
+            on_start=self._introduce,
+        )
+        self._is_recorded = False
 
     @property
     def running(self) -> bool:
         """Whether a bridge process is there."""
-        return self._pid != 0
+        return self._kept.pid != 0
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether it died too often, and the session goes on without."""
+        return self._kept.gave_up
 
     def start(self) -> None:
         """Start the process and tell it the session. A failure counts as a death, and never disturbs the session."""
-        self._due = None
-        reader, self._pipe = os.pipe()
-        null = os.open(os.devnull, os.O_RDWR)
-        errors = null
-        try:
-            errors = os.open(self.session.log + ".err", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-        except OSError:
-            pass  # a state directory that can't be written is reported by the bridge itself
-        try:
-            # -P: a folder named actors in the current directory must not be taken for ours.
-            command = [sys.executable, "-P", "-m", "actors"]
-            self._pid = spawn.start(command, stdin=reader, stdout=null, stderr=errors, session=True)
-        except OSError:
-            self._died()
-        finally:
-            os.close(reader)
-            if errors != null:
-                os.close(errors)
-            os.close(null)
-        self._send()
+        self._kept.start()
 
     def tell(self, **news: object) -> None:
         """Tell the bridge, and every one after it, what has become known (fields of `Session`)."""
         self.session = self.session._replace(**news)  # type: ignore[arg-type]  # callers name fields of Session
-        self._send()
+        self._kept.write(self.session.encode())
 
-    def _send(self) -> None:
-        if self._pipe < 0:
-            return
-        try:
-            os.write(self._pipe, self.session.encode())
-        except BrokenPipeError:
-            return  # it is dead; waitpid will say so
+    def _introduce(self) -> None:
+        """Tell a bridge that has just been started all that is known."""
+        self.tell(restarts=self._kept.restarts)
 
-    def ended(self, pid: int) -> bool:
-        """Take the news that a child ended; return whether it was the bridge, which is then restarted in due time."""
-        if pid != self._pid:
+    def ended(self, pid: int, status: int) -> bool:
+        """Take the news that a child ended; return whether it was the bridge, which is then restarted in due time.
+
+        Args:
+            pid: The child's.
+            status: As `os.waitpid` tells it.
+        """
+        if not self._kept.ended(pid, status):
             return False
-        if self._closing:
-            self._pid = 0  # as it should
-        else:
-            self._died()
+        self._record_end()
         return True
 
-    def _died(self) -> None:
-        self._pid = 0
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
-        now = time.monotonic()
-        self._deaths = [death for death in self._deaths if now - death < PERIOD]
-        if len(self._deaths) >= INTENSITY:
-            self._give_up()
-            return
-        self._due = now + _delay(len(self._deaths))
-        self._deaths.append(now)
-        self.session = self.session._replace(restarts=self.session.restarts + 1)
+    def tick(self) -> float | None:
+        """Restart the bridge if that is due; return the seconds until it will be, or None if nothing is planned."""
+        wait = self._kept.tick()
+        self._record_end()
+        return wait
 
-    def _give_up(self) -> None:
+    def _record_end(self) -> None:
         """Let `nssh status` say what the user is told at the session's end."""
-        self.gave_up = True
+        if not self.gave_up or self._is_recorded:
+            return
+        self._is_recorded = True
         record = records.read(records.path_of(self.session.pid))
         if record is None:
             return
@@ -115,22 +99,8 @@ class Bridge:
     @property
     def last_words(self) -> str:
         """Why there is no bridge any more."""
-        return f"the bridge died {self.session.restarts + 1} times and was given up; see {self.session.log}.err"
-
-    def tick(self) -> float | None:
-        """Restart the bridge if that is due; return the seconds until it will be, or None if nothing is planned."""
-        if self._due is None:
-            return None
-        left = self._due - time.monotonic()
-        if left > 0:
-            return left
-        self.start()
-        return self.tick()
+        return f"the bridge died {self._kept.restarts + 1} times and was given up; see {self.session.log}.err"
 
     def close(self) -> None:
         """Let the bridge end: it sees the end of the pipe, delivers what has arrived, and goes."""
-        self._closing = True
-        self._due = None
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
+        self._kept.close()

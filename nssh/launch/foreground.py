@@ -42,11 +42,11 @@ class InterruptedBySignal(KeyboardInterrupt):
 class Foreground:
     """The foreground program of one session, one after the other; used by the launcher's only thread."""
 
-    def __init__(self, on_other: Callable[[int], object], *, reads: bool) -> None:
+    def __init__(self, on_other: Callable[[int, int], object], *, reads: bool) -> None:
         """Catch the signals.
 
         Args:
-            on_other: Is told the PID of every other child that has ended.
+            on_other: Is told the PID and the wait status of every other child that has ended.
             reads: Whether the programs will read from standard input.
         """
         self.child = 0
@@ -193,7 +193,7 @@ class Foreground:
                 self.child = 0
                 self._ended = spawn.exit_code(status)
             else:
-                self._on_other(pid)
+                self._on_other(pid, status)
 
     def _suspend(self) -> None:
         """The program was suspended: suspend ourselves, so that the user's shell takes over; go on when it lets us.

@@ -14,7 +14,6 @@ from nssh.base import process
 from nssh.base.printable import LONGEST, printable
 from nssh.base.terminal import Terminal, colors
 from nssh.launch import prepare, route
-from nssh.launch.bridge import Bridge
 from nssh.launch.foreground import Foreground, InterruptedBySignal
 from nssh.launch.mosh_first_screen import Nudges
 from nssh.launch.session import Session
@@ -26,6 +25,7 @@ from nssh.wire import session as session_file
 
 if TYPE_CHECKING:
     from nssh.config.settings import Config
+    from nssh.launch.bridge import Bridge
     from nssh.launch.route import Way
     from nssh.ssh.argv import Connect
     from nssh.ssh.framing import Answer
@@ -320,6 +320,8 @@ class Launcher:
             version=self.host.version if self._is_prepared else "",
             child=self.foreground.child,
         )
+        from nssh.launch.bridge import Bridge
+
         self.bridge = Bridge(session)
         self.bridge.start()
         if unasked:
@@ -332,9 +334,9 @@ class Launcher:
     def _watch(self) -> int:
         return self.foreground.wait(self._tick)
 
-    def _child_ended(self, pid: int) -> None:
+    def _child_ended(self, pid: int, status: int) -> None:
         if self.bridge is not None:
-            self.bridge.ended(pid)
+            self.bridge.ended(pid, status)
 
     def _close(self, path: str, status: int | None = None) -> None:
         """Let the bridge deliver and end; what it can't clean up any more is done here."""

@@ -49,7 +49,7 @@ def main(wish: dict[str, Any]) -> int:
     if wish.get("foreground"):
         from nssh.launch.foreground import Foreground, InterruptedBySignal
 
-        foreground = Foreground(lambda _: None, reads=True)
+        foreground = Foreground(lambda _pid, _status: None, reads=True)
         try:
             return run(lambda: foreground.interruptibly(lambda: ask(wish)), wish)
         except InterruptedBySignal as interrupt:

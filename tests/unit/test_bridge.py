@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import signal
@@ -10,13 +9,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from actors.supervision._restarts import Backoff
 from nssh.launch import bridge as module
-from nssh.launch.bridge import INTENSITY, PERIOD, Bridge
+from nssh.launch.bridge import INTENSITY, Bridge
 from nssh.launch.session import Session
 from nssh.ssh.identity import Target
+from nssh.state import records
 from tests.lab.waiting import until
 
 if TYPE_CHECKING:
@@ -45,150 +44,67 @@ def session(log: str) -> Session:
     )
 
 
-class World:
-    """A clock that is set by hand, and a place where processes are counted instead of started."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.pids = itertools.count(100)
-        self.started: list[float] = []
-        self.broken = False
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def start(self, _argv: list[str], **_files: object) -> int:
-        if self.broken:
-            raise OSError(11, "no more processes")
-        self.started.append(self.now)
-        return next(self.pids)
+# What is decided about restarts is tested in tests/supervision/test_process_supervisor.py.
 
 
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    return install(World(), monkeypatch)
+def test_it_is_restarted_at_once_then_later_and_later(tmp_path: Path) -> None:
+    assert [module._BACKOFF.delay(death, lambda: 1.0) for death in range(1, INTENSITY + 1)] == [0.0, 0.5, 1.0, 2.0, 4.0]
 
 
-def install(world: World, patch: pytest.MonkeyPatch) -> World:
-    patch.setattr(module, "time", world)
-    patch.setattr(module, "spawn", world)
-    return world
-
-
-def die(bridge: Bridge) -> None:
-    assert bridge.running
-    assert bridge.ended(bridge._pid)
-
-
-def restart_delays(bridge: Bridge, world: World, deaths: int) -> list[float]:
-    """Let the bridge die at once after each start; return how long each restart took."""
-    delays = []
-    for _ in range(deaths):
-        die(bridge)
-        before = world.now
-        while not bridge.running and not bridge.gave_up:
-            left = bridge.tick()
-            assert left is None or left > 0
-            world.now += left or 0.0
-        if bridge.gave_up:
-            break
-        delays.append(world.now - before)
-    return delays
-
-
-def test_it_is_restarted_at_once_then_later_and_later_and_given_up_at_the_sixth_death(
-    world: World, tmp_path: Path
+def test_a_bridge_that_keeps_dying_is_given_up_and_the_record_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys, "executable", "false")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(module, "_BACKOFF", Backoff(0.0))
+    here = records.Record(
+        pid=1, target="h", host="h", topic="nssh_topic", server="relay", started="s", log="l", bridge=7, bus="up"
+    )
+    records.write(here)
     bridge = Bridge(session(str(tmp_path / "log")))
     bridge.start()
-    assert restart_delays(bridge, world, 10) == [0.0, 0.5, 1.0, 2.0, 4.0]
-    assert (bridge.gave_up, bridge.running, bridge.tick()) == (True, False, None)
-    assert bridge.session.restarts == INTENSITY == 5
+    until(lambda: bridge.tick() is None and bridge.gave_up)
+    assert (bridge.running, bridge.session.restarts) == (False, INTENSITY)
+    words = f"the bridge died 6 times and was given up; see {tmp_path}/log.err"
+    assert bridge.last_words == words
+    record = records.read(records.path_of(1))
+    assert record is not None
+    assert (record.bridge, record.bus, record.problem) == (0, "", words)
+    records.remove(1)
     bridge.tell(child=7)
     bridge.close()
+    assert bridge.tick() is None
+    assert records.read(records.path_of(1)) is None, "the record is written once"
 
 
-def test_deaths_that_are_long_past_do_not_count(world: World, tmp_path: Path) -> None:
-    bridge = Bridge(session(str(tmp_path / "log")))
-    bridge.start()
-    for _ in range(20):
-        assert restart_delays(bridge, world, 1) == [0.0]
-        world.now += PERIOD
-    assert not bridge.gave_up
-    assert bridge.session.restarts == 20
-    bridge.close()
-
-
-@given(lives=st.lists(st.floats(0, 30), max_size=40))
-def test_it_is_given_up_exactly_when_six_deaths_fall_into_a_minute(lives: list[float]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        world = install(World(), patch)
-        bridge = Bridge(session("/nonexistent/log"))
-        bridge.start()
-        deaths: list[float] = []
-        for life in lives:
-            world.now += life
-            deaths.append(world.now)
-            die(bridge)
-            recent = [death for death in deaths if world.now - death < PERIOD]
-            assert bridge.gave_up == (len(recent) > INTENSITY)
-            if bridge.gave_up:
-                assert bridge.tick() is None
-                break
-            while not bridge.running:
-                world.now += bridge.tick() or 0.0
-            assert world.now - deaths[-1] <= 8.0
-        bridge.close()
-
-
-def test_a_start_that_fails_counts_as_a_death_and_disturbs_nobody(world: World, tmp_path: Path) -> None:
-    world.broken = True
+def test_a_start_that_fails_counts_as_a_death_and_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     before = len(os.listdir("/dev/fd"))
     bridge = Bridge(session(str(tmp_path / "log")))
     bridge.start()
+    assert not bridge.running
+    assert bridge.tick() is not None, "the second restart waits"
     assert (bridge.running, bridge.gave_up) == (False, False)
-    while not bridge.gave_up:
-        world.now += bridge.tick() or 0.0
-    assert world.started == []
+    bridge.tell(child=5)
+    bridge.close()
+    assert bridge.tick() is None
     assert len(os.listdir("/dev/fd")) == before
-    world.broken = False
-    assert bridge.tick() is None
 
 
-def test_one_that_heals_after_a_failed_start_goes_on(world: World, tmp_path: Path) -> None:
-    world.broken = True
-    bridge = Bridge(session(str(tmp_path / "log")))
-    bridge.start()
-    world.broken = False
-    assert bridge.tick() is None
-    assert bridge.running
-    bridge.close()
+def test_other_children_are_none_of_its_business(real: Real) -> None:
+    real.bridge.start()
+    assert not real.bridge.ended(99, 0)
+    assert real.bridge.running
 
 
-def test_other_children_are_none_of_its_business(world: World, tmp_path: Path) -> None:
-    bridge = Bridge(session(str(tmp_path / "log")))
-    bridge.start()
-    assert not bridge.ended(99)
-    assert bridge.running
-    bridge.close()
-
-
-def test_the_end_it_is_asked_for_is_no_death(world: World, tmp_path: Path) -> None:
-    bridge = Bridge(session(str(tmp_path / "log")))
-    bridge.start()
-    bridge.close()
-    bridge.close()
-    die(bridge)
-    assert (bridge.running, bridge.tick(), bridge.session.restarts) == (False, None, 0)
-
-
-def test_nothing_is_started_once_it_is_closed(world: World, tmp_path: Path) -> None:
-    bridge = Bridge(session(str(tmp_path / "log")))
-    bridge.start()
-    die(bridge)
-    bridge.close()
-    assert bridge.tick() is None
-    assert len(world.started) == 1
+def test_the_end_it_is_asked_for_is_no_death(real: Real) -> None:
+    real.bridge.start()
+    real.bridge.close()
+    real.bridge.close()
+    real.wait()
+    assert (real.bridge.running, real.bridge.tick(), real.bridge.session.restarts) == (False, None, 0)
 
 
 # With real processes: a program in place of Python that writes down what it is told.
@@ -218,8 +134,11 @@ class Real:
 
     def wait(self) -> None:
         """Take the news of its end, as the launcher's loop does."""
-        pid, _ = os.waitpid(self.bridge._pid, 0)
-        assert self.bridge.ended(pid)
+        assert self.bridge.ended(*os.waitpid(self.pid, 0))
+
+    @property
+    def pid(self) -> int:
+        return self.bridge._kept.pid
 
 
 @pytest.fixture
@@ -265,9 +184,9 @@ def test_a_killed_one_is_followed_by_one_that_knows_all_the_news(real: Real) -> 
     real.bridge.start()
     real.bridge.tell(child=5)
     until(lambda: len(real.told()) == 2)
-    os.kill(real.bridge._pid, signal.SIGKILL)
+    os.kill(real.pid, signal.SIGKILL)
     real.wait()
-    assert real.bridge.tick() is None
+    assert real.bridge.tick() is None, "it is started at once"
     assert real.bridge.running
     until(lambda: len(real.told()) == 3)
     assert (real.told()[2]["child"], real.told()[2]["restarts"]) == (5, 1)
@@ -277,8 +196,8 @@ def test_a_killed_one_is_followed_by_one_that_knows_all_the_news(real: Real) -> 
 def test_news_for_one_that_has_just_died_are_kept_for_the_next(real: Real) -> None:
     real.bridge.start()
     until(real.told)
-    os.kill(real.bridge._pid, signal.SIGKILL)
-    os.waitid(os.P_PID, real.bridge._pid, os.WEXITED | os.WNOWAIT)
+    os.kill(real.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, real.pid, os.WEXITED | os.WNOWAIT)
     real.bridge.tell(child=6)
     real.wait()
     real.bridge.tick()
@@ -290,7 +209,6 @@ def test_its_files_stay_its_own(real: Real) -> None:
     """The pipe's end that the launcher holds must not live on in ssh, or the bridge would never see its end."""
     before = len(os.listdir("/dev/fd"))
     real.bridge.start()
-    assert len(os.listdir("/dev/fd")) == before + 1
     with subprocess.Popen(["sleep", "1000"], close_fds=False) as other:
         real.bridge.close()
         real.wait()
@@ -299,6 +217,6 @@ def test_its_files_stay_its_own(real: Real) -> None:
 
 
 def test_a_log_that_can_not_be_made_is_no_obstacle(real: Real) -> None:
-    real.bridge.session = real.bridge.session._replace(log=str(real.path / "missing" / "log"))
+    real.bridge = Bridge(session(str(real.path / "missing" / "log")))
     real.bridge.start()
     until(real.told)
