@@ -22,6 +22,12 @@ from nssh.base.errors import BusError, NsshError
 # Longer would let one answer switch the bus off for as good as ever.
 _MAX_RETRY_AFTER: Final = 3600.0
 
+# OpenSSL's codes: self-signed, self-signed in its chain, issuer unknown, first one can't be verified.
+_UNKNOWN_AUTHORITY: Final = {18, 19, 20, 21}
+_ADD_AUTHORITY: Final = (
+    "; add the authority that signed it to those of this machine, or name its file in $REQUESTS_CA_BUNDLE"
+)
+
 # ntfy's own codes (docs/ntfy.md, "Errors"); what is not here is told by its HTTP status.
 _CODES: Final = {
     40010: "does not allow this topic's name: choose another one",
@@ -70,7 +76,8 @@ def _explain(cause: BaseException, where: str) -> str:  # noqa: PLR0911  (one li
     if isinstance(cause, NsshError):
         return str(cause)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"the certificate of {where} can't be trusted: {cause.verify_message}"
+        advice = _ADD_AUTHORITY if cause.verify_code in _UNKNOWN_AUTHORITY else ""
+        return f"the certificate of {where} can't be trusted: {cause.verify_message}{advice}"
     if isinstance(cause, ssl.SSLError):
         return f"{where} can't be reached: TLS failed ({cause.reason or 'no reason given'}); is it https there?"
     if isinstance(cause, socket.gaierror):

@@ -10,6 +10,7 @@ import http.cookiejar
 import logging
 import os
 import socket
+import ssl
 import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -256,10 +257,15 @@ class _Authorization(AuthBase):
 
 
 class _Adapter(HTTPAdapter):
-    """Keeps one connection; makes them by `dial` if there is one, and tells the cutter of each."""
+    """Keeps one connection; makes them by `dial` if there is one, and tells the cutter of each.
+
+    Certificates are judged by the authorities that this machine trusts, a company's own among them, not by requests'
+    list. A file or directory named in REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE takes their place, as requests has it.
+    """
 
     def __init__(self, dial: Callable[[], ByteStream] | None, cutter: Cutter) -> None:
         self._pools = _pool_classes(dial, cutter)
+        self._tls: ssl.SSLContext | None = None
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -273,6 +279,29 @@ class _Adapter(HTTPAdapter):
             return manager
         manager.pool_classes_by_scheme = self._pools
         return manager
+
+    def build_connection_pool_key_attributes(
+        self,
+        request: requests.PreparedRequest,
+        verify: bool | str,  # noqa: FBT001 - requests gives it so
+        cert: Any = None,
+    ) -> Any:
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        if verify is True and host["scheme"] == "https":
+            pool["ssl_context"] = self._system_tls()
+        return host, pool
+
+    def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:  # noqa: FBT001 - as above
+        if verify is not True:  # it would add requests' list
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+
+    def _system_tls(self) -> ssl.SSLContext:
+        # One for each adapter: handshakes that share a truststore context wait for each other.
+        if self._tls is None:
+            import truststore  # not needed where there is no https
+
+            self._tls = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return self._tls
 
 
 def _pool_classes(dial: Callable[[], ByteStream] | None, cutter: Cutter) -> dict[str, type[HTTPConnectionPool]]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import email.utils
 import errno
-import ipaddress
 import os
 import socket
 import ssl
@@ -21,6 +19,7 @@ import pytest
 from nssh.base.errors import BusError, ConnectError
 from nssh.bus.client import BusClient
 from tests.bus.answers import TOKEN, TOPIC, line, message, refused
+from tests.bus.authority import Authority
 from tests.lab import ntfy
 from tests.lab.scripted import ScriptedServer, answer
 from tests.lab.waiting import until
@@ -161,33 +160,97 @@ def test_statuses(status: str, body: bytes, kind: str) -> None:
         assert len(server.requests) == 4
 
 
-def test_tls_without_a_trusted_certificate_and_tls_to_what_speaks_none(
+@pytest.fixture
+def no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Iterator[tuple[ScriptedServer, Path]]:
+    """A server on 127.0.0.1 with a certificate of a private authority, and the authority's own."""
+    authority = Authority("a company")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.sign("127.0.0.1", tmp_path / "server.pem"))
+    with ScriptedServer(answer(line(event="open", id="o") + message("a1")), tls=context) as server:
+        yield server, authority.write(tmp_path / "authority.pem")
+
+
+def polled(server: ScriptedServer) -> list[str]:
+    return [each.id for each in BusClient(server.url).poll(TOPIC, None)]
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_a_private_authority_that_nobody_told_of_is_refused(private: tuple[ScriptedServer, Path]) -> None:
+    server, _ = private
+    error = refused(lambda: BusClient(server.url, token=TOKEN).publish(TOPIC, "x"))
+    assert error.kind == "unreachable"
+    assert str(error).startswith(f"the certificate of ntfy at {server.url.removeprefix('https://')} can't be trusted: ")
+    assert "; add the authority that signed it to those of this machine" in str(error)
+    assert str(error).isprintable()
+    assert server.requests in ([], [b""])  # nothing was said to it
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_an_authority_of_the_system_is_trusted(
+    private: tuple[ScriptedServer, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, authority = private
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))  # where OpenSSL finds the system's
+    assert polled(server) == ["a1"]
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_the_list_of_requests_does_not_count(
+    private: tuple[ScriptedServer, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, authority = private
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(authority))
+    assert "certificate" in str(refused(lambda: polled(server)))
+
+
+@pytest.mark.usefixtures("no_bundle")
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_bundle_that_requests_is_told_of_takes_the_place_of_the_system_s(
+    private: tuple[ScriptedServer, Path], tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, authority = private
+    other = Authority("another").write(tmp_path / "other.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(other))
+    monkeypatch.setenv(name, str(authority))
+    assert polled(server) == ["a1"]
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    monkeypatch.setenv(name, str(other))
+    assert "certificate" in str(refused(lambda: polled(server)))
+
+
+@pytest.mark.usefixtures("no_bundle")
+def test_a_certificate_for_another_host_is_refused_whoever_signed_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate, key = _self_signed(tmp_path)
+    authority = Authority("a company")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-    script = answer(line(event="open", id="o") + message("a1"))
-    with ScriptedServer(script, tls=context) as server:
-        error = refused(lambda: BusClient(server.url, token=TOKEN).publish(TOPIC, "x"))
-        assert error.kind == "unreachable"
-        assert "certificate" in str(error)
-        assert server.requests in ([], [b""])  # nothing was said to it
-        # With the certificate trusted, as a company's would be, all is well.
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-        assert [each.id for each in BusClient(server.url).poll(TOPIC, None)] == ["a1"]
+    context.load_cert_chain(authority.sign("127.0.0.2", tmp_path / "server.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.write(tmp_path / "authority.pem")))
+    with ScriptedServer(b"", tls=context) as server:
+        error = refused(lambda: polled(server))
+    assert "mismatch" in str(error)
+    assert "authority" not in str(error)
+
+
+def test_tls_to_what_speaks_none() -> None:
     with ScriptedServer(b"", greeting=b"220 smtp secret\r\n") as server:
         error = refused(lambda: BusClient(server.url.replace("http:", "https:")).publish(TOPIC, "x"))
         assert "TLS" in str(error)
 
 
 def test_closing_a_tls_stream_wakes_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    certificate, key = _self_signed(tmp_path)
+    authority = Authority("a company")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    context.load_cert_chain(authority.sign("127.0.0.1", tmp_path / "server.pem"))
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.write(tmp_path / "authority.pem")))
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
     with ScriptedServer(head + line(event="open", id="o"), tls=context, hold=True) as server:
         stream = BusClient(server.url).stream(TOPIC)
@@ -354,30 +417,3 @@ def test_ids_are_checked_before_they_stand_in_a_path() -> None:
         if bad:
             with pytest.raises(ValueError, match="id"):
                 client.poll(TOPIC, bad)
-
-
-def _self_signed(directory: Path) -> tuple[Path, Path]:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    paths = directory / "certificate.pem", directory / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
