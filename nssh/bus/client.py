@@ -1,4 +1,4 @@
-"""The client of the ntfy API: publish, poll, stream, download; ntfy or the relay alike (docs/ntfy.md)."""
+"""Use the ntfy API of a server, ntfy or the relay: publish, poll, stream, download (docs/ntfy.md)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nssh.bus.messages import (
     parse_object,
     parse_published,
     valid_id,
-    valid_topic,
 )
 from nssh.bus.sockets import Cutter
-from nssh.bus.stream import Stream, expect_ndjson, read_events
+from nssh.bus.stream import LiveStream, expect_ndjson, read_events
 from nssh.bus.transport import Transport, parse_address
 from nssh.wire import CONTENT_LIMIT, MESSAGE_LIMIT
 from nssh.wire import envelope as wire
+from nssh.wire.session import is_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,27 +36,26 @@ if TYPE_CHECKING:
     from nssh.ssh.connection import ByteStream
 
 POLL_MAX: Final = 64 << 20
-"""Bytes of one poll; what goes beyond is left for the next one."""
+"""Bytes of one poll's answer that are read; the next poll reads on."""
 DEAD_AFTER: Final = 90.0
-"""Seconds without a byte, keepalives included, after which a stream counts as dead; both servers send one in 45."""
+"""Seconds without a byte after which a stream counts as dead; servers send a keepalive every 45 s."""
 PATIENCE: Final = 2.0
-"""Seconds to ask again for the file of a message that was just sent."""
-_SETTLED: Final = 60.0  # seconds after which a file that is not there will not come any more
-_POLL_LIMIT: Final = POLL_MAX + (8 << 20)  # more than POLL_MAX without one message in it is an attack
+"""Seconds to retry the download of a file whose message was just sent."""
+_SETTLED: Final = 60.0  # seconds after its message at which a missing file will not appear any more
+_POLL_LIMIT: Final = POLL_MAX + (8 << 20)  # an answer of more than POLL_MAX without a message is an attack
 _POLL_SECONDS: Final = 60.0
 _DOWNLOAD_SECONDS: Final = 60.0
-_SLOWEST: Final = 64 << 10  # bytes a second: what comes slower is a trickle, and no link of today
-_ANSWER_MAX: Final = 2 << 20  # a publish is answered with the message itself, JSON-escaped
+_SLOWEST: Final = 64 << 10  # bytes a second: a slower download is a server that holds us up, not a slow link
+_ANSWER_MAX: Final = 2 << 20  # the answer to a publish holds the message, JSON-escaped
 _FILE_TEXT = "You received a file: "
 
 
 class BusClient:
-    """Talks to one bus server, with one kept connection for requests and one more for each open stream.
+    """A client of one bus server, with one connection that is kept for requests, and one for each open stream.
 
-    Any method may be called from any thread. In the bridge one thread publishes and another one streams and polls; when
-    two requests meet, the second takes a connection of its own for the time. Every method but `close`, `cut` and the
-    attributes blocks for `timeout` seconds a step at most, and raises `BusError`, whose text never holds topic, token
-    or payload.
+    Any method may be called from any thread. A request that comes while another one is under way takes a connection of
+    its own. Every method but `close` and `cut` blocks, for `timeout` seconds a step at most, and raises `BusError`,
+    whose text never holds topic, token or payload.
     """
 
     def __init__(
@@ -73,16 +72,16 @@ class BusClient:
         """Keep the settings; nothing is opened.
 
         Args:
-            server: `http(s)://host[:port][/prefix]`, `unix:/path`, or any name if `dial` is given.
-            token: An ntfy access token; precedes user and password.
+            server: `http(s)://host[:port][/prefix]` or `unix:/path`; ignored if `dial` is given.
+            token: An ntfy access token; used rather than user and password.
             user: For basic authentication.
             password: For basic authentication.
-            dial: Makes a fresh stream to the server for each connection; its errors come out as BusError.
+            dial: Opens a new stream to the server, for each connection; its errors are raised as BusError.
             timeout: Seconds for connecting, and for each wait for bytes of an answer.
             dead_after: Seconds without a byte, keepalives included, after which a stream counts as dead.
 
         Raises:
-            BusError: Server or token can't be used as written (kinds `request`, `auth`).
+            BusError: Server or token are malformed (kinds `request`, `auth`).
         """
         address = parse_address(server, dial, timeout)
         self._transport = Transport(address, token=token, user=user, password=password, timeout=timeout)
@@ -92,29 +91,30 @@ class BusClient:
 
     @property
     def where(self) -> str:
-        """How errors name the server."""
+        """The server's name in error texts."""
         return self._transport.where
 
     @property
     def server_time(self) -> float | None:
-        """The newest time of the server's clock (Date of an answer, time of an event); seconds since the epoch."""
+        """The last time told by the server (Date of an answer, time of an event); seconds since the epoch, or None."""
         return self._transport.server_time
 
     def publish(self, topic: str, text: str) -> Published:
-        """Publish a text. ntfy trims it, and makes a file of 4096 bytes or more; "" becomes "triggered".
+        """Publish a text. ntfy trims it, turns an empty one into "triggered", and one of 4096 bytes into an attachment.
 
-        An error of kind `unreachable` leaves open whether the server has it: a retry needs an id of its own inside.
+        After an error of kind `unreachable` the server may have the message: whoever publishes it again has to put an
+        id into the text, by which the receiver recognises it.
         """
         return self._publish("POST", topic, text.encode(), {"Content-Type": "text/plain"})
 
     def publish_file(self, topic: str, data: bytes | Upload, filename: str, text: str) -> Published:
         r"""Publish a file with a text beside it.
 
-        The text travels in a header: ASCII, no line breaks, and ntfy makes a line break of the two characters `\n`.
+        The text travels in a header, where ntfy turns the two characters `\n` into a line break.
 
         Raises:
-            ValueError: The text or the name does not fit into a header.
-            BusError: As always; kind `size` if the file is too large for the server.
+            ValueError: The text or the name is not printable ASCII.
+            BusError: As for every method; kind `size` if the file is too large for the server.
         """
         for value in (filename, text):
             if not (value.isascii() and value.isprintable()):
@@ -123,11 +123,10 @@ class BusClient:
         return self._publish("PUT", topic, data, headers)
 
     def publish_envelope(self, topic: str, envelope: wire.Envelope, payload: Upload | None = None) -> Published:
-        """Publish an envelope, its payload inside or as an attachment as docs/protocol.md says.
+        """Publish an envelope, with its payload inside or as an attachment (docs/protocol.md, "Envelopes").
 
-        With `payload` that is the attachment, and the envelope has no body.
-
-        A payload goes as an attachment, too, where the encoded envelope would be longer than a message of ntfy may be.
+        If `payload` is given, it is the attachment, and the envelope has no body. Otherwise the envelope's body becomes
+        an attachment if the encoded envelope would be longer than a message may be.
         """
         if payload is not None:
             return self.publish_file(
@@ -135,7 +134,7 @@ class BusClient:
             )
         text = wire.encode(envelope)
         size = len(envelope.body)
-        # Without a payload there is nothing to attach, and ntfy never gives an empty file back (429).
+        # Without a payload there is nothing to attach, and ntfy answers the download of an empty file with 429.
         if not size or (len(text) <= MESSAGE_LIMIT and not wire.wants_attachment(envelope.mime, size)):
             return self.publish(topic, text)
         head = wire.Envelope(envelope.kind, envelope.url, envelope.mime, b"", envelope.id)
@@ -144,9 +143,9 @@ class BusClient:
         )
 
     def poll(self, topic: str, since: str | None) -> Backlog:
-        """Return the messages after the message `since`, or all with None, in the order of the bus.
+        """Return the messages after the message with the id `since`, or all if it is None, in the order of the bus.
 
-        A server that does not know the id returns everything (docs/ntfy.md, trap 1): drop what is known.
+        A server that does not know the id returns everything (docs/ntfy.md, trap 1): the caller drops what it knows.
         """
         if since is not None and not valid_id(since):
             raise ValueError("since is not a message id")
@@ -154,25 +153,25 @@ class BusClient:
         response = self._transport.send(self._session, "GET", self._path(topic, "/json"), params=params)
         return self._read_backlog(response)
 
-    def stream(self, topic: str) -> Stream:
-        """Return a live stream of the topic, to be opened with `with`; it brings what is published from then on."""
-        return Stream(self._transport, self._path(topic, "/json"), self._dead_after)
+    def stream(self, topic: str) -> LiveStream:
+        """Return a live stream of the topic, which `with` opens; it yields what is published from then on."""
+        return LiveStream(self._transport, self._path(topic, "/json"), self._dead_after)
 
     def download(
         self, message_id: str, limit: int = CONTENT_LIMIT, size: int | None = None, *, patience: float = PATIENCE
     ) -> bytes:
-        """Return the file that came with a message, from our own server whatever URL the message holds.
+        """Return the file that came with a message; it is fetched from our own server, whatever URL the message holds.
 
         Args:
             message_id: The message's id.
-            limit: Bytes that are accepted.
-            size: The size that the message told, to be checked, or None.
-            patience: Seconds to ask again for a file that is not there: ntfy tells its streams of a message before it
-                knows of the file itself (docs/ntfy.md, trap 1).
+            limit: The most bytes that are accepted.
+            size: The size that the message told, which is checked; None if it told none.
+            patience: Seconds to retry if the file is missing: ntfy sends a message to its streams before the file can
+                be fetched (docs/ntfy.md, trap 1).
 
         Raises:
-            BusError: Also when the file is larger than `limit` (kind `size`), not there (`gone`), or cut short
-                (`unreachable`).
+            BusError: The file is larger than `limit` (kind `size`), missing (`gone`), cut short (`unreachable`), or as
+                for every method.
         """
         data = bytearray()
         self.download_to(message_id, data.extend, limit, size, patience=patience)
@@ -187,7 +186,7 @@ class BusClient:
         *,
         patience: float = PATIENCE,
     ) -> None:
-        """Do what `download` does, a piece at a time; what was written before an error is of no use."""
+        """As `download`, but pass the file to `write` piece by piece; after an error the pieces are not the whole."""
         if not valid_id(message_id):
             raise ValueError("not a message id")
         give_up, pause = time.monotonic() + patience, 0.01
@@ -204,7 +203,7 @@ class BusClient:
             raise BusError(f"{self.where} sent {got} of the {size} bytes of a file", "unreachable")
 
     def patience(self, sent: int) -> float:
-        """Return how long to ask for the file of a message sent then (seconds since the epoch, the server's clock)."""
+        """Return the `patience` for the file of a message sent at `sent` (seconds since the epoch, server's clock)."""
         return PATIENCE if self.server_time is None or self.server_time - sent < _SETTLED else 0.0
 
     def _find_file(self, message_id: str) -> requests.Response | None:
@@ -216,15 +215,15 @@ class BusClient:
             return None
 
     def full_text(self, message: Message) -> str:
-        """Return the text as it was published: the message's, or its file's if the server made a file of a long text.
+        """Return a message's text as it was published, also if ntfy turned it into an attachment because of its length.
 
-        ntfy does so from 4096 bytes on, which an envelope of the Go shims with 3072 bytes of payload exceeds.
+        The Go shims' envelopes are that long from 3072 bytes of payload on.
 
         Raises:
-            BusError: The file can't be had.
+            BusError: The attachment can't be fetched.
         """
         attachment = message.attachment
-        # The extension is what ntfy took the text for: .txt, .json, …
+        # ntfy chooses the extension by the content: .txt, .json, …
         if attachment is None or not (
             message.text.startswith(_FILE_TEXT) and attachment.name.startswith("attachment.")
         ):
@@ -233,7 +232,7 @@ class BusClient:
         return self.download(message.id, wire.MAX_TEXT, attachment.size, patience=patience).decode("utf-8", "replace")
 
     def health(self) -> bool:
-        """Return whether the server says that it is well; False if it says or answers anything else."""
+        """Return whether the server answers that it is healthy; False after any other answer or error."""
         try:
             response = self._transport.send(self._session, "GET", "/v1/health")
             answer = parse_object(b"".join(self._transport.chunks(response, 1 << 16, self._transport.timeout)))
@@ -242,24 +241,24 @@ class BusClient:
         return answer.get("healthy") is True
 
     def cut(self) -> None:
-        """End every request that is under way, and drop the kept connection: the network changed or the laptop woke.
+        """Abort every request under way and drop the kept connection, as after a change of the network; any thread.
 
-        Those requests raise a retryable BusError; the next ones connect anew. Streams are not concerned. Any thread.
+        The aborted requests raise BusError of kind `unreachable`; the next ones connect anew. Streams go on.
         """
         self._cutter.cut()
         self._session.close()
 
     def close(self) -> None:
-        """As `cut`; the client may be used again. Streams are closed by who opened them."""
+        """As `cut`; the client may be used again. Streams have to be closed by whoever opened them."""
         self.cut()
 
     def _path(self, topic: str, rest: str = "") -> str:
-        if not valid_topic(topic):
+        if not is_topic(topic):
             raise BusError("the topic is not one that ntfy takes: 1 to 64 letters, digits, - and _", "request")
         return f"/{topic}{rest}"
 
     def _publish(self, method: str, topic: str, data: bytes | Upload, headers: dict[str, str]) -> Published:
-        # A file object is sent piece by piece, each with a timeout of its own; bytes would have to go in one timeout.
+        # Pieces of a file object have a timeout each; bytes have one for the whole body, too short on a slow link.
         body: bytes | io.BytesIO | Upload = data
         if isinstance(data, bytes) and len(data) > MESSAGE_LIMIT:
             body = io.BytesIO(data)
@@ -279,7 +278,7 @@ class BusClient:
         expect_ndjson(response, self.where)
         backlog, lines, total = Backlog(), Lines(), 0
         backlog.truncated = response.headers.get("X-Messages-Truncated", "") not in {"", "0", "false"}
-        # Where only the end of the connection ends the answer, there may have been more.
+        # If only the end of the connection ended the answer, it may have been cut off.
         backlog.complete = response.raw.chunked or "Content-Length" in response.headers
         enough = time.monotonic() + _POLL_SECONDS
         with contextlib.closing(self._transport.chunks(response, _POLL_LIMIT, 2 * _POLL_SECONDS)) as chunks:
@@ -294,5 +293,5 @@ class BusClient:
 
 
 def _for_header(json_text: str) -> str:
-    r"""Return the same JSON without the two characters `\n` in a row, which ntfy would make a line break."""
+    r"""Return the same JSON without the two characters `\n`, which ntfy turns into a line break in headers."""
     return re.sub(r"\\[n\\]", lambda match: {"\\n": "\\u000a", "\\\\": "\\u005c"}[match.group()], json_text)

@@ -1,7 +1,7 @@
-"""From what went wrong to a `BusError`: one line for the user that never holds a topic, a token or a payload.
+"""Turn exceptions and refusals into `BusError`: one line for the user, without topic, token or payload.
 
-Texts of exceptions of requests and urllib3 contain the URL, which contains the topic, so they are never quoted; nor is
-what a server says, which may be anything.
+The texts of requests' and urllib3's exceptions are never quoted, because they hold the URL and so the topic. Nor is the
+text that a server sends, which may be anything.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import urllib3
 
 from nssh.base.errors import BusError, NsshError
 
-# Longer would let one answer switch the bus off for as good as ever.
+# A longer time would let a single answer of a server switch the bus off.
 _MAX_RETRY_AFTER: Final = 3600.0
 
 # OpenSSL's codes: self-signed, self-signed in its chain, issuer unknown, first one can't be verified.
@@ -28,7 +28,7 @@ _ADD_AUTHORITY: Final = (
     "; add the authority that signed it to those of this machine, or name its file in $REQUESTS_CA_BUNDLE"
 )
 
-# ntfy's own codes (docs/ntfy.md, "Errors"); what is not here is told by its HTTP status.
+# ntfy's own codes (docs/ntfy.md, "Errors"); for other codes the HTTP status decides.
 _CODES: Final = {
     40010: "does not allow this topic's name: choose another one",
     40014: "has no attachments (attachment-cache-dir is not set there): large texts and images can't be sent",
@@ -43,15 +43,16 @@ _CODES: Final = {
 }
 
 
-def from_exception(error: BaseException, where: str, last_words: str = "") -> BusError:
-    """Explain a failure below HTTP.
+def from_exception(error: BaseException, where: str, stderr_line: str = "") -> BusError:
+    """Return the error for an exception of the network or of the HTTP library.
 
     Args:
-        error: It.
-        where: Names the server for the user.
-        last_words: What the command behind a dialled stream said on stderr, if there is one: the better reason.
+        error: The exception.
+        where: The server's name for the user.
+        stderr_line: The last line that the command behind a dialled stream wrote to stderr; it explains more than a
+            connection that ends early. Empty if there is none.
     """
-    # What a line of ours says already is better than what the system said beneath it, which may be about another file.
+    # An error of ours is already a line for the user; the system's error below it may be about another file.
     causes = sorted(_causes(error), key=lambda cause: not isinstance(cause, NsshError))
     if any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
         where = f"the proxy on the way to {where}"
@@ -60,15 +61,15 @@ def from_exception(error: BaseException, where: str, last_words: str = "") -> Bu
             return BusError(str(cause), cause.kind, cause.retry_after)
         text = _explain(cause, where)
         if text:
-            early = last_words and isinstance(cause, ConnectionError)
-            return BusError(f"{where} can't be reached: {last_words}" if early else text, "unreachable")
+            explained = stderr_line and isinstance(cause, ConnectionError)
+            return BusError(f"{where} can't be reached: {stderr_line}" if explained else text, "unreachable")
         if isinstance(cause, http.client.HTTPException):
             return BusError(f"{where} does not speak HTTP: check `server` in config.toml", "server")
     return BusError(f"{where} can't be reached: the connection broke ({type(error).__name__})", "unreachable")
 
 
 def is_early_close(error: BaseException) -> bool:
-    """Return whether the other side closed or reset the connection before it answered."""
+    """Return whether the server closed or reset the connection before it answered."""
     return any(isinstance(cause, (ConnectionResetError, BrokenPipeError)) for cause in _causes(error))
 
 
@@ -96,7 +97,7 @@ def _explain(cause: BaseException, where: str) -> str:  # noqa: PLR0911  (one li
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """Return all that is wrapped in `error`, innermost first: requests and urllib3 use args, reason and chains."""
+    """Return `error` and all exceptions inside it (chained, in `reason` or in `args`), innermost first."""
     found: list[BaseException] = []
     todo: list[object] = [error]
     while todo and len(found) < 20:
@@ -108,7 +109,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def from_status(status: int, code: int, retry_after: float | None, where: str, *, credentials: bool) -> BusError:  # noqa: PLR0911  (one line a case)
-    """Explain an answer that is not 200; `code` is ntfy's own, 0 if there is none."""
+    """Return the error for an answer with a status other than 200; `code` is ntfy's own, 0 if it sent none."""
     if status == 401:
         return BusError(f"{where} refuses these credentials: check token in config.toml", "auth", retry_after)
     if status == 403:
@@ -128,16 +129,16 @@ def from_status(status: int, code: int, retry_after: float | None, where: str, *
 
 
 def nonsense(where: str) -> BusError:
-    """Explain an answer that is not of the ntfy API: a web page, say."""
+    """Return the error for an answer that is not of the ntfy API, such as a web page."""
     return BusError(f"{where} does not answer like an ntfy server: check `server` in config.toml", "server")
 
 
 def retry_after(value: str | None, server_now: float | None) -> float | None:
-    """Parse a Retry-After header, seconds or a date, into seconds from now; None if absent or unreadable.
+    """Return the seconds from now that a Retry-After header asks for, at most an hour; None if absent or malformed.
 
     Args:
-        value: The header.
-        server_now: The answer's Date, against which a date is judged; the clock here if there is none.
+        value: The header: seconds or a date.
+        server_now: The Date of the answer, to compare a date with; None for this machine's clock.
     """
     if not value:
         return None
@@ -154,7 +155,7 @@ def retry_after(value: str | None, server_now: float | None) -> float | None:
 
 
 def http_date(value: str | None) -> float | None:
-    """Parse an HTTP date into seconds since the epoch; None if absent or unreadable."""
+    """Return an HTTP date as seconds since the epoch; None if absent or malformed."""
     try:
         return email.utils.parsedate_to_datetime(value).timestamp() if value else None
     except (ValueError, OverflowError, TypeError):

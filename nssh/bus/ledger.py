@@ -1,4 +1,4 @@
-"""What of a topic was handled, on disk: the cursor and the ids, so that nothing takes effect twice across a crash."""
+"""Record on disk what of a topic was handled, cursor and ids, so that nothing takes effect twice after a crash."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nssh.bus.losses import Reach
 from nssh.bus.messages import valid_id
 from nssh.wire.files import write_private
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 RING: Final = 45_000
-"""Ids that are remembered; the oldest is forgotten first.
+"""The number of ids that are remembered; the oldest is forgotten first.
 
-A message may have two, its own and its sender's; the relay keeps 20,000 messages of a topic at most, ntfy takes 17,280
-a day by default.
+A message may have two: that of the bus and that of its envelope. The relay keeps at most 20,000 messages of a topic,
+and ntfy takes 17,280 a day by default.
 """
 
 _HANDLED, _CURSOR, _REACH, _LOST = "h", "c", "r", "l"
@@ -31,25 +28,24 @@ _RETRY_SECONDS: Final = 1.0
 
 
 class Ledger:
-    """The durable state of one topic: `claim` ids, move the `cursor`; and what was lost of it.
+    """The durable state of one topic: handled ids, the cursor, how far the topic was followed, and what was lost.
 
-    A journal of one record a line, each appended by one write, so that a process killed at any moment loses at most the
-    record it was writing: a record counts only with its end. (Survives the death of the process; after a loss of power
-    the last records may be missing.) It is rewritten, atomically, when it is loaded and when it grew long.
+    The file is a journal with one record a line. Each record is appended by one write and counts only with its end, so
+    that a process killed at any moment loses at most the record it was writing. After a loss of power the last records
+    may be missing. The journal is rewritten, atomically, when it is loaded and when it has grown long.
 
-    Only the holder of the topic's lease may use it: a session that takes over calls `load` at that moment. Callable
-    from any thread of that process.
+    Only the holder of the topic's lease may use it, from any thread; a session that takes the lease over calls `load`.
 
-    Failures of the disk don't stop the bridge: the state goes on in memory, `failure` tells, and the file is written
-    again as soon as that works.
+    A disk that fails does not stop the bridge: the state is kept in memory, `failure` holds the error, and writing is
+    tried again each second.
     """
 
     def __init__(self, path: str, *, ring: int = RING) -> None:
-        """Name the file; it is read at first use, its directory must exist by then.
+        """Keep the path; the file is read at the first use, and its directory has to exist by then.
 
         Args:
-            path: The journal, 0600, beside which `<path>.damaged` may appear.
-            ring: Ids to remember.
+            path: The journal, 0600. A damaged one is moved to `<path>.damaged`.
+            ring: The number of ids to remember.
         """
         self._path = path
         self._ring = ring
@@ -64,12 +60,12 @@ class Ledger:
         self._records = 0
         self._retry_at = 0.0
         self.failure: OSError | None = None
-        """Why the state is not on disk at present, or None."""
+        """Why the state is not on disk at present; None if it is."""
         self.damaged = False
-        """Whether the last `load` found what no ledger writes; that was moved aside, and what could be read kept."""
+        """Whether the last `load` found a damaged file; it kept the records that could be read."""
 
     def load(self) -> None:
-        """Read the file as it is now, in place of what is in memory."""
+        """Replace the state in memory by that of the file."""
         with self._lock:
             self._close()
             self._handled, self._cursor, self.damaged, self.failure = {}, None, False, None
@@ -79,22 +75,22 @@ class Ledger:
             except FileNotFoundError:
                 pass  # a fresh topic
             except OSError:
-                self.damaged = True  # unreadable: a symlink, a directory, somebody else's
+                self.damaged = True  # can't be opened: a symlink, a directory, another user's
             if self.damaged:
-                with contextlib.suppress(OSError):  # the rewrite below replaces it then
+                with contextlib.suppress(OSError):  # then `_rewrite` replaces it
                     Path(self._path).replace(f"{self._path}.damaged")
             self._loaded = True
             self._rewrite()
 
     @property
     def cursor(self) -> str | None:
-        """The id of the last message of a poll whose messages were all handled; None on a fresh topic."""
+        """The id of the last message up to which all were handled; None on a fresh topic."""
         with self._loaded_lock():
             return self._cursor
 
     @property
     def anchor(self) -> str | None:
-        """Where the cursor was before; None if it was not moved twice."""
+        """The cursor before this one; None if the cursor was moved less than twice."""
         with self._loaded_lock():
             return self._anchor
 
@@ -108,12 +104,12 @@ class Ledger:
 
     @property
     def reach(self) -> Reach:
-        """How far the topic was followed, as last set."""
+        """How far the topic was followed, as `set_reach` was last told."""
         with self._loaded_lock():
             return self._reach
 
     def set_reach(self, reach: Reach) -> None:
-        """Note how far the topic was followed."""
+        """Record how far the topic was followed."""
         with self._loaded_lock():
             if reach != self._reach:
                 self._reach = reach
@@ -121,39 +117,37 @@ class Ledger:
 
     @property
     def lost(self) -> tuple[int, str] | None:
-        """What was lost last, as last set."""
+        """When a loss was last noticed (seconds since the epoch) and the line about it; None if there was none."""
         with self._loaded_lock():
             return self._lost
 
     def set_lost(self, at: int, text: str) -> None:
-        """Note when it was noticed, seconds since the epoch, that something is lost, and one ASCII line about it."""
+        """Record a loss: when it was noticed (seconds since the epoch), and one line of ASCII about it."""
         with self._loaded_lock():
             self._lost = (at, text)
             self._append(_LOST, f"{at} {text}")
 
     def seen(self, any_id: str) -> bool:
-        """Return whether `claim` was called for the id."""
+        """Return whether `claim` was called with this id."""
         with self._loaded_lock():
             return _key(any_id) in self._handled
 
     def claim(self, any_id: str) -> bool:
-        """Record an id, of a message or an envelope; return True the first time, False ever after.
+        """Record the id of a message or an envelope; return True the first time, False ever after.
 
-        The record has left the process when this returns: claim before doing what must not happen twice, and after
-        doing what may.
+        When this returns, the record survives the death of the process. So an id is claimed before an action that must
+        not happen twice, and after one that may.
         """
         with self._loaded_lock():
             key = _key(any_id)
             if key in self._handled:
                 return False
-            self._handled[key] = None
-            if len(self._handled) > self._ring:
-                del self._handled[next(iter(self._handled))]
+            self._remember(key)
             self._append(_HANDLED, key)
             return True
 
     def close(self) -> None:
-        """Close the file; a later use loads it again."""
+        """Close the file; the next use loads it again."""
         with self._lock:
             self._close()
             self._loaded = False
@@ -173,10 +167,10 @@ class Ledger:
             kind, _, rest = line.decode("ascii", "replace").partition(" ")
             key = rest[:-1]
             if not line.endswith(b";"):
-                # A record without its end was being written when the process died, or the disk was full.
+                # A record without its end was cut off by the death of the process or by a full disk.
                 self.damaged |= len(line) > 200 or not line.isascii() or b"\0" in line
             elif kind == _HANDLED and valid_id(key):
-                self._remember([key])
+                self._remember(key)
             elif kind == _CURSOR and valid_id(key):
                 self._anchor, self._cursor = self._cursor, key
             elif kind == _REACH and (reach := _parse_reach(key)) is not None:
@@ -186,9 +180,9 @@ class Ledger:
             else:
                 self.damaged = True
 
-    def _remember(self, keys: Iterable[str]) -> None:
-        self._handled.update(dict.fromkeys(keys))
-        while len(self._handled) > self._ring:
+    def _remember(self, key: str) -> None:
+        self._handled[key] = None
+        if len(self._handled) > self._ring:
             del self._handled[next(iter(self._handled))]
 
     def _append(self, kind: str, key: str) -> None:
@@ -200,7 +194,7 @@ class Ledger:
             except OSError as error:
                 self._fail(error)
             else:
-                # What is cut off here is a record without its end; the rewrite removes it.
+                # A short write leaves a record without its end, which `_rewrite` removes.
                 if written != len(record):
                     self._fail(OSError(28, os.strerror(28)))
         elif time.monotonic() >= self._retry_at:
@@ -211,7 +205,7 @@ class Ledger:
         self._retry_at = time.monotonic() + _RETRY_SECONDS
 
     def _rewrite(self) -> None:
-        """Write the whole state anew and append to that file from now on."""
+        """Write the whole state to a new file, and append to that from now on."""
         lines = [f"{_HANDLED} {key}{_END}" for key in self._handled]
         lines += [f"{_CURSOR} {key}{_END}" for key in (self._anchor, self._cursor) if key is not None]
         if self._reach != Reach():
@@ -245,7 +239,7 @@ def _parse_lost(text: str) -> tuple[int, str] | None:
 
 
 def _key(any_id: str) -> str:
-    """Return what stands for an id in the file: itself, or a hash if it is not plain (it comes from the remote)."""
+    """Return the key of an id in the file: the id itself, or a hash of one with other characters than an id has."""
     if valid_id(any_id):
         return any_id
     return "sha256-" + hashlib.sha256(any_id.encode("utf-8", "surrogatepass")).hexdigest()[:40]

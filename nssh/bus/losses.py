@@ -1,4 +1,4 @@
-"""What of a topic is gone before anybody fetched it: how that is told, and how it is noticed."""
+"""Notice and describe messages that the bus lost before anybody fetched them."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
 
     from nssh.bus.messages import Message
 
-_SHORTEST, _LONGEST = 60, 366 * 86400  # what a server may tell of itself
+_SHORTEST, _LONGEST = 60, 366 * 86400  # bounds of the retention that a server may tell
 _MARGIN: Final = 60
-"""Seconds: a server may forget a message a little early, as far as its clock and ours can be compared."""
+"""Seconds by which a server may remove a message earlier than it told."""
 
 
 class Reach(NamedTuple):
-    """How far a topic was followed; all by the server's clock."""
+    """How far a topic was followed; all times are the server's."""
 
     until: int = 0
-    """Everything accepted before was fetched; seconds since the epoch, 0 if that is not known."""
+    """Everything that was accepted before this time was fetched; seconds since the epoch, 0 if not known."""
     retention: int = RETENTION
-    """Seconds that the server keeps a message, as the newest one told."""
+    """Seconds that the server keeps a message, as the newest message told."""
     newest: int = 0
-    """When the message of the cursor was sent; seconds since the epoch."""
+    """When the message at the cursor was sent; seconds since the epoch."""
 
 
 def reach_after(before: Reach, until: float | None, backlog: Sequence[Message], *, forgotten: bool) -> Reach:
-    """Return how far the topic was followed after a poll that returned all there was.
+    """Return how far the topic was followed after a poll that returned everything.
 
     Args:
-        before: How far it was before.
-        until: The server's time when the poll began; None if it never told.
-        backlog: What it returned.
-        forgotten: The server does not know the cursor; without a newer one there is nothing more to find out by it.
+        before: The reach before the poll.
+        until: The server's time when the poll began; None if the server never told its time.
+        backlog: The messages that the poll returned.
+        forgotten: The server does not know the message at the cursor, so its time is of no use any more.
     """
     newest = backlog[-1].time if backlog else 0 if forgotten else before.newest
     kept = next((one.expires - one.time for one in reversed(backlog) if one.expires is not None), before.retention)
@@ -50,13 +50,13 @@ class Reason(enum.Enum):
     EXPIRED = "expired"
     """Nobody fetched them for longer than the server keeps them."""
     FORGOTTEN = "forgotten"
-    """The server lost what it should still have: restarted without a cache file, its spool removed."""
+    """The server lost what it should still have: it restarted without a cache file, or its spool was removed."""
     TRUNCATED = "truncated"
-    """The server hands over only the newest of a long backlog (ntfy from 2.28 on, `X-Messages-Truncated`)."""
+    """The server returns only the newest of a long backlog (ntfy from 2.28 on, `X-Messages-Truncated`)."""
 
 
 class Lost(NamedTuple):
-    """Messages of a topic may be gone: nobody knows whether there were any."""
+    """A span of time from which messages are lost, if there were any."""
 
     reason: Reason
     since: int
@@ -66,7 +66,7 @@ class Lost(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What to tell the user."""
+        """One line for the user."""
         span = f"from {_when(self.since)} to {_when(self.until)}" if self.since else f"before {_when(self.until)}"
         kept = format_gap(self.retention)
         why = {
@@ -78,7 +78,7 @@ class Lost(NamedTuple):
 
 
 def expired(reach: Reach, now: float) -> Lost | None:
-    """Return what is gone if nobody followed the topic from `reach.until` to `now`, the server's time."""
+    """Return what has expired if nobody followed the topic from `reach.until` to `now`, the server's time; or None."""
     limit = int(now) - reach.retention
     if not reach.until or reach.until >= limit:
         return None
@@ -86,26 +86,27 @@ def expired(reach: Reach, now: float) -> Lost | None:
 
 
 class Continuity:
-    """Whether the server still knows the place where we left off: it answers a place it does not know by everything.
+    """Checks whether the server still has the message at the cursor: to an unknown cursor it would return everything.
 
-    So the first poll asks from one message earlier, and the message at the cursor has to be among what it returns. If
-    it is not, the two may have changed places (a server orders messages by time, and places by arrival): then a poll
-    from the cursor returns the earlier one. If that fails too, the server has lost them both.
+    The first poll asks from the anchor, the message before the cursor, and has to return the message at the cursor. If
+    it does not, the two may have changed places, because a server sorts messages by time but counts from an id by
+    arrival. So the second poll asks from the cursor, and has to return the anchor. If it does not either, the server
+    has lost both.
     """
 
     def __init__(self, anchor: str | None, cursor: str | None, reach: Reach, now: float | None) -> None:
-        """Begin with what is on record.
+        """Plan the checks.
 
         Args:
-            anchor: The message before the cursor; None if there was none.
-            cursor: The last message that was polled.
+            anchor: The message before the cursor, or None.
+            cursor: The last message that was polled, or None on a fresh topic.
             reach: How far the topic was followed.
-            now: The server's time; None if it never told.
+            now: The server's time; None if the server never told its time.
         """
         self._reach = reach
         self._now = now
         self._questions: list[tuple[str | None, str]] = []
-        # A message as old as that is gone by itself.
+        # A message older than the retention is gone by itself, which is no loss.
         if cursor is not None and now is not None and now - reach.newest < reach.retention - _MARGIN:
             self._questions.append((anchor, cursor))
             if anchor is not None:
@@ -113,20 +114,20 @@ class Continuity:
 
     @property
     def pending(self) -> bool:
-        """Whether a poll is to be made that asks from `since`."""
+        """Whether the next poll has to ask from `since`."""
         return bool(self._questions)
 
     @property
     def since(self) -> str | None:
-        """Where the next poll asks from; only while `pending`."""
+        """The id that the next poll has to ask from; only while `pending`."""
         return self._questions[0][0]
 
     def give_up(self) -> None:
-        """Ask no more: what was returned is not all."""
+        """Make no more checks, because the server returned only a part."""
         self._questions.clear()
 
     def took(self, ids: Container[str]) -> Lost | None:
-        """Take what the poll from `since` returned; return what is lost, once that is certain."""
+        """Take the ids that the poll from `since` returned; return the loss when it is certain, None otherwise."""
         _, expected = self._questions.pop(0)
         if expected in ids:
             self._questions.clear()
@@ -136,12 +137,12 @@ class Continuity:
 
 
 def file_text(sent: int) -> str:
-    """Return what to tell the user of a message sent then whose file is gone: ntfy keeps files for 3 hours only."""
+    """Return the line for the user about a lost file whose message was sent at `sent`; ntfy keeps files for 3 hours."""
     return f"something that the remote sent on {_when(sent)} is lost: the bus does not have its file any more"
 
 
 def timestamp(seconds: int) -> str:
-    """Return a time as the event log writes it; `` for 0, or what no calendar has."""
+    """Return a time as the event log writes it; empty for 0, and for a time that no calendar has."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else ""
     except (ValueError, OverflowError, OSError):

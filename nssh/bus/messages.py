@@ -1,4 +1,4 @@
-"""What a bus says: receipts, messages, stream events; parsed from untrusted JSON lines, checked and bounded."""
+"""Parse what a bus server sends, receipts, messages and stream events, from untrusted JSON, checked and bounded."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import string
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 MAX_LINE: Final = 1 << 20
-"""Bytes of one line of a stream or poll; a longer one is skipped, not an error, so that it can't block what follows."""
+"""Bytes of a line of a stream or poll; a longer line is skipped, because an error would block what follows it."""
 
 _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_")
 _MAX_TIME = 1 << 40
 
 
 class Published(NamedTuple):
-    """The server's receipt for a message it accepted."""
+    """The server's receipt for a message that it accepted."""
 
     id: str
     time: int
     """Seconds since the epoch, by the server's clock."""
     subscribers: int | None
-    """Streams that were open on the topic; only the relay tells, None elsewhere."""
+    """The number of streams that were open on the topic; only the relay tells it, None elsewhere."""
 
 
 class Attachment(NamedTuple):
-    """A file that came with a message. Its URL is not kept: files are fetched from our own server by message id."""
+    """A file that came with a message. Its URL is dropped: files are fetched by message id from our own server."""
 
     name: str
-    """As the sender gave it: never a path to use, it may hold anything."""
+    """As the sender gave it; it may hold anything and must not be used as a path."""
     size: int | None
-    """Bytes, or None if the server did not say (ntfy omits the size of files of 0 and 1 bytes)."""
+    """Bytes; None if the server did not tell (ntfy omits it for files of 0 and 1 bytes)."""
     expires: int | None
     """Seconds since the epoch, or None."""
 
@@ -42,15 +42,15 @@ class Message(NamedTuple):
 
     id: str
     time: int
-    """Seconds since the epoch, by the server's clock, when the server began to receive it."""
+    """When the server began to receive it; seconds since the epoch, by the server's clock."""
     text: str
     attachment: Attachment | None = None
     expires: int | None = None
-    """Seconds since the epoch, when the server forgets it; None if it did not say."""
+    """When the server removes it; seconds since the epoch, None if the server did not tell."""
 
 
 class Event(NamedTuple):
-    """A line of a live stream: `open` (once, first), `keepalive`, or `message`."""
+    """A line of a live stream; its kind is `open` (the first line), `keepalive` or `message`."""
 
     kind: str
     time: int
@@ -58,19 +58,20 @@ class Event(NamedTuple):
 
 
 class Backlog(list[Message]):
-    """What a poll returned, in the order of the bus; not `complete` if there may be more: poll again."""
+    """The messages that a poll returned, in the order of the bus."""
 
     complete: bool = True
+    """False if there may be more messages behind these, for which another poll has to ask."""
     truncated: bool = False
-    """The server left out the oldest, which can't be had any more (ntfy from 2.28 on)."""
+    """The server left out the oldest messages, which can't be had any more (ntfy from 2.28 on)."""
 
 
 class BadLineError(ValueError):
-    """A line is not what the ntfy API says; the text never quotes the content."""
+    """A line does not follow the ntfy API; the text never quotes the line."""
 
 
 class ServerSaidError(BadLineError):
-    """The server sent an error object inside a stream; carries its HTTP status and code (0 if absent)."""
+    """The server sent an error object inside a stream; `status` and `code` are its own, 0 if absent."""
 
     def __init__(self, status: int, code: int) -> None:
         super().__init__(f"the server ended the stream with error {status} ({code})")
@@ -79,14 +80,14 @@ class ServerSaidError(BadLineError):
 
 
 class Lines:
-    """Cuts a byte stream into lines of at most MAX_LINE bytes; keeps no more than one line in memory."""
+    """Splits a byte stream into lines of at most MAX_LINE bytes, and skips longer ones."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
         self._skipping = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the lines that `data` completes, without their ends and without empty ones."""
+        """Yield the lines that `data` completes, without their ends; empty lines are left out."""
         start = 0
         while (stop := data.find(b"\n", start)) >= 0:
             line = bytes(self._rest) + data[start:stop] if self._rest else data[start:stop]
@@ -104,23 +105,18 @@ class Lines:
 
 
 def valid_id(value: str) -> bool:
-    """Return whether `value` is a message id that can stand in a path or a query as it is."""
-    return 0 < len(value) <= 64 and _ID_CHARACTERS.issuperset(value)
-
-
-def valid_topic(value: str) -> bool:
-    """Return whether ntfy takes `value` as a topic: 1 to 64 of letters, digits, - and _."""
+    """Return whether `value` is a message id that may stand in a path or a query unquoted."""
     return 0 < len(value) <= 64 and _ID_CHARACTERS.issuperset(value)
 
 
 def parse_event(line: bytes) -> Event | None:
-    """Parse one line; None for events that mean nothing to us, and for a message whose fields are no message.
+    """Parse one line; return None for other events, and for a message whose fields are malformed.
 
-    Such a message is left out rather than an error: it would come again with every poll, and block all that follow.
+    A malformed message is no error: every poll would return it again, and the messages behind it would never be read.
 
     Raises:
-        BadLineError: The line is no JSON object, so this is no ntfy stream at all.
-        ServerSaidError: It is an error object.
+        BadLineError: The line is no JSON object, so the server does not speak the ntfy API.
+        ServerSaidError: The line is an error object.
     """
     fields = parse_object(line)
     kind = fields.get("event")
@@ -140,19 +136,11 @@ def parse_event(line: bytes) -> Event | None:
     return Event("message", time, Message(id_, time, text, attachment, expires))
 
 
-def parse_events(lines: Iterable[bytes]) -> Iterator[Event]:
-    """Parse lines, leaving out what `parse_event` leaves out; raises as it does."""
-    for line in lines:
-        event = parse_event(line)
-        if event is not None:
-            yield event
-
-
 def parse_published(data: bytes) -> Published:
     """Parse the answer to a publish.
 
     Raises:
-        BadLineError: It is something else.
+        BadLineError: The data is no such answer.
     """
     fields = parse_object(data)
     id_, time = fields.get("id"), _number(fields.get("time"))
@@ -165,7 +153,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     """Parse a JSON object.
 
     Raises:
-        BadLineError: It is not one.
+        BadLineError: The data is no JSON object.
     """
     try:
         fields = json.loads(data)
@@ -186,5 +174,5 @@ def _attachment(fields: object) -> Attachment | None:
 
 
 def _number(value: object) -> int | None:
-    # bool is an int in Python; floats and absurd numbers would only break arithmetic later.
+    # In Python a bool is an int, too. Floats and huge numbers would break calculations elsewhere.
     return value if type(value) is int and 0 <= value < _MAX_TIME else None

@@ -1,4 +1,4 @@
-"""Whether anybody on a topic answers: one ping, and the wait for its pong."""
+"""Ping a topic, and wait for the pong of a session."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from nssh.bus.client import BusClient
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
-    from nssh.bus.stream import Stream
+    from nssh.bus.stream import LiveStream
     from nssh.config.settings import Config
 
 
 def ping(config: Config, topic: str, timeout: float) -> float | None:
     """Send a ping to a topic of the configured ntfy server; return the seconds until its pong, None if none came.
 
-    The stream is open before the ping is sent, so that its pong can't fall into the seam (docs/ntfy.md, traps 1 to 3).
+    It blocks for `timeout` seconds at most. The stream is opened before the ping is sent, so that the pong can't be
+    missed (docs/ntfy.md, traps 1 to 3).
 
     Raises:
-        BusError: The server can't be reached within `timeout` seconds, or refuses us.
+        BusError: The server can't be reached, or refuses the request.
     """
     client = BusClient(
         config.server,
@@ -52,7 +53,7 @@ def ping(config: Config, topic: str, timeout: float) -> float | None:
         client.close()
 
 
-def _exchange(client: BusClient, stream: Stream, topic: str) -> float | None:
+def _exchange(client: BusClient, stream: LiveStream, topic: str) -> float | None:
     own, sent = wire.new_id(), 0.0
     with stream:
         for event in stream:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from nssh.bus.client import BusClient
     from nssh.bus.messages import Backlog, Event, Message
-    from nssh.bus.stream import Stream
+    from nssh.bus.stream import LiveStream
 
 _QUEUE_MESSAGES: Final = 2000
 _QUEUE_CHARACTERS: Final = 8 << 20
@@ -25,7 +25,7 @@ class Reader:
     `changed` guards the attributes: read them while holding it.
     """
 
-    def __init__(self, stream: Stream, changed: threading.Condition, clock: Callable[[], float]) -> None:
+    def __init__(self, stream: LiveStream, changed: threading.Condition, clock: Callable[[], float]) -> None:
         self._stream = stream
         self._changed = changed
         self._clock = clock

@@ -1,4 +1,4 @@
-"""What to do with messages that waited: the replay policy (docs/architecture.md, "What waited")."""
+"""Decide which messages of a backlog still take effect: the replay policy (docs/architecture.md, "What waited")."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 READ_SECONDS: Final = 10.0
-"""Age from which nobody waits for the answer to a clipboard read any more."""
+"""Age beyond which a clipboard read is not answered: its shim has given up."""
 OPEN_SECONDS: Final = 15 * 60.0
-"""Age from which a URL would surprise the user."""
+"""Age beyond which a URL is held: the user does not expect its page any more."""
 OPEN_MAX: Final = 10
-"""URLs of one backlog that are opened; more would bury the user in tabs."""
+"""The most URLs of one backlog that are opened; the others are held."""
 
 
 class Verdict(enum.Enum):
-    """What becomes of a message; the value of all but APPLY is the event to log."""
+    """What happens to a message; the value of all but APPLY is the event to log."""
 
     APPLY = "apply"
     EXPIRED = "read-expired"
@@ -28,7 +28,7 @@ class Verdict(enum.Enum):
 
 
 class Item(NamedTuple):
-    """What the policy needs to know of a message."""
+    """What the policy has to know about a message."""
 
     kind: str
     time: float
@@ -36,12 +36,12 @@ class Item(NamedTuple):
 
 
 def judge(batch: Sequence[Item], now_server: float | None) -> list[Verdict]:
-    """Return a verdict for each item of a backlog that is in the order of the bus.
+    """Return a verdict for each item of a backlog.
 
     Args:
-        batch: The messages of one poll.
-        now_server: The newest server time known, `BusClient.server_time`; never this machine's clock, which need not
-            agree. None if the server told none: then the newest item counts as now.
+        batch: The messages of one poll, in the order of the bus.
+        now_server: `BusClient.server_time`, never this machine's clock, which may differ. If it is None, the time of
+            the newest item is used.
     """
     now = max((item.time for item in batch), default=0.0) if now_server is None else now_server
     last_write = max((index for index, item in enumerate(batch) if item.kind == KIND_CLIP_WRITE), default=-1)

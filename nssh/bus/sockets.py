@@ -1,4 +1,4 @@
-"""Connections that another thread can cut, and byte streams that http.client takes for sockets."""
+"""Let any thread cut connections, and let http.client use byte streams as sockets."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class Cutter:
-    """The open connections of one HTTP session, so that any thread can end the reads and writes on them at once.
+    """The open connections of one HTTP session, which any thread can end at once, with the reads and writes on them.
 
-    Closing a file descriptor under a blocked `recv` neither wakes it nor is safe (the number may be reused), so a
-    duplicate of the socket is kept and shut down: that wakes every thread that uses it, TLS or not. A stream that is no
-    socket is closed instead: a ByteStream's own `close` wakes its readers.
+    Closing a file descriptor does not wake a thread that is blocked in `recv`, and its number may be reused. So a
+    duplicate of each socket is kept and shut down, which wakes every thread that uses the socket, with TLS or without.
+    A ByteStream that is no socket is closed: its own `close` wakes its readers.
     """
 
     def __init__(self, *, once: bool = False) -> None:
-        """Make an empty one.
+        """Begin without connections.
 
         Args:
-            once: For a stream's one connection: `forget` leaves it, because http.client lets go of a connection while
-                its answer is still being read, and every connection that is added after a `cut` is refused.
+            once: For the single connection of a live stream. `forget` does nothing, because http.client closes a
+                connection while its answer is still being read; and connections added after a `cut` are refused.
         """
         self._lock = threading.Lock()
         self._handles: dict[int, _Handle] = {}
@@ -39,10 +39,10 @@ class Cutter:
         """How often `cut` was called."""
 
     def add(self, owner: object, sock: ByteStream) -> None:
-        """Remember the connection that `owner` has now, in place of an earlier one.
+        """Add the connection that `owner` uses from now on, in place of its earlier one.
 
         Raises:
-            ConnectionAbortedError: `cut` was called before, with `once`.
+            ConnectionAbortedError: `cut` was called before, and this is for a single connection (`once`).
         """
         handle = _Handle(sock)
         self._dialled = sock
@@ -58,23 +58,23 @@ class Cutter:
             old.release()
 
     @property
-    def last_words(self) -> str:
-        """The last line that a dialled command wrote to its stderr, made printable; "" if there is none."""
+    def stderr_line(self) -> str:
+        """The last line that a dialled command wrote to its stderr, printable, at most 200 characters; or empty."""
         text = getattr(self._dialled, "stderr", "")
         lines = text.strip().splitlines() if isinstance(text, str) else []
         return "".join(character for character in lines[-1][:200] if character.isprintable()) if lines else ""
 
     def connected(self, sock: ByteStream) -> None:
-        """Take note of a connection that is ready for requests: behind TLS this is another object than was added."""
+        """Note the connection that is ready for requests; with TLS it is another object than the one added."""
         self._newest = sock
 
     def set_timeout(self, seconds: float) -> None:
-        """Set how long the newest connection waits for bytes; for the thread that uses it."""
+        """Set how long the newest connection waits for bytes; to be called by the thread that uses it."""
         if self._newest is not None:
             self._newest.settimeout(seconds)
 
     def forget(self, owner: object) -> None:
-        """Drop the connection of `owner`, which is closed now; unknown owners are fine."""
+        """Remove the connection of `owner`, which is closed now; an unknown owner is no error."""
         if self._once:
             return
         with self._lock:
@@ -83,7 +83,7 @@ class Cutter:
             handle.release()
 
     def cut(self) -> None:
-        """End all connections now; callable from any thread, any number of times, does not block."""
+        """End all connections now, without blocking; any thread, any number of times."""
         with self._lock:
             self.cuts += 1
             handles, self._handles = list(self._handles.values()), {}
@@ -93,7 +93,7 @@ class Cutter:
 
 
 class _Handle:
-    """What is needed to cut one connection, whatever its user does with it meanwhile."""
+    """A hold on one connection, by which it can be cut at any time."""
 
     def __init__(self, sock: ByteStream) -> None:
         self._socket: socket.socket | None = None
@@ -105,7 +105,7 @@ class _Handle:
 
     def cut(self) -> None:
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # not connected yet, or ended already: nothing left to wake
+            with contextlib.suppress(OSError):  # not connected yet, or ended already
                 self._socket.shutdown(socket.SHUT_RDWR)
             self._socket.close()
         if self._stream is not None:
@@ -124,7 +124,7 @@ def as_socket(stream: ByteStream) -> socket.socket:
 
 
 class _StreamSocket:
-    """A byte stream with `makefile`, and with a socket's rule that it stays open until its files are closed, too."""
+    """A byte stream with `makefile`; as with a socket, it stays open until the files made of it are closed as well."""
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
@@ -140,7 +140,7 @@ class _StreamSocket:
         except TimeoutError:
             raise
         except OSError as error:
-            # What a socket would say: then the answer is read all the same, and tells why (413, say).
+            # As a socket would raise: urllib3 then still reads the answer, which tells the reason (a 413, for example).
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
 
     def makefile(self, mode: str = "rb", buffering: int | None = None) -> io.BufferedReader:

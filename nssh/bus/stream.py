@@ -1,4 +1,4 @@
-"""A live stream of one topic."""
+"""Stream the events of one topic as they happen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from nssh.base.errors import BusError
 from nssh.bus import failures
-from nssh.bus.messages import BadLineError, Event, Lines, ServerSaidError, parse_events
+from nssh.bus.messages import BadLineError, Event, Lines, ServerSaidError, parse_event
 from nssh.bus.sockets import Cutter
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from nssh.bus.transport import Transport
 
 
-class Stream:
+class LiveStream:
     """A live stream: `with client.stream(topic) as stream: for event in stream: …`.
 
-    One thread opens and iterates it; `close` is for any thread. The iteration ends when the server ends the stream or
-    after `close`, and raises BusError when the connection breaks or nothing arrives for too long.
+    One thread opens and iterates it; any thread may call `close`. The iteration ends when the server ends the stream or
+    `close` is called; it raises BusError when the connection breaks, or nothing arrives for too long.
     """
 
     def __init__(self, transport: Transport, path: str, dead_after: float) -> None:
@@ -71,24 +71,31 @@ class Stream:
                 raise
 
     def close(self) -> None:
-        """End the stream now, or keep it from being opened; wakes the thread that reads it. Any thread, any time."""
+        """End the stream now, waking the thread that reads it, or keep it from being opened; any thread, any time."""
         self._closed.set()
         self._cutter.cut()
 
 
 def expect_ndjson(response: requests.Response, where: str) -> None:
-    """Close the answer and raise BusError unless it is a stream of JSON lines."""
-    # ntfy answers paths it does not know with its web page and 200.
+    """Raise BusError, and close the answer, unless it is a stream of JSON lines."""
+    # ntfy answers unknown paths with its web page and status 200.
     if not response.headers.get("Content-Type", "").startswith("application/x-ndjson"):
         response.close()
         raise failures.nonsense(where)
 
 
 def read_events(lines: Iterable[bytes], where: str) -> Iterator[Event]:
-    """Parse lines into events; raises BusError for what is no event of ntfy, or an error that the server sent."""
+    """Parse lines into events.
+
+    Raises:
+        BusError: A line is not of the ntfy API, or is an error that the server sent.
+    """
     failure = None
     try:
-        yield from parse_events(lines)
+        for line in lines:
+            event = parse_event(line)
+            if event is not None:
+                yield event
     except ServerSaidError as error:
         failure = failures.from_status(error.status or 500, error.code, None, where, credentials=True)
     except BadLineError:

@@ -1,4 +1,4 @@
-"""HTTP to one bus server with requests: over TCP or TLS, a unix socket, or streams that somebody dials for us."""
+"""Send HTTP requests to one bus server, over TCP or TLS, a unix socket, or streams that a function dials."""
 
 from __future__ import annotations
 
@@ -38,28 +38,28 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 65536
 
-# urllib3 logs URLs, and URLs hold the topic: "Failed to parse headers (url=…)" is even a warning, which Python prints
-# to stderr when nobody configured logging.
+# urllib3 logs URLs, which hold the topic. "Failed to parse headers (url=…)" is a warning, and Python prints warnings to
+# stderr without a logging configuration.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
 
 
 class Address(NamedTuple):
-    """A server as a configuration names it, taken apart."""
+    """A parsed server name."""
 
     base: str
-    """`http(s)://host[:port][/prefix]`, without a slash at the end; a placeholder host where streams are dialled."""
+    """`http(s)://host[:port][/prefix]`, without a slash at the end; with `dial` the host is a placeholder."""
     where: str
-    """How errors name it: host and port, or the relay."""
+    """The server's name in error texts: host and port, or the relay."""
     dial: Callable[[], ByteStream] | None
     user: str = ""
     password: str = ""
 
 
 def parse_address(server: str, dial: Callable[[], ByteStream] | None, timeout: float) -> Address:
-    """Take `http(s)://…`, `unix:/path`, or with `dial` any name, apart.
+    """Parse a server name, `http(s)://…` or `unix:/path`; with `dial` it is ignored.
 
     Raises:
-        BusError: It is none of these (kind `request`).
+        BusError: The name has neither form (kind `request`).
     """
     if dial is not None:
         return Address("http://localhost", "the relay on the remote", dial)
@@ -84,9 +84,9 @@ def parse_address(server: str, dial: Callable[[], ByteStream] | None, timeout: f
 
 
 class Transport:
-    """Makes sessions to one server and sends requests over them, with errors explained as `BusError`.
+    """Makes HTTP sessions to one server and sends requests over them; errors are raised as `BusError`.
 
-    Usable from any thread; a session from one thread at a time, except that its Cutter may be cut by any.
+    Usable from any thread. A session is for one thread at a time, but any thread may cut its Cutter.
     """
 
     def __init__(self, address: Address, *, token: str, user: str, password: str, timeout: float) -> None:
@@ -94,32 +94,32 @@ class Transport:
 
         Args:
             address: The server.
-            token: Sent as bearer, if not empty; takes precedence.
-            user: Sent with the password as basic authentication, if not empty.
+            token: Sent as bearer unless empty; used rather than user and password.
+            user: Sent with the password as basic authentication, unless empty.
             password: See user.
             timeout: Seconds for connecting and for each wait for bytes.
 
         Raises:
-            BusError: The token holds what no header can carry.
+            BusError: The token has characters that a header can't carry.
         """
         self.where = address.where
         self.timeout = timeout
         self.server_time: float | None = None
-        """The newest server time seen: seconds since the epoch, from Date headers; see `saw_time`."""
+        """The last time that the server told, in a Date header or by `saw_time`; seconds since the epoch, or None."""
         self._address = address
         if token and not (token.isascii() and token.isprintable() and " " not in token):
             raise BusError("the token holds characters that no token has: check token in config.toml", "auth")
         self._auth = _Authorization(token, user or address.user, password or address.password)
 
     def saw_time(self, server_time: float) -> None:
-        """Take note of the server's time, from an open event, say."""
+        """Note the server's time, from an open event, for example."""
         self.server_time = server_time
 
-    def session(self, cutter: Cutter) -> Session:
-        """Return a session that keeps one connection, whose connections can be cut by `cutter`."""
-        session = Session(cutter)
-        # Proxies and CA bundles from the environment are for servers out there, not for a socket of our own. netrc is
-        # never asked, because every request has an `auth`, if an empty one.
+    def session(self, cutter: Cutter) -> CuttableSession:
+        """Return an HTTP session that keeps one connection, and whose connections `cutter` can cut."""
+        session = CuttableSession(cutter)
+        # Proxies and CA bundles from the environment apply to servers in the network, not to streams that we dial.
+        # ~/.netrc is never read, because every request has an `auth`, which may be empty.
         session.trust_env = self._address.dial is None
         session.auth = self._auth
         session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
@@ -131,7 +131,7 @@ class Transport:
 
     def send(
         self,
-        session: Session,
+        session: CuttableSession,
         method: str,
         path: str,
         *,
@@ -139,10 +139,10 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         data: bytes | io.BytesIO | Upload | None = None,
     ) -> requests.Response:
-        """Send a request and return its answer, 200 and not compressed, with the body still to be read.
+        """Send a request; return its answer, of status 200 and not compressed, with the body still to be read.
 
         Raises:
-            BusError: Anything else.
+            BusError: There is no such answer.
         """
 
         def attempt() -> requests.Response:
@@ -153,7 +153,7 @@ class Transport:
                 headers=headers,
                 data=data,
                 timeout=self.timeout,
-                allow_redirects=False,  # a redirect would take the token along
+                allow_redirects=False,  # the token would be sent to the other address
                 stream=True,
             )
 
@@ -169,33 +169,33 @@ class Transport:
         return response
 
     def _explained(self, attempt: Callable[[], requests.Response], cutter: Cutter, *, again: bool) -> requests.Response:
-        """Return what `attempt` returns, tried once more in a certain case if `again`, or raise BusError."""
+        """Return what `attempt` returns, or raise BusError; `again` allows a second attempt after an early close."""
         cuts = cutter.cuts
         failure = None
         try:
             try:
                 return attempt()
             except (requests.ConnectionError, urllib3.exceptions.HTTPError, OSError) as error:
-                # A server may close a kept connection at the moment when a request is sent. What changes nothing is
-                # then asked again; a publish is not, because the server may have it.
+                # A server may close a kept connection just as a request is sent. A GET is then sent again; a publish is
+                # not, because the server may have acted on it.
                 if not again or cutter.cuts != cuts or not failures.is_early_close(error):
                     raise
                 return attempt()
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, NsshError, ValueError) as error:
-            failure = failures.from_exception(error, self.where, cutter.last_words)
-        # Raised out here, so that no traceback shows the library's exception, which quotes the URL.
+            failure = failures.from_exception(error, self.where, cutter.stderr_line)
+        # Raised outside of `except`, so that no traceback shows the library's exception, which quotes the URL.
         raise failure
 
     def chunks(self, response: requests.Response, limit: int, deadline: float | None = None) -> Generator[bytes]:
-        """Yield the body as it arrives, `limit` bytes at most; the connection is kept only if all of it was read.
+        """Yield the body as it arrives; the connection is kept only if the body was read to its end.
 
         Args:
             response: What `send` returned.
-            limit: Bytes.
-            deadline: Seconds for all of it, or None: a server that sends a byte now and then is not let to hold us.
+            limit: The most bytes that are accepted.
+            deadline: Seconds for the whole body, against a server that sends a byte now and then; None for a stream.
 
         Raises:
-            BusError: The connection broke, the body is shorter than announced, larger than `limit`, or too slow.
+            BusError: The connection broke, or the body is shorter than announced, larger than `limit`, or too slow.
         """
         end = None if deadline is None else time.monotonic() + deadline
         total = 0
@@ -208,7 +208,7 @@ class Transport:
                     raise BusError(f"{self.where} is too slow: not done after {deadline:.0f} s", "unreachable")
                 yield chunk
         finally:
-            # The connection went back to its pool if the body was read to its end; otherwise this closes it.
+            # A connection whose body was read to its end is in its pool again; any other is closed here.
             response.close()
 
     def _read(self, response: requests.Response) -> bytes:
@@ -220,7 +220,7 @@ class Transport:
         raise failure
 
     def _refusal(self, response: requests.Response, date: float | None) -> BusError:
-        # The body may be shorter than announced (429 and 404 of files), or not be ntfy's: then its status must do.
+        # The body may be shorter than announced (429 and 404 of files) or not be ntfy's: then only the status counts.
         code = 0
         try:
             body = b"".join(self.chunks(response, CHUNK, self.timeout))
@@ -232,8 +232,8 @@ class Transport:
         return failures.from_status(response.status_code, code, wait, self.where, credentials=bool(self._auth.value))
 
 
-class Session(requests.Session):
-    """A session that knows its cutter."""
+class CuttableSession(requests.Session):
+    """An HTTP session with the Cutter that holds its connections."""
 
     def __init__(self, cutter: Cutter) -> None:
         super().__init__()
@@ -241,7 +241,7 @@ class Session(requests.Session):
 
 
 class _Authorization(AuthBase):
-    """Sets the Authorization header, or none; being there at all keeps requests from reading ~/.netrc."""
+    """Sets the Authorization header, if there is one; its mere presence keeps requests from reading ~/.netrc."""
 
     def __init__(self, token: str, user: str, password: str) -> None:
         self.value = ""
@@ -257,7 +257,7 @@ class _Authorization(AuthBase):
 
 
 class _Adapter(HTTPAdapter):
-    """Keeps one connection; makes them by `dial` if there is one, and tells the cutter of each.
+    """Keeps one connection; opens connections by `dial` if that is given, and adds each to the cutter.
 
     Certificates are judged by the authorities that this machine trusts, a company's own among them, not by requests'
     list. A file or directory named in REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE takes their place, as requests has it.
@@ -274,7 +274,7 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
-        # SOCKS brings pools of its own; requests over it can't be cut, and end by their timeouts.
+        # SOCKS has pools of its own: requests through it can't be cut, and end by their timeouts.
         if not isinstance(manager, ProxyManager):
             return manager
         manager.pool_classes_by_scheme = self._pools
@@ -305,7 +305,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _pool_classes(dial: Callable[[], ByteStream] | None, cutter: Cutter) -> dict[str, type[HTTPConnectionPool]]:
-    """Return urllib3's pools, making connections that `cutter` can cut; urllib3 offers no other way to say how."""
+    """Return pool classes for urllib3 whose connections `cutter` can cut; urllib3 has no other hook for connecting."""
 
     class Cut(HTTPConnection):
         def _new_conn(self) -> socket.socket:
@@ -332,7 +332,7 @@ def _pool_classes(dial: Callable[[], ByteStream] | None, cutter: Cutter) -> dict
         def is_connected(self) -> bool:
             try:
                 return super().is_connected
-            except (OSError, ValueError):  # whoever dialled it closed it: there is no descriptor to look at
+            except (OSError, ValueError):  # the stream was closed, and has no descriptor any more
                 return False
 
     class Secure(Cut, HTTPSConnection):
@@ -349,7 +349,7 @@ def _pool_classes(dial: Callable[[], ByteStream] | None, cutter: Cutter) -> dict
 
 @contextlib.contextmanager
 def _connecting() -> Generator[None]:
-    """Let no failure to connect look like a request that broke off: urllib3 would go on to read its answer."""
+    """Replace errors of connecting that urllib3 would take for a request that broke off, whose answer it would read."""
     try:
         yield
     except OSError as error:
@@ -370,19 +370,19 @@ def _connect_unix(path: str, timeout: float) -> socket.socket:
 
 
 def _connect_tcp(host: str, port: int, timeout: float | None, cutter: Cutter, owner: object) -> socket.socket:
-    """Connect to the first address that answers; the cutter knows each attempt, so that it need not time out."""
+    """Connect to the first address that answers; each attempt is added to the cutter, which can end it early."""
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
     for family, kind, protocol, _, address in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM):
         sock = socket.socket(family, kind, protocol)
         try:
             cutter.add(owner, sock)
             sock.settimeout(timeout)
-            # A request is two writes, head and body: Nagle's algorithm would hold the second for a round trip.
+            # A request is two writes, head and body: Nagle's algorithm would delay the second by a round trip.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # Idle connections stay known to the routers on the way, and dead ones are found while nobody waits.
+            # Keepalives keep idle connections in the tables of routers, and find dead ones before they are needed.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for name, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-                if hasattr(socket, name):  # macOS calls the first one otherwise
+                if hasattr(socket, name):  # macOS has another name for the first
                     sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
             sock.connect(address)
         except OSError as error:

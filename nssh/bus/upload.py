@@ -1,4 +1,4 @@
-"""A body that is sent from a file, piece by piece, and tells that it moves."""
+"""Send a body from a file, piece by piece, and report that it moves."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _PIECE = 64 << 10
 
 
 class Upload:
-    """What requests sends as it is: a file with a length.
+    """A file with a length, which requests sends piece by piece.
 
     Args:
-        file: At any position; sent from its beginning, again for every attempt.
+        file: Sent from its beginning, in every attempt.
         size: Bytes.
-        progress: Called, on the thread that sends, whenever another piece goes out.
+        progress: Called before each piece, on the thread that sends.
     """
 
     def __init__(self, file: IO[bytes], size: int, progress: Callable[[], None] | None = None) -> None:
@@ -33,15 +33,15 @@ class Upload:
             yield piece
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes; larger pieces than http.client asks for are not needed."""
+        """Return the next bytes."""
         if self._progress is not None:
             self._progress()
         return self._file.read(size)
 
     def tell(self) -> int:
-        """Return the position: requests takes the length from it, and so starts at the beginning."""
+        """Return the position, which requests uses to find out how much is left."""
         return self._file.tell()
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a position, as for another attempt."""
+        """Go to a position, for another attempt."""
         return self._file.seek(offset, whence)

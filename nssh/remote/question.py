@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from nssh.remote.bus import Bus
     from nssh.wire.http import Client, Response
-    from nssh.wire.stream import Stream
+    from nssh.wire.stream import LineStream
 
     _Found = tuple[wire.Envelope, dict[str, Any] | None]
 
@@ -131,7 +131,7 @@ class Question:
                 publisher.send(method, "/" + self._bus.session.topic, headers, body, deadline=self._end)
                 stream = subscriber.receive_stream()
                 self._await_open(stream)
-                answer = publisher.receive(method, deadline=self._end)
+                answer = publisher.receive(deadline=self._end)
             except HttpError as error:
                 raise Unclear(str(error)) from None
             asked = self._accepted(answer)
@@ -156,7 +156,7 @@ class Question:
         usable = isinstance(asked, str) and asked.isascii() and asked.isalnum() and len(asked) < 40
         return str(asked) if usable else "all"
 
-    def _subscribe(self, timeout: float) -> Stream:
+    def _subscribe(self, timeout: float) -> LineStream:
         started = False
         pause = 0.1
         while True:
@@ -176,11 +176,11 @@ class Question:
             sleep(pause)
             pause *= 2
 
-    def _await_open(self, stream: Stream) -> None:
+    def _await_open(self, stream: LineStream) -> None:
         while _next(stream, self._end).get("event") != "open":
             pass
 
-    def _await_answer(self, stream: Stream, asked: str) -> tuple[str, Payload]:
+    def _await_answer(self, stream: LineStream, asked: str) -> tuple[str, Payload]:
         """Read the stream up to the answer; poll from the message `asked` on, unless that is empty."""
         polls = [monotonic() + seconds for seconds in _POLLS] if asked else []
         while True:
@@ -285,7 +285,7 @@ class Question:
             pause *= 2
 
 
-def _next(stream: Stream, end: float) -> dict[str, Any]:
+def _next(stream: LineStream, end: float) -> dict[str, Any]:
     line = stream.line(end)
     if line is None:
         raise Closed("the server ended the subscription")

@@ -1,4 +1,4 @@
-"""The envelope: one JSON object a message (docs/protocol.md, "Envelopes"), and how its payload travels."""
+"""Encode and decode envelopes, the JSON objects that nssh's messages are (docs/protocol.md, "Envelopes")."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from nssh.wire.quickjson import loads, quote
 
 INLINE_LIMIT = 3072
-"""Bytes of payload that may travel inside the envelope; more goes as an attachment."""
+"""Bytes of payload that may travel inside the envelope; a larger payload becomes an attachment."""
 
 MAX_TEXT = 256 * 1024
 """Characters of an encoded envelope that `decode` accepts."""
@@ -26,11 +26,11 @@ _SCHEME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV
 
 
 class EnvelopeError(ValueError):
-    """The text is no envelope, or the envelope has no text; the message never quotes the content."""
+    """A text is no envelope, or an envelope can't be encoded; the message never quotes the content."""
 
 
 class Envelope:
-    """One message of nssh; `body` is the decoded payload, empty when it travels as an attachment."""
+    """One message of nssh; `body` is the decoded payload, empty if that is an attachment."""
 
     __slots__ = ("body", "id", "kind", "mime", "url")
 
@@ -61,10 +61,10 @@ class Envelope:
 
 
 def encode(envelope: Envelope) -> str:
-    """Return the envelope as ASCII JSON without its zero fields.
+    """Return the envelope as ASCII JSON without its empty fields.
 
     Raises:
-        EnvelopeError: The kind is empty, or a field is not Unicode text (an argument in another encoding).
+        EnvelopeError: The kind is empty, or a field is not Unicode text (it came from an argument in another encoding).
     """
     if not envelope.kind:
         raise EnvelopeError("an envelope needs a kind")
@@ -86,7 +86,7 @@ def _quote(value: str) -> str:
 
 
 def _check_text(value: str) -> None:
-    # Lone surrogates come from "\ud800" in JSON and from undecodable arguments; no UTF-8 file, log or pipe takes them.
+    # Lone surrogates come from "\ud800" in JSON and from undecodable arguments, and can't be written as UTF-8.
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -94,10 +94,11 @@ def _check_text(value: str) -> None:
 
 
 def decode(text: str) -> Envelope:
-    """Parse what `encode` (or the Go program) wrote; unknown fields are ignored, unknown kinds are fine.
+    """Parse an envelope; unknown fields are ignored, and unknown kinds are no error.
 
     Raises:
-        EnvelopeError: Not a JSON object, no kind, a field of another type, bad base64, more than MAX_TEXT.
+        EnvelopeError: The text is longer than MAX_TEXT or no JSON object, the kind is missing, a field is no string, or
+            the body is no base64.
     """
     if len(text) > MAX_TEXT:
         raise EnvelopeError("an envelope of %d characters is too large" % len(text))
@@ -126,7 +127,7 @@ def _decode_body(text: str) -> bytes:
         body = binascii.a2b_base64(text)
     except ValueError:  # includes binascii.Error, and text that is not ASCII
         raise EnvelopeError("the body is not base64") from None
-    # a2b_base64 skips what is not base64; only the canonical form comes back the same.
+    # a2b_base64 skips characters that are not base64: only canonical base64 encodes to the same text again.
     if binascii.b2a_base64(body, newline=False).decode("ascii") != text:
         raise EnvelopeError("the body is not base64")
     return body
@@ -143,15 +144,15 @@ def attachment_name(mime: str) -> str:
 
 
 def new_id() -> str:
-    """Return 16 random hexadecimal digits, the id that ties an answer to its request."""
+    """Return 16 random hexadecimal digits, as the id of a request and its answer."""
     return os.urandom(8).hex()
 
 
 def redact(url: str) -> str:
-    """Return scheme, host and port of `url`, or "" if it has none: what a log may hold of any string.
+    """Return scheme, host and port of `url`, which is all of it that a log may hold; empty if it is no URL.
 
-    User, password, path, query and fragment are secrets (OAuth codes travel in them). Text that merely resembles a URL
-    gives "", or `scheme://` when what follows is no host name.
+    User, password, path, query and fragment may be secrets (OAuth codes are). If no host name follows the scheme, only
+    `scheme://` is returned.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or not scheme or len(scheme) > 16 or not _SCHEME_CHARACTERS.issuperset(scheme):

@@ -1,6 +1,6 @@
-"""Where nssh keeps its files, and how it writes them: private from creation, atomically.
+"""Find nssh's directories, and write files that are private from their creation, atomically.
 
-Standard library only, Python 3.8+: shipped to the remote, and used by the laptop's side too.
+Standard library only, Python 3.8+: shipped to the remote, and used on the laptop, too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> str:
-    # The XDG specification says that a relative path is to be ignored.
+    # The XDG specification demands that a relative path is ignored.
     base = environ.get(variable, "")
     if not base.startswith("/"):
         base = os.path.join(environ.get("HOME") or os.path.expanduser("~"), fallback)
@@ -21,25 +21,25 @@ def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> str:
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> str:
-    """Return `$XDG_STATE_HOME/nssh` (session file, records, sockets, logs); it is not created here."""
+    """Return `$XDG_STATE_HOME/nssh` (session file, records, sockets, logs), without creating it."""
     return _xdg(environ, "XDG_STATE_HOME", ".local/state")
 
 
 def config_dir(environ: Mapping[str, str] = os.environ) -> str:
-    """Return `$XDG_CONFIG_HOME/nssh`, where `config.toml` lives; it is not created here."""
+    """Return `$XDG_CONFIG_HOME/nssh`, which holds `config.toml`, without creating it."""
     return _xdg(environ, "XDG_CONFIG_HOME", ".config")
 
 
 def data_dir(environ: Mapping[str, str] = os.environ) -> str:
-    """Return `$XDG_DATA_HOME/nssh`, where `nssh infect` puts the remote side; it is not created here."""
+    """Return `$XDG_DATA_HOME/nssh`, where `nssh infect` installs the remote side, without creating it."""
     return _xdg(environ, "XDG_DATA_HOME", ".local/share")
 
 
 def make_private_dir(path: str) -> str:
-    """Create `path` (0700, parents too) or check that it is ours, and return it.
+    """Create a directory (0700, and so its missing parents), or make sure that it is ours and private; return `path`.
 
     Raises:
-        OSError: It can't be made, is a symlink or no directory, or belongs to somebody else.
+        OSError: It can't be created, is a symlink or no directory, or belongs to another user.
     """
     _make_dirs(path)
     info = os.lstat(path)
@@ -51,15 +51,15 @@ def make_private_dir(path: str) -> str:
 
 
 def _make_dirs(path: str) -> None:
-    """As `os.makedirs`, which gives only the last directory the mode it is told."""
+    """Create a directory and its missing parents, all 0700; `os.makedirs` would give only the last one that mode."""
     try:
         _make_dir(path)
     except FileNotFoundError:
         parent = os.path.dirname(path)
         if parent in ("", path):
-            raise  # the current directory is gone
+            raise  # the current directory was removed
         _make_dirs(parent)
-        _make_dir(path)  # and no further: below a dangling symlink nothing can be made
+        _make_dir(path)  # fails below a dangling symlink
 
 
 def _make_dir(path: str) -> None:
@@ -70,10 +70,10 @@ def _make_dir(path: str) -> None:
 
 
 def write_private(path: str, data: bytes) -> None:
-    """Replace `path` by a 0600 file with `data`, atomically: readers see the old content or the new, never a part.
+    """Replace `path` by a 0600 file with `data`, atomically: a reader sees all of the old content or of the new.
 
     Raises:
-        OSError: The directory is missing, read-only or full; the old content is untouched then.
+        OSError: The directory is missing or read-only, or the disk is full; the old file stays as it was.
     """
     temporary = "%s.%d.tmp" % (path, os.getpid())
     try:
@@ -86,7 +86,7 @@ def write_private(path: str, data: bytes) -> None:
             os.close(fd)
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = error.filename or path  # a write that finds no space does not say where
+        error.filename = error.filename or path  # an error of `write` has no file name
         try:
             os.unlink(temporary)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A minimal HTTP/1.1 client: what a shim needs, in milliseconds (`http.client` costs 34 to import).
+"""A minimal HTTP/1.1 client for shims, which live for milliseconds (`http.client` takes 34 ms to import).
 
 No proxies, no redirects, no cookies. Error texts are one line and hold neither request path nor topic nor token.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from time import monotonic
 
-from nssh.wire.transport import Address, Closed, Connection, HttpError, Timeout, Unreachable
+from nssh.wire.transport import ClientConnection, Closed, HttpError, ServerAddress, Timeout, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nssh.wire.stream import Stream
+    from nssh.wire.stream import LineStream
     from nssh.wire.transport import Source
 
 __all__ = ["Client", "Closed", "HttpError", "Response", "StatusError", "Timeout", "Unreachable"]
@@ -22,10 +22,10 @@ MAX_HEADER = 64 * 1024
 
 
 class StatusError(HttpError):
-    """The server answered a stream with something else than a 200.
+    """The server answered a request for a stream with a status other than 200.
 
     Attributes:
-        response: The whole answer, so that the caller can read ntfy's error code.
+        response: The whole answer, with ntfy's error code.
     """
 
     def __init__(self, where: str, response: Response) -> None:
@@ -34,7 +34,7 @@ class StatusError(HttpError):
 
 
 class Response:
-    """A complete answer; header names are lower case, of repeated ones the last counts."""
+    """A complete answer. Header names are lower case; of a repeated header the last value counts."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -53,22 +53,22 @@ def _authorization(token: str) -> str:
 
 
 class Client:
-    """One connection to one server; not thread-safe (one thread at a time), reconnects by itself between requests.
+    """One connection to one server, for one thread at a time; it reconnects by itself between requests.
 
     Args:
         server: `unix:/path`, `http://host[:port][/prefix]` or `https://…`.
-        token: Sent as `Authorization: Bearer`, or, if it is `user:password`, as `Basic`; nothing if empty.
-        timeout: Seconds without any progress after which a step (connect, send, receive) gives up.
+        token: Sent as `Authorization: Bearer`, or as `Basic` if it is `user:password`; empty for none.
+        timeout: Seconds without progress after which connecting, sending or receiving fails.
 
     Raises:
-        HttpError: `server` is none of these.
+        HttpError: `server` is none of these forms.
     """
 
     def __init__(self, server: str, token: str = "", timeout: float = 10.0) -> None:
-        self._address = Address(server)
+        self._address = ServerAddress(server)
         self._token = token
         self._timeout = timeout
-        self._connection = Connection(self._address, timeout)
+        self._connection = ClientConnection(self._address, timeout)
 
     def __enter__(self) -> Client:  # noqa: PYI034  (Self needs typing)
         return self
@@ -78,20 +78,20 @@ class Client:
 
     @property
     def where(self) -> str:
-        """How error texts call the server."""
+        """The server's name in error texts."""
         return self._address.where
 
     def connect(self) -> None:
-        """Connect now, if not connected, so that a later request finds the connection ready.
+        """Connect unless connected, so that the next request need not.
 
         Raises:
-            Unreachable: Nobody answers there.
+            Unreachable: No server listens there.
             Timeout: The server did not answer in time.
         """
         self._connection.open()
 
     def close(self) -> None:
-        """Close the connection; a later request opens another one."""
+        """Close the connection; the next request opens another one."""
         self._connection.close()
 
     def request(
@@ -107,20 +107,21 @@ class Client:
         """Send a request and return the whole answer, whatever its status.
 
         Args:
-            method: GET, POST, PUT, …
-            path: Starts with `/`; already percent-encoded.
-            headers: More headers, ASCII.
-            body: Sent with a Content-Length; of a `Source` a piece at a time is in memory.
-            limit: Bytes of body that are accepted.
-            deadline: `time.monotonic()` at which everything gives up, beside the timeout of each step.
+            method: GET, POST or PUT.
+            path: Starts with `/`, and is percent-encoded.
+            headers: Further headers, printable ASCII.
+            body: Sent with a Content-Length; a `Source` is sent piece by piece.
+            limit: The most bytes of body that are accepted.
+            deadline: By `time.monotonic`, for all steps together; each step has its timeout beside it.
 
         Raises:
-            ValueError: Path or header can't be sent (line breaks, not ASCII).
-            Unreachable, Timeout, Closed: As they say; whether the server acted is unknown after the latter two.
+            ValueError: Path or headers have characters that can't be sent.
+            Unreachable: No server listens there; the request was not sent.
+            Timeout, Closed: The answer did not come; the server may have acted on the request.
             HttpError: The answer is no HTTP, or larger than `limit`.
         """
         self.send(method, path, headers, body, deadline=deadline)
-        return self.receive(method, limit=limit, deadline=deadline)
+        return self.receive(limit=limit, deadline=deadline)
 
     def send(
         self,
@@ -140,25 +141,26 @@ class Client:
             self.close()
             raise
 
-    def receive(self, method: str, *, limit: int = 1 << 20, deadline: float | None = None) -> Response:
+    def receive(self, *, limit: int = 1 << 20, deadline: float | None = None) -> Response:
         """Return the answer to what `send` sent. Arguments and errors are those of `request`."""
         try:
-            reader = self._read_head(method, deadline)
-            content = reader.read_all(limit, deadline)
+            answer = self._read_head(deadline)
+            content = answer.read_all(limit, deadline)
         except BaseException:
             self.close()
             raise
-        self._keep(reader)
-        return Response(reader.status, reader.headers, content)
+        self._close_unless_reusable(answer)
+        return Response(answer.status, answer.headers, content)
 
-    def _keep(self, reader: Reader) -> None:
-        if not reader.reusable or self._connection.is_cut_short:
+    def _close_unless_reusable(self, answer: IncomingAnswer) -> None:
+        if not answer.reusable or self._connection.is_cut_short:
             self.close()
 
     def download(self, path: str, write: Callable[[bytes], None], limit: int) -> Response:
-        """Send a GET and hand the body of a 200 to `write` as it comes; of another answer the body is left unread.
+        """Send a GET, and pass the body of an answer with status 200 to `write` piece by piece.
 
-        A slow link is no error, a silent one is, and so is a trickle (4 KiB a second is enough).
+        The body of any other answer is not read. The download fails if nothing arrives for the timeout of a step, or
+        less than 4 KiB a second in the long run.
 
         Raises:
             Closed: The body is shorter than announced.
@@ -166,20 +168,20 @@ class Client:
         """
         self.send("GET", path)
         try:
-            reader = self._read_head("GET", None)
-            if reader.status == 200:
-                reader.pass_on(write, limit)
+            answer = self._read_head(None)
+            if answer.status == 200:
+                answer.pass_on(write, limit)
         except BaseException:
             self.close()
             raise
-        if reader.status == 200:
-            self._keep(reader)
+        if answer.status == 200:
+            self._close_unless_reusable(answer)
         else:
             self.close()
-        return Response(reader.status, reader.headers, b"")
+        return Response(answer.status, answer.headers, b"")
 
-    def stream(self, path: str, headers: Iterable[tuple[str, str]] = ()) -> Stream:
-        """Send a GET and return its answer as lines; the connection belongs to the stream until its end.
+    def stream(self, path: str, headers: Iterable[tuple[str, str]] = ()) -> LineStream:
+        """Send a GET and return its answer as lines; the stream owns the connection until its end.
 
         Raises:
             StatusError: The answer is not a 200 (its body is in the error).
@@ -188,22 +190,22 @@ class Client:
         self.send("GET", path, headers)
         return self.receive_stream()
 
-    def receive_stream(self) -> Stream:
+    def receive_stream(self) -> LineStream:
         """Return the lines of the answer to a GET that `send` sent; errors are those of `stream`."""
         try:
-            reader = self._read_head("GET", None)
+            answer = self._read_head(None)
             refusal = None
-            if reader.status != 200:
-                refusal = Response(reader.status, reader.headers, reader.read_all(1 << 20, None))
+            if answer.status != 200:
+                refusal = Response(answer.status, answer.headers, answer.read_all(1 << 20, None))
         except BaseException:
             self.close()
             raise
         if refusal is not None:
             self.close()
             raise StatusError(self.where, refusal)
-        from nssh.wire.stream import Stream  # for reads alone
+        from nssh.wire.stream import LineStream  # only shims that read need it
 
-        return Stream(self._connection, reader)
+        return LineStream(self._connection, answer)
 
     def _render(self, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes | Source) -> bytes:
         host = self._address.host
@@ -222,13 +224,13 @@ class Client:
             raise ValueError("a request path starts with / and has no spaces")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
-    def _read_head(self, method: str, deadline: float | None) -> Reader:
+    def _read_head(self, deadline: float | None) -> IncomingAnswer:
         if deadline is None:
-            deadline = monotonic() + self._timeout  # for the head as a whole, so that a trickle can't last
+            deadline = monotonic() + self._timeout  # for the whole head, so that a trickle of bytes can't go on
         while True:
-            reader = Reader(self._connection, method, self._receive_head(deadline))
-            if reader.status >= 200:
-                return reader
+            answer = IncomingAnswer(self._connection, self._receive_head(deadline))
+            if answer.status >= 200:
+                return answer
 
     def _receive_head(self, deadline: float) -> str:
         data = bytearray()
@@ -238,7 +240,7 @@ class Client:
             if end >= 0:
                 self._connection.unread(bytes(data[end + 4 :]))
                 return data[:end].decode("latin-1")
-            searched = max(0, len(data) - 3)  # not from its beginning again for every few bytes that come
+            searched = max(0, len(data) - 3)  # searching from the beginning each time would take quadratic time
             if len(data) > MAX_HEADER:
                 raise HttpError("%s sent a header that is too large" % self.where)
             piece = self._connection.receive(deadline)
@@ -248,13 +250,19 @@ class Client:
 
 
 def _is_status(text: str) -> bool:
-    return len(text) == 3 and text.isascii() and text.isdigit()  # other scripts' digits are none to int()
+    return len(text) == 3 and text.isascii() and text.isdigit()  # isdigit alone accepts digits that int() does not
 
 
-class Reader:
-    """The body of one answer, whichever way it is framed; `status` and `headers` are those of its head."""
+class IncomingAnswer:
+    """An answer whose body is still to be read: framed by length, by chunks, or by the end of the connection.
 
-    def __init__(self, connection: Connection, method: str, head: str) -> None:
+    Attributes:
+        status: Of the answer.
+        headers: With names in lower case.
+        reusable: The connection can carry another request when the body is read.
+    """
+
+    def __init__(self, connection: ClientConnection, head: str) -> None:
         self._connection = connection
         self._lines = head.split("\r\n")
         self.status = self._parse_status(self._lines[0])
@@ -266,7 +274,7 @@ class Reader:
             self.headers[name.strip().lower()] = value.strip()
         self.chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
         self._left = self._length()
-        if method == "HEAD" or self.status in {204, 304} or self.status < 200:
+        if self.status in {204, 304} or self.status < 200:
             self.chunked, self._left = False, 0
         self._ended = self._left == 0
         close = self.headers.get("connection", "").lower() == "close" or not self._lines[0].startswith("HTTP/1.1")
@@ -289,15 +297,14 @@ class Reader:
     def read_all(self, limit: int, deadline: float | None) -> bytes:
         """Return the whole body.
 
-        Without a deadline it may take ten seconds and then as long as 4 KiB arrive each second: slow links pass, a
-        trickle does not.
+        Without a deadline it may take ten seconds, and one more for each 4 KiB: slow links pass, a trickle does not.
         """
         data = bytearray()
         self.pass_on(data.extend, limit, deadline)
         return bytes(data)
 
     def pass_on(self, write: Callable[[bytes], None], limit: int, deadline: float | None = None) -> None:
-        """Hand the whole body to `write` as it comes; as for the time, see `read_all`."""
+        """Pass the whole body to `write` piece by piece; the time limits are those of `read_all`."""
         if self._left is not None and self._left > limit:
             raise HttpError("%s sent more than %d bytes" % (self._connection.where, limit))
         started = monotonic()
@@ -312,14 +319,14 @@ class Reader:
             write(piece)
 
     def read(self, deadline: float | None, *, patient: bool = False) -> bytes | None:
-        """Return the next bytes of the body, None at its proper end."""
+        """Return the next bytes of the body, which may be empty; None at its end."""
         if self._ended:
             return None
         if self.chunked and self._left is None:
             return self._next_chunk(deadline, patient=patient)
         data = self._connection.receive(deadline, patient=patient)
         if not data:
-            if self._left is None:  # framed by the end of the connection
+            if self._left is None:  # the end of the connection is the end of the body
                 self._ended = True
                 return None
             raise Closed("%s closed the connection before the end" % self._connection.where)
@@ -336,11 +343,11 @@ class Reader:
         return data
 
     def _next_chunk(self, deadline: float | None, *, patient: bool) -> bytes | None:
-        """Read up to the next chunk's size; b"" means that a chunk begins."""
+        """Read the size of the next chunk; return empty bytes if a chunk follows, None at the end of the body."""
         while True:
             line = self._control_line(deadline, patient=patient)
             if line:
-                break  # the empty one ends the chunk before
+                break  # an empty line ends the chunk before
         size = line.partition(b";")[0].strip()
         if not size or len(size) > 8 or not all(digit in b"0123456789abcdefABCDEF" for digit in size):
             raise HttpError("%s sent a malformed chunk" % self._connection.where)

@@ -1,4 +1,4 @@
-"""The types of a clipboard that travel, under the one name that each has on the bus."""
+"""The MIME types that the clipboard carries, with the one name that each has on the bus."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ URI_LIST = "text/uri-list"
 HTML = "text/html"
 
 ANYTHING = "*/*"
-"""Asks for whatever there is, text before images; a laptop that does not know it (the Go program) answers with text."""
+"""Asks for whatever there is, text before images; the Go program does not know it and answers with text."""
 
 ANY_IMAGE = "image/*"
-"""Asks for the image there is, whatever its type."""
+"""Asks for an image of any type."""
 
-# What X11 and Wayland call text, and what people type for it.
+# Names of text in X11 and Wayland, and those that users type.
 TEXT_NAMES = frozenset({"", "text", "string", "utf8_string", "compound_text", TEXT})
 
 _MORE_TEXT = frozenset({HTML, "text/rtf", URI_LIST})
@@ -21,10 +21,10 @@ _SUBTYPE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.+-")
 
 
 def canonical(mime: str) -> str:
-    """Return the one name for a type: lower case, no parameters, `text/plain` for any plain text or no type at all.
+    """Return the name of a type on the bus: lower case, no parameters, `text/plain` for plain text and for empty.
 
-    An empty string means that it does not travel. `x-special/gnome-copied-files` must not: pasted by a hostile remote
-    it moves files of the laptop.
+    It is empty for types that are not carried. One of them is `x-special/gnome-copied-files`: a hostile remote could
+    use it to move files of the laptop when the user pastes.
     """
     name = base(mime)
     if name in TEXT_NAMES:
@@ -41,7 +41,7 @@ def base(mime: str) -> str:
 
 
 def is_text(mime: str) -> bool:
-    """Tell whether people read it as it is."""
+    """Return whether content of this type is text for people."""
     name = base(mime)
     return name.startswith("text/") or name in TEXT_NAMES
 
@@ -57,10 +57,10 @@ _MAGIC = (
 
 
 def image_type(head: bytes) -> str:
-    """Return the type of an image by how it begins, or an empty string: a handful that programs put on clipboards."""
+    """Return the type of an image by its first bytes, for the types common on clipboards; empty if it is none."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "image/webp"
-    # BM alone begins many a text; the reserved bytes of a bitmap's header are zero.
+    # A text may begin with BM, too, but the reserved bytes of a bitmap's header are zero.
     if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
         return "image/bmp"
     return next((mime for magic, mime in _MAGIC if head.startswith(magic)), "")

@@ -23,10 +23,10 @@ _NO_SESSION = "no nssh session on this host: connect with `nssh <host>` from you
 
 
 class SessionError(ValueError):
-    """No usable session; the text is one line that says what to do and quotes no value.
+    """There is no usable session; the text is one line that says what to do, and quotes no value.
 
     Attributes:
-        line: The line number in the file, or 0 if the error is not about a line.
+        line: The line number in the file; 0 if the error is not about a line.
     """
 
     def __init__(self, text: str, line: int = 0) -> None:
@@ -35,7 +35,7 @@ class SessionError(ValueError):
 
 
 class Session:
-    """Where a shim publishes: server, topic, what the laptop understands, and the server's token if it needs one."""
+    """The content of a session file: server, topic, the features of the laptop, and the server's token or empty."""
 
     __slots__ = ("features", "server", "token", "topic")
 
@@ -59,15 +59,15 @@ class Session:
 
 
 def is_topic(text: str) -> bool:
-    """Return whether `text` is a topic: `^[-_A-Za-z0-9]{1,64}$` (docs/ntfy.md, "Publish")."""
+    """Return whether `text` is the name of a topic: `^[-_A-Za-z0-9]{1,64}$` (docs/ntfy.md, "Publish")."""
     return 0 < len(text) <= 64 and _TOPIC_CHARACTERS.issuperset(text)
 
 
 def render(session: Session) -> str:
-    """Return the session file's text.
+    """Return the text of a session file.
 
     Raises:
-        SessionError: The topic is none, or a value is not Unicode text.
+        SessionError: The topic's name is not valid, or a value is not Unicode text.
     """
     if not is_topic(session.topic):
         raise SessionError("the topic is not valid")
@@ -88,7 +88,7 @@ def _string(value: str) -> str:
         if character in '"\\':
             out.append("\\" + character)
         elif code < 0x20 or code == 0x7F or code in {0x85, 0x2028, 0x2029}:
-            # Control characters must be escaped; the other line ends are, so that nobody's splitlines is misled.
+            # TOML wants control characters escaped. The last three end a line for some readers.
             out.append("\\u%04X" % code)
         else:
             out.append(character)
@@ -99,7 +99,7 @@ def parse(text: str) -> Session:
     """Parse a session file: `key = "string"` and `key = ["a", "b"]` lines, comments; unknown keys are ignored.
 
     Raises:
-        SessionError: A line can't be read (its number is in the text), or server or topic is missing or invalid.
+        SessionError: A line can't be parsed (its number is in the text), or server or topic is missing or invalid.
     """
     values = _scan(text, ("server", "topic", "features", "token"))
     for key in ("server", "topic"):
@@ -129,7 +129,7 @@ def is_server(text: str) -> bool:
 
 
 def _scan(text: str, wanted: tuple[str, ...]) -> dict[str, str | tuple[str, ...]]:
-    """Return the wanted keys before the first table; of other keys only the form of the line is checked."""
+    """Return the values of `wanted` keys before the first table; of other keys only the form `key = …` is checked."""
     values: dict[str, str | tuple[str, ...]] = {}
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.strip(" \t\r")
@@ -248,14 +248,14 @@ def _read_values(path: str, wanted: tuple[str, ...]) -> dict[str, str | tuple[st
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Session:
-    """Return the bus of this (remote) host.
+    """Return the session of this (remote) host.
 
-    Server, high to low: `NSSH_NTFY_BASE`, `config.toml`, the session file, the relay. Topic: `config.toml`, the session
-    file. The token goes only to the server that the session file names. A server of `relay` comes back as
-    `unix:<path>`.
+    The server is the first of `NSSH_NTFY_BASE`, `config.toml`, the session file, and the relay; the topic is that of
+    `config.toml` or else of the session file. The token is kept only for the server that the session file names. The
+    server `relay` is returned as `unix:<path>`.
 
     Raises:
-        SessionError: There is no session, or a file can't be read or understood; the text says what to do.
+        SessionError: There is no session, or a file can't be read or parsed; the text says what to do.
     """
     state = state_dir(environ)
     session = _read_values(os.path.join(state, "session"), ("server", "topic", "features", "token"))

@@ -1,4 +1,4 @@
-"""The lines of a streaming answer (NDJSON): what a subscription is, for the shims that wait for one."""
+"""Read a subscription: the lines (NDJSON) of an answer that goes on."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from nssh.wire.transport import Closed, HttpError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nssh.wire.http import Reader
-    from nssh.wire.transport import Connection
+    from nssh.wire.http import IncomingAnswer
+    from nssh.wire.transport import ClientConnection
 
 MAX_LINE = 1 << 20
 
 
-class Stream:
-    """Made by `Client.stream`; the connection is its own."""
+class LineStream:
+    """The lines of an answer, made by `Client.stream`; it owns the connection, and belongs to one thread."""
 
-    def __init__(self, connection: Connection, reader: Reader) -> None:
+    def __init__(self, connection: ClientConnection, answer: IncomingAnswer) -> None:
         self._connection = connection
-        self._reader = reader
+        self._answer = answer
         self._data = bytearray()
         self._searched = 0
-        self.headers = reader.headers
+        self.headers = answer.headers
 
     def line(self, deadline: float) -> bytes | None:
-        """Return the next line that is not empty, without its line end; None when the server ended the stream properly.
+        """Wait for the next line that is not empty, and return it without its end; None at the end of the answer.
 
         Args:
-            deadline: `time.monotonic()` up to which to wait; what has already arrived is returned even after it.
+            deadline: By `time.monotonic`. A line that has arrived is returned even after it.
 
         Raises:
-            Timeout: No complete line yet; call again to go on.
+            Timeout: No complete line has arrived; call again to go on.
             Closed: The connection broke.
-            HttpError: A line of more than 1 MiB, or no HTTP.
+            HttpError: A line is longer than 1 MiB, or the framing is not HTTP.
         """
         while True:
             end = self._data.find(b"\n", self._searched)
@@ -45,7 +45,7 @@ class Stream:
             self._searched = len(self._data)
             if self._searched > MAX_LINE:
                 raise HttpError("%s sent a line of more than %d bytes" % (self._connection.where, MAX_LINE))
-            piece = self._reader.read(deadline, patient=True)
+            piece = self._answer.read(deadline, patient=True)
             if piece is None:
                 if self._data:
                     raise Closed("%s closed the connection within a line" % self._connection.where)
@@ -53,7 +53,7 @@ class Stream:
             self._data += piece
 
     def fileno(self) -> int:
-        """Return the connection's descriptor for select or poll; lines may be waiting in memory too.
+        """Return the connection's descriptor for select or poll; lines may also wait in memory.
 
         Raises:
             Closed: The stream was closed.

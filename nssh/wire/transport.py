@@ -1,7 +1,7 @@
-"""Connections for the HTTP client: `unix:/path`, `http://host:port`, `https://host`; opened in milliseconds.
+"""Connect the HTTP client to `unix:/path`, `http://host:port` or `https://host`, in milliseconds.
 
-`socket` costs 16 ms to import, `_socket` half of one; only https needs more. Error texts are one line and hold neither
-request path nor topic nor token.
+`socket` takes 16 ms to import, `_socket` half a millisecond; only https needs `socket`. Error texts are one line and
+hold neither request path nor topic nor token.
 """
 
 from __future__ import annotations
@@ -18,38 +18,39 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     class Source(Protocol):
-        """A body that need not be in memory."""
+        """A body that is not in memory as a whole."""
 
         size: int
+        """Bytes."""
 
         def pieces(self) -> Iterator[bytes]:
-            """Yield it from its beginning."""
+            """Yield the body from its beginning, piece by piece."""
             ...
 
 
 _CHUNK = 64 * 1024
-_LONGEST = 1e6  # seconds: "for ever" overflows a time_t
-_NO_SIGNAL = getattr(_socket, "MSG_NOSIGNAL", 0)  # a caller may have SIGPIPE at its default
+_LONGEST = 1e6  # seconds: an infinite timeout would overflow a time_t
+_NO_SIGNAL = getattr(_socket, "MSG_NOSIGNAL", 0)  # SIGPIPE may have its default action
 
 
 class HttpError(OSError):
-    """The server can't be reached, or what it says is no HTTP; base class of the client's errors."""
+    """The server can't be reached, or does not speak HTTP; base class of the client's errors."""
 
 
 class Unreachable(HttpError):  # noqa: N818  (named as the caller thinks of it)
-    """No connection."""
+    """No connection could be made."""
 
 
 class Timeout(HttpError):  # noqa: N818
-    """Nothing came within the deadline; the connection is as it was, a stream may be read again."""
+    """Nothing came within the deadline; the connection stays as it is, and a stream may be read again."""
 
 
 class Closed(HttpError):  # noqa: N818
     """The server closed the connection before its answer, or a stream, was complete."""
 
 
-class Address:
-    """A server name taken apart; `where` is how error texts call it."""
+class ServerAddress:
+    """A parsed server name; `where` is the server's name in error texts."""
 
     __slots__ = ("host", "path", "port", "prefix", "scheme", "where")
 
@@ -76,15 +77,18 @@ class Address:
         self.where = "%s://%s" % (self.scheme, authority)
 
 
-class Connection:
-    """One connection, or none yet, with what was read too far; not thread-safe.
+class ClientConnection:
+    """A connection to a server, opened when it is needed, with a buffer for bytes put back; for one thread at a time.
+
+    Attributes:
+        is_cut_short: The server stopped reading the request before its end.
 
     Args:
-        address: Where to.
-        timeout: Seconds without any progress after which a step (connect, send, receive) gives up.
+        address: Of the server.
+        timeout: Seconds without progress after which connecting, sending or receiving fails.
     """
 
-    def __init__(self, address: Address, timeout: float) -> None:
+    def __init__(self, address: ServerAddress, timeout: float) -> None:
         self.where = address.where
         self.is_cut_short = False
         self._address = address
@@ -93,10 +97,10 @@ class Connection:
         self._buffer = bytearray()
 
     def open(self) -> None:
-        """Connect, if not connected.
+        """Connect unless connected.
 
         Raises:
-            Unreachable: Nobody answers there.
+            Unreachable: No server listens there.
             Timeout: The server did not answer in time.
         """
         if self._socket is not None and self._is_stale():
@@ -115,7 +119,7 @@ class Connection:
             raise Unreachable("cannot reach %s: %s" % (self.where, _reason(error))) from None
 
     def close(self) -> None:
-        """Close it; `open` makes a new one."""
+        """Close the connection; `open` makes a new one."""
         connection, self._socket = self._socket, None
         self._buffer.clear()
         if connection is not None:
@@ -135,7 +139,7 @@ class Connection:
         return self._socket
 
     def _is_stale(self) -> bool:
-        """Whether the server closed the idle connection (or sent something nobody asked for)."""
+        """Return whether the server has closed the idle connection, or sent bytes without a request."""
         if self._buffer:
             return True
         self._socket.settimeout(0)
@@ -146,12 +150,13 @@ class Connection:
         return True
 
     def send(self, head: bytes, body: bytes | Source, deadline: float | None) -> None:
-        """Send a request. If the server stops reading (an early 413) this returns too, with `is_cut_short` set.
+        """Send a request; if the server stops reading, as for an early 413, set `is_cut_short` and return.
 
         Raises:
-            Timeout, Closed: As they say.
+            Timeout: The server took no bytes in time.
+            Closed: `open` was not called.
         """
-        # One segment for small requests: a second one would wait for the first one's acknowledgement.
+        # A small request is one segment: a second one would wait for the acknowledgement of the first.
         if isinstance(body, bytes) and len(body) <= _CHUNK:
             self._send_part(head + body, deadline)
             return
@@ -179,17 +184,17 @@ class Connection:
                 raise
             if _is_timeout(error):
                 raise Timeout("%s takes no data" % self.where) from None
-            # EPIPE, reset: a server that refuses a body answers early and closes. Its answer can still be read.
+            # EPIPE or reset: a server that refuses a body answers early and closes. Its answer can still be read.
             self.is_cut_short = True
 
     def _wait_until_taken(self, deadline: float | None) -> None:
-        """Wait while what was sent leaves this machine: megabytes may lie in its buffers, and a slow link is no error.
+        """Wait until the peer has acknowledged all that was sent, or answers.
 
-        The time for the answer begins when the other end has all of it. Where the system does not tell, or the server
-        answers before, this returns.
+        Megabytes may lie in the kernel's buffers, and on a slow link the time for the answer must not begin before they
+        are gone. Where the system does not tell how much is left (it is not Linux), this returns at once.
 
         Raises:
-            Timeout: Nothing was taken for the timeout of a step.
+            Timeout: The peer acknowledged nothing for the timeout of a step.
         """
         if sys.platform != "linux":
             return
@@ -212,7 +217,7 @@ class Connection:
                 raise Timeout("%s takes no data" % self.where)
 
     def _send_watching(self, view: memoryview, deadline: float | None) -> None:
-        """Send a large body, but stop as soon as the server answers: it will not read the rest."""
+        """Send a large part, but stop as soon as the server answers: it will not read the rest."""
         from select import POLLIN, POLLOUT, poll
 
         poller = poll()
@@ -240,14 +245,15 @@ class Connection:
         return min(left, self._timeout)
 
     def receive(self, deadline: float | None, *, patient: bool = False) -> bytes:
-        """Return what arrives next, b"" at the end.
+        """Wait for bytes and return what has arrived; empty at the end of the connection.
 
         Args:
-            deadline: `time.monotonic()`, or None.
-            patient: Only the deadline counts, not the timeout of a step; past it, what has arrived is still returned.
+            deadline: By `time.monotonic`, or None.
+            patient: Ignore the timeout of a step; bytes that have arrived are returned even after the deadline.
 
         Raises:
-            Timeout, Closed: As they say.
+            Timeout: Nothing arrived in time.
+            Closed: The connection broke, or `open` was not called.
         """
         if self._buffer:
             data = bytes(self._buffer)
@@ -266,11 +272,11 @@ class Connection:
             raise Closed("%s closed the connection" % self.where) from None
 
     def unread(self, data: bytes) -> None:
-        """Put back what was read too far."""
+        """Put back bytes that belong to what is read next."""
         self._buffer[:0] = data
 
 
-def _open(address: Address, timeout: float) -> Any:
+def _open(address: ServerAddress, timeout: float) -> Any:
     if address.scheme == "unix":
         return open_unix(address.path, timeout)
     connection = _open_tcp(address, timeout)
@@ -292,17 +298,17 @@ def _open(address: Address, timeout: float) -> Any:
 
 
 def open_unix(path: str, timeout: float) -> Any:
-    """Return a socket connected to the unix socket at `path`, however long that is (on Linux), with `timeout` set.
+    """Return a socket connected to the unix socket at `path`, with `timeout` set; on Linux the path may be long.
 
     Raises:
-        OSError: Nobody listens there.
+        OSError: No process listens there.
     """
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     directory = -1
     try:
         connection.settimeout(timeout)
         name = os.fsencode(path)
-        if len(name) > 100 and os.path.isdir("/proc/self/fd"):  # sun_path holds 108 bytes; a home directory may be deep
+        if len(name) > 100 and os.path.isdir("/proc/self/fd"):  # sun_path holds 108 bytes, and some homes are deeper
             directory = os.open(os.path.dirname(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             name = b"/proc/self/fd/%d/%s" % (directory, os.path.basename(name))
         _connect_unix(connection, name, monotonic() + timeout)
@@ -321,16 +327,16 @@ def _connect_unix(connection: Any, name: bytes, deadline: float) -> None:
         error = connection.connect_ex(name)
         if not error:
             return
-        # Linux does not wait for a place in a full queue when the socket has a timeout.
+        # Linux does not wait for a place in a full listen queue if the socket has a timeout.
         if error not in {errno.EAGAIN, errno.EWOULDBLOCK} or monotonic() + pause > deadline:
             raise OSError(error, os.strerror(error))
         sleep(pause)
         pause = min(2 * pause, 0.1)
 
 
-def _open_tcp(address: Address, timeout: float) -> Any:
+def _open_tcp(address: ServerAddress, timeout: float) -> Any:
     host = address.host.strip("[]")
-    # As bytes: a str would import the idna codec, and with it stringprep.
+    # As bytes: for a str, Python would import the idna codec and stringprep.
     name = host.encode("ascii") if host.isascii() else host.encode("idna")
     last: OSError = OSError(errno.EHOSTUNREACH, "no address")
     for family, kind, protocol, _, target in _socket.getaddrinfo(name, address.port, 0, _socket.SOCK_STREAM):
@@ -351,13 +357,13 @@ def _open_tcp(address: Address, timeout: float) -> Any:
 
 
 def _is_timeout(error: OSError) -> bool:
-    return isinstance(error, (_socket.timeout, TimeoutError))  # two classes before Python 3.10
+    return isinstance(error, (_socket.timeout, TimeoutError))  # they are two classes before Python 3.10
 
 
 def _would_block(error: OSError) -> bool:
     if error.errno in {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR}:
         return True
-    return type(error).__name__ in {"SSLWantReadError", "SSLWantWriteError"}  # without importing ssl
+    return type(error).__name__ in {"SSLWantReadError", "SSLWantWriteError"}  # by name, to avoid importing ssl
 
 
 def _reason(error: OSError) -> str:

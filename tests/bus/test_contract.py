@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.bus.messages import Event
-    from nssh.bus.stream import Stream
+    from nssh.bus.stream import LiveStream
     from tests.bus.conftest import Door
 
     Threads = Callable[[Callable[[], object]], threading.Thread]
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Collector:
     """Reads a stream on a thread of its own and keeps what came."""
 
-    def __init__(self, stream: Stream, threads: Threads) -> None:
+    def __init__(self, stream: LiveStream, threads: Threads) -> None:
         self.events: list[Event] = []
         self.stream = stream
         self.error: BusError | None = None

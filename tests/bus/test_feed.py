@@ -15,7 +15,7 @@ from nssh.bus.backoff import attempts
 from nssh.bus.client import BusClient
 from nssh.bus.feed import CaughtUp, Down, Feed, Up
 from nssh.bus.ledger import Ledger
-from nssh.bus.stream import Stream
+from nssh.bus.stream import LiveStream
 from tests.lab import ntfy
 from tests.lab.scripted import ScriptedServer, answer
 from tests.lab.waiting import until
@@ -96,7 +96,7 @@ def test_a_fresh_topic_begins_with_what_is_there_and_goes_on_live(
 def test_what_the_server_accepted_is_caught_up_with_however_late_the_stream_is(
     door: Door, topic: str, ledger: Ledger, threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Stream, "__iter__", _without_messages(Stream.__iter__))
+    monkeypatch.setattr(LiveStream, "__iter__", _without_messages(LiveStream.__iter__))
     client = door.client()
     session = Session(client, topic, ledger, threads)
     before = session.feed.catch_up()
@@ -110,7 +110,7 @@ def test_what_the_server_accepted_is_caught_up_with_however_late_the_stream_is(
     session.end()
 
 
-def _without_messages(original: Callable[[Stream], Iterator[Event]]) -> Callable[[Stream], Iterator[Event]]:
+def _without_messages(original: Callable[[LiveStream], Iterator[Event]]) -> Callable[[LiveStream], Iterator[Event]]:
     return lambda self: (event for event in original(self) if event.kind != "message")
 
 

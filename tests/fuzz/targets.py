@@ -117,7 +117,7 @@ def read_answer(data: bytes) -> None:
         connection._socket = near
         connection.open = lambda: None
         try:
-            done = client.receive("GET", limit=4096)
+            done = client.receive(limit=4096)
             assert len(done.body) <= 4096
         except HttpError as error:
             assert "\n" not in str(error)

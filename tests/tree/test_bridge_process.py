@@ -118,9 +118,9 @@ def bridges() -> Iterator[list[Bridge]]:
 
 
 LATE_STREAM = """
-from nssh.bus.stream import Stream
-follow = Stream.__iter__
-Stream.__iter__ = lambda self: (event for event in follow(self) if event.kind != "message")
+from nssh.bus.stream import LiveStream
+follow = LiveStream.__iter__
+LiveStream.__iter__ = lambda self: (event for event in follow(self) if event.kind != "message")
 """
 
 
