@@ -1,4 +1,4 @@
-"""One life of a process: started, looked after, ended. Standard library only; no thread, and nothing that blocks.
+"""One life of a process: started, looked after, ended. Standard library only, no thread; only `stop` and `write` block.
 
 Its owner calls `step` when `due`, and when a descriptor of `descriptors` is readable. A process that has ended is a
 zombie until it is collected, and its PID nobody else's until then: what is signalled is behind a pidfd, or has not been
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import signal
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from actors.supervision._heartbeat import DESCRIPTOR, Pulse
@@ -208,6 +210,15 @@ class Process:
         self._asked = True
         self._plan.request_stop(now, patience)
         self.tend(now)
+
+    def stop(self) -> Ended | None:
+        """Ask it to end, as `request_stop`, and wait for that; None if there is nothing to end. Blocks."""
+        self.request_stop(time.monotonic())
+        while self.pid:
+            if (ended := self.step(time.monotonic())) is not None:
+                return ended
+            select.select(self.descriptors, [], [], self.timeout(time.monotonic()))
+        return None
 
     def kill(self) -> None:
         """End it at once."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Self
 
+from actors.supervision._process import Process, Program
+from actors.supervision._spec import ChildSpec, Restart
 from nssh.sweep import pipe
 from nssh.wire import files
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nssh.sweep.pipe import News, Order
 
 # Seconds for the process to close its connections and end.
-_END = 3.0
+_SHUTDOWN = 3.0
 
 
 class Child:
@@ -39,58 +39,40 @@ class Child:
         self._lines = pipe.Lines()
         try:
             files.make_private_dir(directory)
-            errors = os.open(f"{self.log}.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         except OSError:
-            errors = os.open(os.devnull, os.O_WRONLY)  # a sweep needs no log
-        try:
-            # -P: a folder named actors in the current directory must not be taken for ours. A session of its own: the
-            # keys typed here are for us.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "actors.sweep_process"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,
-            )
-        finally:
-            os.close(errors)
+            pass  # a sweep needs no log
+        # -P: a folder named actors in the current directory must not be taken for ours. A session of its own: the keys
+        # typed here are for us. Its group are the ssh that it has started.
+        program = Program(
+            (sys.executable, "-P", "-m", "actors.sweep_process"),
+            input=True,
+            output=True,
+            errors=f"{self.log}.err",
+            session=True,
+            group=True,
+        )
+        # Never started again: nobody knows which orders the one that died had carried out.
+        self._process = Process(ChildSpec("sweep", program, Restart.TEMPORARY, shutdown=_SHUTDOWN))
+        self._process.start(time.monotonic())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         """End it, and wait for that."""
-        process = self._process
-        for end in (process.stdin, process.stdout):
-            if end is not None:
-                try:
-                    end.close()
-                except BrokenPipeError:
-                    pass  # it has ended already
-        try:
-            process.wait(_END)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        os.close(self._process.output)  # it may be writing, and nobody reads
+        self._process.stop()
 
     def tell(self, order: Order) -> None:
         """Give an order; one that finds nobody is answered by the end of the news."""
-        stdin = self._process.stdin
-        if stdin is not None:
-            try:
-                stdin.write(pipe.encode(order))
-                stdin.flush()
-            except BrokenPipeError:
-                return
+        self._process.write(pipe.encode(order))
 
     def news(self, timeout: float) -> list[News] | None:
         """Wait `timeout` seconds at most for what there is to tell; None at the end of the process."""
-        stdout = self._process.stdout
-        if stdout is None:
-            return None
-        if not select.select([stdout], [], [], max(timeout, 0.0))[0]:
+        output = self._process.output
+        if not select.select([output], [], [], max(timeout, 0.0))[0]:
             return []
-        data = os.read(stdout.fileno(), 1 << 16)
+        data = os.read(output, 1 << 16)
         if not data:
             return None
         return [message for message in self._lines.feed(data) if not isinstance(message, pipe.Job | pipe.End)]

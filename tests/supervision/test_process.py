@@ -87,6 +87,17 @@ def test_the_end_of_its_stdin_is_how_it_is_asked_to_end() -> None:
 
 
 @pytest.mark.usefixtures("handles")
+@pytest.mark.parametrize(("argv", "status"), [(READER, 0), (DEAF, -signal.SIGKILL)])
+def test_who_has_nothing_else_to_do_waits_for_the_end(argv: tuple[str, ...], status: int) -> None:
+    process = started(child(*argv, input=True, shutdown=0.4, session=True, group=True))
+    ended = process.stop()
+    assert ended is not None
+    # It may not have come to ignoring SIGTERM when that came.
+    assert ended.status in {status, -signal.SIGTERM}
+    assert process.stop() is None
+
+
+@pytest.mark.usefixtures("handles")
 def test_without_such_a_pipe_it_is_sigterm() -> None:
     process = started(child(*SLEEP))
     process.request_stop(time.monotonic())
