@@ -15,6 +15,8 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## make .venv with .venv/bin/nssh
+	@# Also where PYTHONDONTWRITEBYTECODE is set. Python compares each with its source's time and size before it runs it.
+	@$(BIN)/python -m compileall -q --invalidation-mode timestamp nssh actors
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -22,7 +24,8 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: install python3-venv (Debian, Ubuntu)" >&2; exit 1; }
 
 $(INSTALLED): pyproject.toml $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --compile --config-settings editable_mode=compat \
+		--editable .
 	@touch $@
 
 $(TESTED): $(INSTALLED)
