@@ -18,14 +18,14 @@ from actors.tree import Tree
 from nssh.base import process
 from nssh.base.errors import NsshError
 from nssh.config import settings
-from nssh.launch import session as sessions
+from nssh.launch import session_info as sessions
 from nssh.ssh import master
 from nssh.state import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nssh.launch.session import Session
+    from nssh.launch.session_info import SessionInfo
 
 # Seconds from the launcher's end to ours, whatever hangs: below the 5 that are promised.
 _LAST_MOMENT = 4.0
@@ -34,7 +34,7 @@ _DRAIN = 2.0
 _STOP = 1.5
 
 
-def _told(fd: int) -> Iterator[Session]:
+def _told(fd: int) -> Iterator[SessionInfo]:
     """Yield what the launcher tells on a pipe, until its end.
 
     Not by `sys.stdin`, whose lock a thread holds while it waits: at its end Python wants to close it, and aborts.
@@ -65,7 +65,7 @@ def main() -> int:
 class Bridge:
     """One life of the bridge process."""
 
-    def __init__(self, session: Session, told: Iterator[Session]) -> None:
+    def __init__(self, session: SessionInfo, told: Iterator[SessionInfo]) -> None:
         self._session = session
         self._told = told
         self._child_born = process.birth(session.child) if session.child else ""

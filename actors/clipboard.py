@@ -12,8 +12,8 @@ from nssh.bus import backoff
 from nssh.bus.losses import file_text
 from nssh.config.settings import ClipboardConfig
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
-from nssh.local.content import Content, check_size, check_uris, describe
-from nssh.local.tools import ToolOverflowError
+from nssh.local.clipboard_content import Content, check_size, check_uris, describe
+from nssh.local.tool_runner import ToolOverflowError
 from nssh.wire import envelope as wire
 from nssh.wire import mimes
 

@@ -9,16 +9,16 @@ from actors.supervision._actor import BaseActor
 from actors.supervision._directory import AskError
 from nssh.base.errors import ConnectError, RemoteError
 from nssh.base.printable import LONGEST, printable
-from nssh.sweep import choice, mine, reach
-from nssh.sweep.options import Wish
-from nssh.sweep.pipe import Failed, Judged
-from nssh.sweep.steps import Remote
+from nssh.sweep import connect_host, own_mosh, server_choice
+from nssh.sweep.child_messages import Failed, Judged
+from nssh.sweep.run_scripts import ScriptRunner
+from nssh.sweep.sweep_options import SweepOptions
 
 if TYPE_CHECKING:
     from actors.supervision._incarnation import Context
-    from nssh.launch.session import Session
+    from nssh.launch.session_info import SessionInfo
     from nssh.ssh.connection import Connection
-    from nssh.sweep.ending import Verdict
+    from nssh.sweep.end_servers import Verdict
 
 # Seconds: first the session, then the sweep; and as long again while there is no connection.
 _PAUSE = 5.0
@@ -29,7 +29,7 @@ _TIMEOUT = 20.0
 class ConnectSweeper(BaseActor):
     """Sweeps once, quietly, over the session's own connection; what it does and what fails is only logged."""
 
-    def __init__(self, context: Context, session: Session, age: float) -> None:
+    def __init__(self, context: Context, session: SessionInfo, age: float) -> None:
         """Take a session.
 
         Args:
@@ -55,7 +55,7 @@ class ConnectSweeper(BaseActor):
                 except (ConnectError, AskError):
                     self.after(_PAUSE, Tick())
                     return
-                remote = Remote(connection)
+                remote = ScriptRunner(connection)
                 self.spawn_reader(lambda: self._sweep(remote), "sweep", close=remote.close)
             case SweepNews(Judged(_, verdict)):
                 self.send("log_writer", Log("sweep-fate", {"server": verdict.pid, "fate": verdict.fate.value}))
@@ -64,16 +64,16 @@ class ConnectSweeper(BaseActor):
 
     # On a thread of its own.
 
-    def _sweep(self, remote: Remote) -> None:
-        wish = Wish(hosts=())
+    def _sweep(self, remote: ScriptRunner) -> None:
+        wish = SweepOptions(hosts=())
         try:
-            listing = reach.resolved(remote.servers(_TIMEOUT), self._session.target)
-            ours = mine.look()
+            listing = connect_host.resolved(remote.servers(_TIMEOUT), self._session.target)
+            ours = own_mosh.look()
             chosen = [
-                (server, choice.how(server, unused=True))
+                (server, server_choice.how(server, unused=True))
                 for server in listing.servers
-                if choice.forgotten(server, self._age)
-                and not choice.spared(server, listing, self._session.key, ours, wish)
+                if server_choice.forgotten(server, self._age)
+                and not server_choice.spared(server, listing, self._session.key, ours, wish)
             ]
             if chosen:
                 remote.end(chosen, _TIMEOUT, self._judged)

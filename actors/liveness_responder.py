@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from actors.messages import Expect, Flush, Log, Probe, ProbeExpired, Problem, Publish, Report, Update, Work
 from actors.worker import Worker
-from nssh.local.callback import find_callbacks
+from nssh.local.callback_finder import find_callbacks
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from actors.outbox import Outbox
     from actors.supervision._incarnation import Context
     from nssh.bus.ledger import Ledger
-    from nssh.local.callback import Callback
+    from nssh.local.callback_finder import Callback
 
 DEADLINE = 1.3
 """Seconds for a round trip around the bus; whoever asks waits 1.5 in all (guarantee G3, docs/architecture.md)."""

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from nssh.bus.feed import CaughtUp, Down, Up
     from nssh.bus.losses import Lost
     from nssh.bus.messages import Attachment, Message
-    from nssh.launch.session import Session
-    from nssh.local.callback import Callback
+    from nssh.launch.session_info import SessionInfo
+    from nssh.local.callback_finder import Callback
     from nssh.local.callback_flow import FlowEnded, FlowSucceeded
-    from nssh.local.content import Content
+    from nssh.local.clipboard_content import Content
     from nssh.ssh.connection import Connection
-    from nssh.sweep.ending import How
-    from nssh.sweep.pipe import News
-    from nssh.sweep.servers import Server
+    from nssh.sweep.child_messages import News
+    from nssh.sweep.end_servers import EndMethod
+    from nssh.sweep.mosh_servers import MoshServer
     from nssh.wire.envelope import Envelope
 
 
@@ -38,7 +38,7 @@ class Log(NamedTuple):
 class Told(NamedTuple):
     """To the remote host and the registry: what the launcher tells of the session, anew with every news."""
 
-    session: Session
+    session: SessionInfo
 
 
 class Update(NamedTuple):
@@ -221,7 +221,7 @@ class BeginSweep(NamedTuple):
 class EndServers(NamedTuple):
     """To a remote sweeper: end these mosh-servers of its host, each in this way."""
 
-    chosen: tuple[tuple[Server, How], ...]
+    chosen: tuple[tuple[MoshServer, EndMethod], ...]
 
 
 class SweepNews(NamedTuple):

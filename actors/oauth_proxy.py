@@ -13,7 +13,7 @@ from nssh.base.errors import ConnectError
 from nssh.local import callback_store as store
 from nssh.local.callback_flow import LONGEST, FlowEnded, FlowSucceeded
 from nssh.local.callback_proxy import LOWEST_PORT, CallbackProxy
-from nssh.local.notify import notify
+from nssh.local.desktop_notification import notify
 from nssh.ssh.ports import PortOpener
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors.supervision._incarnation import Context
-    from nssh.local.callback import Callback
+    from nssh.local.callback_finder import Callback
     from nssh.local.callback_proxy import Refusal
     from nssh.ssh.connection import Channel, Connection
 

@@ -27,17 +27,17 @@ from actors.messages import (
 from actors.supervision._actor import BaseActor
 from actors.supervision._restarts import Attempts, Backoff
 from nssh.base.errors import ConnectError, RemoteError
-from nssh.launch import prepare
+from nssh.launch import prepare_remote
 from nssh.ssh import control_connection
 from nssh.ssh.connect import connect
 from nssh.ssh.script import exchange
-from nssh.state import hosts, topics
+from nssh.state import remembered_hosts, topics
 from nssh.wire import files
 from nssh.wire import session as session_file
 
 if TYPE_CHECKING:
     from actors.supervision._incarnation import Context
-    from nssh.launch.session import Session
+    from nssh.launch.session_info import SessionInfo
     from nssh.ssh.connection import Channel, Connection
 
 # Seconds for all ways of one attempt to connect together.
@@ -54,7 +54,7 @@ class RemoteHost(BaseActor):
 
     expected = (ConnectError,)
 
-    def __init__(self, context: Context, session: Session) -> None:
+    def __init__(self, context: Context, session: SessionInfo) -> None:
         super().__init__(context)
         self._session = session
         self._connection: Connection | None = None
@@ -180,7 +180,7 @@ class RemoteHost(BaseActor):
         if not self.post(Connected(connection)):
             connection.close()
 
-    def _reach(self, session: Session) -> Connection | None:
+    def _reach(self, session: SessionInfo) -> Connection | None:
         path = session.control_path or None
         if path and self._first:
             # The user is logging in: that login is the connection, however long it takes (G5: no second password).
@@ -203,26 +203,26 @@ class RemoteHost(BaseActor):
                 )
         return connection
 
-    def _prepare(self, session: Session, connection: Connection) -> None:
+    def _prepare(self, session: SessionInfo, connection: Connection) -> None:
         # What the remote sends is for the newest session with a topic of its own, whoever is prepared last.
         superseded = topics.newest(session.topic, session.ledger) != session.topic
-        script = prepare.script("" if superseded else session.session_file)
+        script = prepare_remote.script("" if superseded else session.session_file)
         answer, _ = exchange(connection, script, _CONNECT)
-        prepared = prepare.read(answer)
+        prepared = prepare_remote.read(answer)
         destination = session.target.destination
         problem = prepared.problem
         if not problem and not prepared.version:
             problem = f"no nssh on {destination}: run nssh infect {destination}"
-        problem = problem or hosts.difference(destination, prepared.version)
+        problem = problem or remembered_hosts.difference(destination, prepared.version)
         if superseded:
             self._remember(session.key, version=prepared.version)
         else:
-            written = "" if prepared.problem else hosts.checksum(session.session_file)
+            written = "" if prepared.problem else remembered_hosts.checksum(session.session_file)
             self._remember(session.key, version=prepared.version, session=written)
             self._give_way(session, connection)
         self.post(Prepared(prepared.version, problem))
 
-    def _give_way(self, session: Session, connection: Connection) -> None:
+    def _give_way(self, session: SessionInfo, connection: Connection) -> None:
         """Write the session file of one that took a new topic while ours was written, lest ours stay the last one.
 
         A login may take as long as its user looks for a password. Whoever writes looks once more behind that, so the
@@ -233,11 +233,11 @@ class RemoteHost(BaseActor):
             theirs = session_file.parse(session.session_file)
             theirs.topic = written = newest
             text = session_file.render(theirs)
-            exchange(connection, prepare.script(text), _CONNECT)
-            self._remember(session.key, session=hosts.checksum(text))
+            exchange(connection, prepare_remote.script(text), _CONNECT)
+            self._remember(session.key, session=remembered_hosts.checksum(text))
 
     def _remember(self, key: str, **news: str) -> None:
         try:
-            hosts.write(key, hosts.read(key)._replace(**news))  # type: ignore[arg-type]  # fields that are texts
+            remembered_hosts.write(key, remembered_hosts.read(key)._replace(**news))  # type: ignore[arg-type]  # fields that are texts
         except OSError as error:
             self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))

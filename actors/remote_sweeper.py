@@ -9,9 +9,9 @@ from actors.messages import BeginSweep, EndServers, Log, SweepNews, Tick
 from actors.supervision._actor import BaseActor
 from nssh.base.errors import ConnectError, RemoteError
 from nssh.base.printable import LONGEST, printable
-from nssh.sweep import reach
-from nssh.sweep.pipe import Failed, Finished, Judged, Listed
-from nssh.sweep.steps import Remote
+from nssh.sweep import connect_host
+from nssh.sweep.child_messages import Failed, Finished, Judged, Listed
+from nssh.sweep.run_scripts import ScriptRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from actors.supervision._incarnation import Context
     from nssh.ssh.connection import Connection
     from nssh.ssh.identity import Target
-    from nssh.sweep.ending import How, Verdict
-    from nssh.sweep.pipe import News
-    from nssh.sweep.servers import Server
+    from nssh.sweep.child_messages import News
+    from nssh.sweep.end_servers import EndMethod, Verdict
+    from nssh.sweep.mosh_servers import MoshServer
 
 # Lives of a sweeper: one that its host made crash twice would go on doing so.
 _LIVES = 2
@@ -48,12 +48,12 @@ class Sweep:
         self.timeout = timeout
         self.tell = tell
         self.listed = False
-        self.chosen: tuple[tuple[Server, How], ...] | None = None
+        self.chosen: tuple[tuple[MoshServer, EndMethod], ...] | None = None
         self.judged: set[int] = set()
         self.over = False
 
     @property
-    def left(self) -> tuple[tuple[Server, How], ...]:
+    def left(self) -> tuple[tuple[MoshServer, EndMethod], ...]:
         """The chosen ones whose fate is not known."""
         return tuple(choice for choice in self.chosen or () if choice[0].pid not in self.judged)
 
@@ -155,9 +155,9 @@ class RemoteSweeper(BaseActor):
         sweep = self._sweep
         deadline = time.monotonic() + sweep.timeout
         connection = self._connect(deadline)
-        listing = Remote(connection).servers(max(deadline - time.monotonic(), 0.1))
+        listing = ScriptRunner(connection).servers(max(deadline - time.monotonic(), 0.1))
         self._used = time.monotonic()
-        self.post(SweepNews(Listed(sweep.number, reach.resolved(listing, sweep.target))))
+        self.post(SweepNews(Listed(sweep.number, connect_host.resolved(listing, sweep.target))))
 
     def _end(self) -> None:
         sweep = self._sweep
@@ -170,9 +170,9 @@ class RemoteSweeper(BaseActor):
         if connection is None or (time.monotonic() - self._used > _FRESH and not connection.alive()):
             self._close()
             connection = self._connect(time.monotonic() + sweep.timeout)
-        Remote(connection).end(sweep.left, sweep.timeout, on_verdict)
+        ScriptRunner(connection).end(sweep.left, sweep.timeout, on_verdict)
         self.post(SweepNews(Finished(sweep.number)))
 
     def _connect(self, deadline: float) -> Connection:
-        connection = self._connection = reach.reach(self._sweep.target, deadline)
+        connection = self._connection = connect_host.reach(self._sweep.target, deadline)
         return connection

@@ -24,13 +24,13 @@ from actors.supervision._events import Event, EventKind
 from actors.supervision._spec import ChildSpec, Restart
 from actors.supervision._supervisor import Outcome, StartError, Supervisor
 from actors.supervision.debug import dump_stacks
-from nssh.sweep import pipe
-from nssh.sweep.pipe import End, Job
+from nssh.sweep import child_messages
+from nssh.sweep.child_messages import End, Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nssh.sweep.pipe import News, Order
+    from nssh.sweep.child_messages import News, Order
 
 # Seconds for all to close their connections.
 _STOP = 1.5
@@ -82,7 +82,7 @@ def _spec(sweep: Sweep) -> ChildSpec:
 
 
 def _orders(fd: int) -> Iterator[Order | News]:
-    lines = pipe.Lines()
+    lines = child_messages.Lines()
     while data := os.read(fd, 1 << 16):
         yield from lines.feed(data)
 
@@ -104,7 +104,7 @@ def main() -> int:
 
     def tell(news: News) -> None:
         with told, contextlib.suppress(BrokenPipeError):
-            rest = pipe.encode(news)
+            rest = child_messages.encode(news)
             while rest:
                 rest = rest[os.write(output, rest) :]
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.config.settings import Config
-    from nssh.launch.session import Session
+    from nssh.launch.session_info import SessionInfo
     from nssh.ssh.connection import ByteStream
 
 # Seconds a dial may take: a connection's own deadline for opening a stream, and the way through the mailbox.
@@ -56,7 +56,7 @@ class Tree:
 
     def __init__(
         self,
-        session: Session,
+        session: SessionInfo,
         config: Config,
         *,
         drift: Callable[[], float] = drift,
@@ -137,7 +137,7 @@ class Tree:
             **supervision,
         )
 
-    def tell(self, session: Session) -> None:
+    def tell(self, session: SessionInfo) -> None:
         """Take what the launcher tells of the session; any thread. Kept for those who are restarted later."""
         self._session = session
         for to in ("session_registry", "remote_host"):

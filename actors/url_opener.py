@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from actors.messages import Expect, Log, Problem, Report, Tick, Update
 from actors.worker import Worker
 from nssh.base.errors import ToolError
-from nssh.local import browser
-from nssh.local.callback import find_callbacks
+from nssh.local import browser_launcher
+from nssh.local.callback_finder import find_callbacks
 from nssh.local.flood import Flood
 from nssh.state import held_urls
 from nssh.wire import envelope as wire
@@ -63,8 +63,8 @@ class UrlOpener(Worker):
         elif self.ledger.claim(work.key):
             self.busy(_OPENING)
             try:
-                self._await_callbacks(browser.check_url(envelope.url))
-                browser.open_url(
+                self._await_callbacks(browser_launcher.check_url(envelope.url))
+                browser_launcher.open_url(
                     envelope.url, command=self._command, on_late_failure=lambda error: self._failed(fields, str(error))
                 )
             except ToolError as error:

@@ -7,17 +7,17 @@ import sys
 from typing import TYPE_CHECKING
 
 from nssh.base.errors import NsshError, ToolError
-from nssh.cli.options import parse_copy, parse_paste
+from nssh.cli.command_options import parse_copy, parse_paste
 from nssh.config import settings
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
-from nssh.local.content import Content
+from nssh.local.clipboard_content import Content
 from nssh.remote import own
 from nssh.remote.failure import Failure
 from nssh.wire import mimes, session
 
 if TYPE_CHECKING:
-    from nssh.cli.options import Clip
-    from nssh.local.backend import Clipboard
+    from nssh.cli.command_options import Clip
+    from nssh.local.clipboard_base import Clipboard
 
 
 def run(arguments: list[str]) -> int:

@@ -109,18 +109,18 @@ def _connect(wish: argv.Connect) -> int:
 
 
 def _infect(arguments: list[str]) -> int:
-    from nssh.cli import options
+    from nssh.cli import command_options
 
-    wish = options.parse_infect(arguments)
-    from nssh.install import infect
+    wish = command_options.parse_infect(arguments)
+    from nssh.install import infect_command
 
-    return infect.run(wish.host, wish.ssh_options, settings.load(), force=wish.force, remove=wish.remove)
+    return infect_command.run(wish.host, wish.ssh_options, settings.load(), force=wish.force, remove=wish.remove)
 
 
 def _status(arguments: list[str]) -> int:
-    from nssh.cli import options
+    from nssh.cli import command_options
 
-    wish = options.parse_status(arguments)
+    wish = command_options.parse_status(arguments)
     if wish.tail:
         from nssh.log import tail
 
@@ -131,15 +131,16 @@ def _status(arguments: list[str]) -> int:
 
 
 def _sweep(arguments: list[str]) -> int:
-    from nssh.sweep import command, options
+    from nssh.sweep import sweep_command, sweep_options
 
-    return command.run(options.parse(arguments), settings.load())
+    return sweep_command.run(sweep_options.parse(arguments), settings.load())
 
 
 def _doctor(arguments: list[str]) -> int:
-    from nssh.doctor import command, options
+    from nssh.doctor import doctor_command, doctor_options
 
-    return command.run(options.parse(arguments))  # it reads the configuration itself: that is its first step
+    # doctor reads the configuration itself: that is its first step.
+    return doctor_command.run(doctor_options.parse(arguments))
 
 
 def _relay(arguments: list[str]) -> int:

@@ -18,7 +18,7 @@ from nssh.state import held_urls, records
 from nssh.wire import files
 
 if TYPE_CHECKING:
-    from nssh.cli.options import Status
+    from nssh.cli.command_options import Status
     from nssh.state.records import Record
 
 # What `--json` tells of a record (docs/protocol.md). Not its topic, which is a secret: whoever needs it reads the
@@ -49,7 +49,7 @@ def _json() -> int:
     for record, answer in zip(live, liveness.probe_all(live), strict=True):
         fields: dict[str, Any] = {name: getattr(record, name) for name in _TOLD}
         fields |= {"uptime": round(_uptime(record)), "state": answer.state.value, "rtt": answer.rtt}
-        fields["alive"] = None if answer.state is liveness.State.UNKNOWN else answer.alive
+        fields["alive"] = None if answer.state is liveness.SessionState.UNKNOWN else answer.alive
         sessions.append(fields)
     print(json.dumps(sessions, indent=2))
     return 0
@@ -116,8 +116,8 @@ def _when(seconds: int) -> str:
 
 
 def _open_held() -> int:
-    from nssh.local import browser
-    from nssh.local.callback import find_callbacks
+    from nssh.local import browser_launcher
+    from nssh.local.callback_finder import find_callbacks
 
     command = settings.load().browser.command or None
     acting = {record.serial: record for record in records.live() if record.role == "leader" and record.socket}
@@ -130,13 +130,13 @@ def _open_held() -> int:
             if entry is None:
                 break
             try:
-                url = browser.check_url(entry.url)
+                url = browser_launcher.check_url(entry.url)
                 if serial in acting and find_callbacks(url) and not liveness.expect(acting[serial], url):
                     del acting[serial]  # it does not answer: not waited for again
-                browser.open_url(entry.url, command=command)
+                browser_launcher.open_url(entry.url, command=command)
             except ToolError as error:
                 failed += 1
-                if not isinstance(error, browser.UrlRefusedError):  # that would be refused another time, too
+                if not isinstance(error, browser_launcher.UrlRefusedError):  # that would be refused another time, too
                     held_urls.add(path, entry)
                 print(f"nssh: {printable(str(error))}", file=sys.stderr)
     return 1 if failed else 0

@@ -27,16 +27,16 @@ Configuration: ~/.config/nssh/config.toml. Logs: ~/.local/state/nssh/logs."""
 
 def text(command: str) -> str:
     """Return the help of a command, or of nssh itself."""
-    from nssh.cli import options
-    from nssh.doctor import options as doctor
-    from nssh.sweep import options as sweep
+    from nssh.cli import command_options
+    from nssh.doctor import doctor_options
+    from nssh.sweep import sweep_options
 
     parsers = {
-        "copy": options.copy_parser,
-        "doctor": doctor.parser,
-        "infect": options.infect_parser,
-        "paste": options.paste_parser,
-        "status": options.status_parser,
-        "sweep": sweep.parser,
+        "copy": command_options.copy_parser,
+        "doctor": doctor_options.parser,
+        "infect": command_options.infect_parser,
+        "paste": command_options.paste_parser,
+        "status": command_options.status_parser,
+        "sweep": sweep_options.parser,
     }
     return parsers[command]().format_help().rstrip() if command in parsers else MAIN

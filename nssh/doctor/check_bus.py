@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from nssh.base.errors import BusError, RemoteError
 from nssh.bus.client import BusClient
 from nssh.doctor.check_remote import compare
-from nssh.doctor.facts import number
-from nssh.doctor.listener import Listener
+from nssh.doctor.remote_facts import number
 from nssh.doctor.report import failed, ok, warning
-from nssh.doctor.walk import NotTried
+from nssh.doctor.step_runner import NotTried
+from nssh.doctor.topic_listener import TopicListener
 from nssh.ssh.marked import MarkedStream, new_mark
 from nssh.state import topics
 from nssh.wire import envelope as wire
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.doctor.report import Result
-    from nssh.doctor.walk import Walk
+    from nssh.doctor.step_runner import Examination
     from nssh.ssh.connection import ByteStream, Connection
 
 _FILE = 100_000  # bytes: more than a message takes, little for a server's quota
@@ -48,7 +48,7 @@ def _dialler(connection: Connection, name: str, timeout: float) -> Callable[[], 
     return dial
 
 
-def reach(walk: Walk) -> Result:
+def reach(walk: Examination) -> Result:
     """Reach the server: start a relay there and dial it, or ask the ntfy server."""
     config, timeout = walk.config, walk.wish.timeout
     topic = topics.new_name()
@@ -82,7 +82,7 @@ def reach(walk: Walk) -> Result:
     return ok(where, seconds)
 
 
-def _advice(walk: Walk, error: BusError) -> str:
+def _advice(walk: Examination, error: BusError) -> str:
     if error.kind == "limit":
         return "wait a little, or have its limits raised (visitor-request-limit-burst and others)"
     if walk.config.server == "relay":
@@ -91,7 +91,7 @@ def _advice(walk: Walk, error: BusError) -> str:
     return f"start it, or correct {named}"
 
 
-def relay(walk: Walk) -> Result:
+def relay(walk: Examination) -> Result:
     """See how the user's own relay is, without publishing on it."""
     if walk.facts.relay in {"healthy", "none"}:
         return ok("runs" if walk.facts.relay == "healthy" else "does not run at present; it is started when needed")
@@ -103,11 +103,11 @@ def relay(walk: Walk) -> Result:
     )
 
 
-def subscribe(walk: Walk) -> Result:
+def subscribe(walk: Examination) -> Result:
     """Subscribe to a topic of our own, which shows whether the credentials are accepted."""
     started = time.monotonic()
     topic = topics.new_name()
-    listener = Listener(walk.client, topic)
+    listener = TopicListener(walk.client, topic)
     walk.undo.callback(listener.close)
     walk.topic = topic
     try:
@@ -119,7 +119,7 @@ def subscribe(walk: Walk) -> Result:
     return ok(f"{credentials}subscribed to a topic of the doctor's own", time.monotonic() - started)
 
 
-def _refused(walk: Walk, error: BusError) -> Result:
+def _refused(walk: Examination, error: BusError) -> Result:
     if error.kind != "auth":
         return failed(str(error), _advice(walk, error))
     if walk.config.topic and "this topic" in str(error):
@@ -127,7 +127,7 @@ def _refused(walk: Walk, error: BusError) -> Result:
     return failed(str(error), "token, or user and password, in config.toml must have access to topics nssh_*")
 
 
-def publish(walk: Walk) -> Result:
+def publish(walk: Examination) -> Result:
     """Publish a message, and wait until it is back."""
     own = wire.new_id()
     started = time.monotonic()
@@ -136,7 +136,7 @@ def publish(walk: Walk) -> Result:
     return ok("a message went around", heard.at - started)
 
 
-def attachment(walk: Walk) -> Result:
+def attachment(walk: Examination) -> Result:
     """Publish a file, and fetch it by what the stream tells of it."""
     own, data = wire.new_id(), os.urandom(_FILE)
     started = time.monotonic()
@@ -150,7 +150,7 @@ def attachment(walk: Walk) -> Result:
     return ok(f"a file of {_FILE // 1000} kB went there and came back the same", time.monotonic() - started)
 
 
-def from_remote(walk: Walk) -> Result:
+def from_remote(walk: Examination) -> Result:
     """See whether the remote reaches the server, too; the relay is there."""
     server = walk.config.server
     advice = f'programs on {walk.host} must reach it, too: its firewall, its proxy, or server = "relay"'
@@ -163,7 +163,7 @@ def from_remote(walk: Walk) -> Result:
     return ok(f"{walk.host} reaches {server}", number(answer, "ms") / 1000)
 
 
-def clock(walk: Walk) -> Result:
+def clock(walk: Examination) -> Result:
     """Compare our clock with the server's."""
     asked = time.time()
     walk.client.health()

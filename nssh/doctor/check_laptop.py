@@ -19,10 +19,10 @@ from nssh.wire import files
 
 if TYPE_CHECKING:
     from nssh.doctor.report import Result
-    from nssh.doctor.walk import Walk
+    from nssh.doctor.step_runner import Examination
 
 
-def configuration(walk: Walk) -> Result:
+def configuration(walk: Examination) -> Result:
     """Read config.toml, which checks its permissions, too."""
     walk.config = settings.load()
     path = settings.config_path()
@@ -32,7 +32,7 @@ def configuration(walk: Walk) -> Result:
     return ok(f"{path if there else 'no config.toml, so the defaults'}; the bus is {walk.config.server}{beaten}")
 
 
-def state_directory(_: Walk) -> Result:
+def state_directory(_: Examination) -> Result:
     """See whether sessions can keep their files, without leaving any."""
     path = files.state_dir()
     nearest = path
@@ -64,10 +64,10 @@ def state_directory(_: Walk) -> Result:
     return ok(path)
 
 
-def clipboard(walk: Walk) -> Result:
+def clipboard(walk: Examination) -> Result:
     """Ask the clipboard which types it has; its content is neither read nor replaced."""
     from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
-    from nssh.local.content import SensitiveError
+    from nssh.local.clipboard_content import SensitiveError
 
     backend = detect(config=walk.config.clipboard)
     if isinstance(backend, MemoryClipboard):
@@ -89,9 +89,9 @@ def clipboard(walk: Walk) -> Result:
     return ok(f"{backend.name}, which holds {shown} (writing is not tried)", time.monotonic() - started)
 
 
-def browser(walk: Walk) -> Result:
+def browser(walk: Examination) -> Result:
     """Look for what would open a URL."""
-    from nssh.local.browser import launchers
+    from nssh.local.browser_launcher import launchers
 
     command = walk.config.browser.command
     found = launchers(command or None, os.environ)
@@ -112,7 +112,7 @@ def browser(walk: Walk) -> Result:
     return ok(shown)
 
 
-def ssh(walk: Walk) -> Result:
+def ssh(walk: Examination) -> Result:
     """Ask the ssh client for its version."""
     command = walk.config.ssh.command
     try:
@@ -125,7 +125,7 @@ def ssh(walk: Walk) -> Result:
     return ok(f"{' '.join(command)}: {said.partition(',')[0]}")
 
 
-def target(walk: Walk) -> Result:
+def target(walk: Examination) -> Result:
     """Ask `ssh -G` who the host is."""
     try:
         walk.target = identity.resolve(walk.config.ssh.command, walk.host, walk.wish.ssh_options)

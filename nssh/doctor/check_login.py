@@ -19,14 +19,14 @@ from nssh.ssh.control_connection import ControlConnection
 from nssh.wire import files
 
 if TYPE_CHECKING:
-    from nssh.doctor.walk import Walk
+    from nssh.doctor.step_runner import Examination
     from nssh.ssh.connection import Connection
 
 _MASTER = 5.0  # seconds for a live connection to answer
 _FAR = 1.0  # seconds from which a user notices
 
 
-def login(walk: Walk) -> Result:
+def login(walk: Examination) -> Result:
     """Connect: over a live session's connection if there is one, by paramiko, by OpenSSH; nobody is asked anything."""
     dead = _over_live(walk)
     if isinstance(dead, Result):
@@ -48,7 +48,7 @@ def login(walk: Walk) -> Result:
     return ok(how, seconds)
 
 
-def _over_live(walk: Walk) -> Result | str:
+def _over_live(walk: Examination) -> Result | str:
     """Take the connection of a live session; return why not if it does not answer, `` if there is none."""
     dead = ""
     for pid, path in _masters(walk):
@@ -70,13 +70,13 @@ def _over_live(walk: Walk) -> Result | str:
     return dead
 
 
-def _masters(walk: Walk) -> list[tuple[int, str]]:
+def _masters(walk: Examination) -> list[tuple[int, str]]:
     found = [(record.pid, path) for record in walk.sessions for path in control_path.candidates(record.pid)]
     found.append((0, walk.target.control_path))
     return [(pid, path) for pid, path in found if path and os.path.exists(path)]
 
 
-def _method(walk: Walk, connection: Connection) -> str:
+def _method(walk: Examination, connection: Connection) -> str:
     method = str(getattr(connection, "method", ""))
     if connection.name == "batch":
         method = _openssh_method(walk)
@@ -84,7 +84,7 @@ def _method(walk: Walk, connection: Connection) -> str:
     return f"by paramiko, with {method}"
 
 
-def _openssh_method(walk: Walk) -> str:
+def _openssh_method(walk: Examination) -> str:
     """Ask ssh how it got in, by one more login: it tells nobody but its own log."""
     options = ["BatchMode=yes", "ControlPath=none", "LogLevel=VERBOSE", "RemoteCommand=none"]
     options.append(f"ConnectTimeout={max(int(walk.wish.timeout), 1)}")
@@ -95,7 +95,7 @@ def _openssh_method(walk: Walk) -> str:
     return found[1] if found else ""
 
 
-def _advice(walk: Walk, error: ConnectError) -> str:
+def _advice(walk: Examination, error: ConnectError) -> str:
     host, text = walk.words, str(error)
     if error.kind == "auth":
         if "password" in text or "keyboard-interactive" in text:
@@ -115,7 +115,7 @@ def _advice(walk: Walk, error: ConnectError) -> str:
     }.get(error.kind, "")
 
 
-def round_trip(walk: Walk) -> Result:
+def round_trip(walk: Examination) -> Result:
     """Measure a command that does nothing: the best of three."""
     times = []
     for _ in range(1 if walk.connection.name == "batch" else 3):
@@ -129,7 +129,7 @@ def round_trip(walk: Walk) -> Result:
     return ok(text, best) if best < _FAR else warning(f"{text}: everything takes as long, at least", "", best)
 
 
-def forwarding(walk: Walk) -> Result:
+def forwarding(walk: Examination) -> Result:
     """Open a channel to a port there, its sshd's own: the way that a login's answer takes (OAuth)."""
     address = walk.said.get("address", "").split()
     if (

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 from nssh.base.errors import RemoteError
 from nssh.base.printable import printable
-from nssh.doctor.facts import number
+from nssh.doctor.remote_facts import number
 from nssh.doctor.report import failed, ok
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nssh.doctor.listener import Heard
     from nssh.doctor.report import Result
-    from nssh.doctor.walk import Walk
+    from nssh.doctor.step_runner import Examination
+    from nssh.doctor.topic_listener import Heard
 
 _SLACK = 25.0  # seconds that the helper gives a shim, and some
 _IMAGE = 100_000
@@ -43,7 +43,7 @@ class _Ran:
             self.output = b""
 
 
-def session(walk: Walk) -> Result:
+def session(walk: Examination) -> Result:
     """Give the shims a session file of the doctor's own."""
     config = walk.config
     token = config.token or (f"{config.user}:{config.password}" if config.user else "")
@@ -58,7 +58,7 @@ def session(walk: Walk) -> Result:
     return ok("the shims have a session of the doctor's own")
 
 
-def _shim(walk: Walk, persona: str, *arguments: str, stdin: bytes = b"") -> _Ran:
+def _shim(walk: Examination, persona: str, *arguments: str, stdin: bytes = b"") -> _Ran:
     order = {
         "do": "run",
         "persona": persona,
@@ -71,7 +71,7 @@ def _shim(walk: Walk, persona: str, *arguments: str, stdin: bytes = b"") -> _Ran
     return ran
 
 
-def url(walk: Walk) -> Result:
+def url(walk: Examination) -> Result:
     """Have xdg-open send a URL, which is only looked at."""
     sent = f"http://nssh-doctor.invalid/{os.urandom(8).hex()}"
     ran = _shim(walk, "xdg-open", sent)
@@ -79,7 +79,7 @@ def url(walk: Walk) -> Result:
     return ok("xdg-open there: the URL arrived here (no browser was opened)", ran.seconds)
 
 
-def copy(walk: Walk) -> Result:
+def copy(walk: Examination) -> Result:
     """Have xclip send a text, and wl-copy an image."""
     text, image = _text(), _png()
     ran = _shim(walk, "xclip", "-selection", "clipboard", "-i", stdin=text)
@@ -93,7 +93,7 @@ def copy(walk: Walk) -> Result:
     return ok(f"xclip there: a text arrived here, then {_large(large)} (your clipboard stays as it is)", ran.seconds)
 
 
-def paste(walk: Walk) -> Result:
+def paste(walk: Examination) -> Result:
     """Have xclip ask for a text, and wl-paste for an image; we answer from memory."""
     walk.listener.content = {"text/plain": _text(), "image/png": _png()}
     ran = _shim(walk, "xclip", "-selection", "clipboard", "-o")
@@ -105,7 +105,7 @@ def paste(walk: Walk) -> Result:
     return ok(f"xclip -o there: a text came from here, then {_large(large)} (none of it yours)", ran.seconds)
 
 
-def _await(walk: Walk, wanted: Callable[[Heard], bool], what: str) -> Heard:
+def _await(walk: Examination, wanted: Callable[[Heard], bool], what: str) -> Heard:
     return walk.listener.wait_for(wanted, walk.wish.timeout, what)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from nssh import __version__
 from nssh.base.errors import RemoteError
-from nssh.doctor import facts
-from nssh.doctor.helper import Helper
+from nssh.doctor import remote_facts
+from nssh.doctor.remote_helper import RemoteHelper
 from nssh.doctor.report import failed, ok, warning
 from nssh.install import deploy
 from nssh.launch.route import find_program
@@ -21,9 +21,9 @@ from nssh.state import topics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nssh.doctor.facts import Shell
+    from nssh.doctor.remote_facts import Shell
     from nssh.doctor.report import Result
-    from nssh.doctor.walk import Walk
+    from nssh.doctor.step_runner import Examination
 
 # Clocks are asked for whole seconds.
 _CLOCK = 2.0
@@ -33,11 +33,11 @@ _CLOCK_WRONG = 60.0
 _LOOK = 20.0
 
 
-def shell(walk: Walk) -> Result:
+def shell(walk: Examination) -> Result:
     """Run a script, as everything on the remote is run."""
     walk.asked, started = time.time(), time.monotonic()
     try:
-        script = framing.source(__file__, "look.sh")
+        script = framing.source(__file__, "check_remote.sh")
         answer = run_script(walk.connection, script, timeout=walk.wish.timeout, what="a script on the remote")
     except RemoteError as error:
         return failed(str(error), "its login shell must hand commands to sh, and its start-up files must let it")
@@ -46,7 +46,7 @@ def shell(walk: Walk) -> Result:
     return ok(f"{walk.said.get('shell') or 'its shell'} on {walk.said.get('system') or '?'} runs scripts", seconds)
 
 
-def clock(walk: Walk) -> Result:
+def clock(walk: Examination) -> Result:
     """Compare the clocks; what it took to ask is the uncertainty, and the remote tells whole seconds."""
     now = walk.said.get("now", "")
     if not (now.isascii() and now.isdigit() and len(now) < 12):
@@ -65,23 +65,23 @@ def compare(theirs: int, asked: float, answered: float, whose: str) -> Result:
     return failed(text, advice) if off > _CLOCK_WRONG else warning(text, advice)
 
 
-def python(walk: Walk) -> Result:
+def python(walk: Examination) -> Result:
     """Start the helper, which takes a python3, and have it look around."""
     host = walk.host
     started = time.monotonic()
     try:
-        walk.helper = Helper(walk.connection, walk.name, walk.wish.timeout)
+        walk.helper = RemoteHelper(walk.connection, walk.name, walk.wish.timeout)
         seconds = time.monotonic() - started
         # From here on there may be something to be removed.
         walk.undo.callback(walk.helper.finish, 5.0)
-        walk.facts = facts.read(walk.helper.ask({"do": "facts", "salt": walk.salt}, walk.wish.timeout + _LOOK))
+        walk.facts = remote_facts.read(walk.helper.ask({"do": "facts", "salt": walk.salt}, walk.wish.timeout + _LOOK))
     except RemoteError as error:
         return failed(str(error), f"install python3 (3.8 or newer) on {host}; nssh there needs nothing else")
     text = f"{walk.facts.python} {walk.facts.python_version}"
     return ok(text if walk.facts.on_path else f"{text}, which is not on the PATH of a command", seconds)
 
 
-def nssh(walk: Walk) -> Result:
+def nssh(walk: Examination) -> Result:
     """Compare the nssh there with ours, and see that it runs."""
     seen, infect = walk.facts, f"nssh infect {walk.words}"
     version, digest, *_ = [*seen.installed.split(" ", 2), "", ""]
@@ -103,10 +103,10 @@ def nssh(walk: Walk) -> Result:
     return ok(version, seen.installed_seconds)
 
 
-def path(way: str, when: str) -> Callable[[Walk], Result]:
+def path(way: str, when: str) -> Callable[[Examination], Result]:
     """Return the step that looks at the PATH of shells started in one way, of which `when` tells the user."""
 
-    def look(walk: Walk) -> Result:
+    def look(walk: Examination) -> Result:
         shells = [one for one in walk.facts.shells if one.way == way]
         bad = [one for one in shells if one.shadows or one.missing or not one.answered]
         if not shells:
@@ -136,7 +136,7 @@ def _what(one: Shell) -> str:
     return f"does not find {', '.join(one.missing[:3])}" + (" …" if len(one.missing) > 3 else "")
 
 
-def state(walk: Walk) -> Result:
+def state(walk: Examination) -> Result:
     """See whether the remote's state directory can be written."""
     seen = walk.facts
     if seen.state_problem:
@@ -148,7 +148,7 @@ def state(walk: Walk) -> Result:
     return ok(seen.state)
 
 
-def session_file(walk: Walk) -> Result:
+def session_file(walk: Examination) -> Result:
     """See whether the programs there speak to a session of ours."""
     seen = walk.facts.session
     live = [record for record in walk.sessions if not record.foreign]
@@ -177,11 +177,11 @@ def session_file(walk: Walk) -> Result:
     return ok(f"of {whose}; none is live at present")
 
 
-def _hash(walk: Walk, topic: str) -> str:
+def _hash(walk: Examination, topic: str) -> str:
     return hashlib.sha256((walk.salt + topic).encode()).hexdigest()
 
 
-def mosh(walk: Walk) -> Result:
+def mosh(walk: Examination) -> Result:
     """See whether a session could be a mosh session."""
     here, there = find_program("mosh-client"), walk.said.get("mosh", "")
     if walk.target.proxied:
@@ -197,7 +197,7 @@ def mosh(walk: Walk) -> Result:
     return ok(f"{there}, and {os.path.basename(here)} here (its UDP is not tried)")
 
 
-def desktop(walk: Walk) -> Result:
+def desktop(walk: Examination) -> Result:
     """See whether the remote is a desktop, whose own clipboard the shims would hide."""
     if walk.facts.desktop:
         return warning(f"it looks like a desktop ({walk.facts.desktop}), whose clipboard and browser nssh hides")

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from nssh.base import process
 from nssh.doctor.report import failed, ok, warning
 from nssh.meeting import liveness
-from nssh.meeting.liveness import State
+from nssh.meeting.liveness import SessionState
 from nssh.state import records
 from nssh.wire import files
 
 if TYPE_CHECKING:
     from nssh.doctor.report import Result
-    from nssh.doctor.walk import Walk
+    from nssh.doctor.step_runner import Examination
     from nssh.state.records import Record
 
 
-def stale(_: Walk) -> Result:
+def stale(_: Examination) -> Result:
     """Look for files of sessions that are no more; whoever reads the records removes those."""
     directory = os.path.join(files.state_dir(), "sessions")
     try:
@@ -54,7 +54,7 @@ def _is_dead(name: str) -> bool:
     return (record is None and not process.birth(int(stem))) or (record is not None and not record.live)
 
 
-def live(walk: Walk) -> Result:
+def live(walk: Examination) -> Result:
     """Ask each live session to this target whether it answers, and see who holds the topic's lease."""
     walk.sessions = [record for record in records.live() if record.key == walk.target.key]
     if not walk.sessions:
@@ -77,12 +77,12 @@ def live(walk: Walk) -> Result:
     )
 
 
-def _trouble(walk: Walk, record: Record, answer: liveness.Liveness) -> Result | None:
+def _trouble(walk: Examination, record: Record, answer: liveness.Liveness) -> Result | None:
     again = f"nssh --replace {walk.words} ends it and starts another; nssh status --tail shows its events"
     match answer.state:
-        case State.WEDGED:
+        case SessionState.WEDGED:
             return failed("", again)
-        case State.BUS_DOWN:
+        case SessionState.BUS_DOWN:
             return failed(record.problem, f"see the steps of the bus below; {again}")
         case _ if record.problem:
             return warning(record.problem)

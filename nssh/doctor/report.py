@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
-class State(enum.StrEnum):
+class Outcome(enum.StrEnum):
     """How a step ended."""
 
     OK = "ok"
@@ -26,7 +26,7 @@ class State(enum.StrEnum):
 class Result(NamedTuple):
     """What a step found."""
 
-    state: State
+    state: Outcome
     text: str
     advice: str = ""
     """What to do; `` if there is nothing to be done."""
@@ -43,17 +43,17 @@ class Found(NamedTuple):
 
 def ok(text: str, seconds: float | None = None) -> Result:
     """Return a result: all is well."""
-    return Result(State.OK, text, "", seconds)
+    return Result(Outcome.OK, text, "", seconds)
 
 
 def warning(text: str, advice: str = "", seconds: float | None = None) -> Result:
     """Return a result: it works, with limits."""
-    return Result(State.WARNING, text, advice, seconds)
+    return Result(Outcome.WARNING, text, advice, seconds)
 
 
 def failed(text: str, advice: str = "") -> Result:
     """Return a result: it does not work."""
-    return Result(State.FAILED, text, advice)
+    return Result(Outcome.FAILED, text, advice)
 
 
 def duration(seconds: float) -> str:
@@ -61,7 +61,7 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-_MARKS = {State.OK: "ok", State.WARNING: "warn", State.FAILED: "WRONG", State.SKIPPED: "-"}
+_MARKS = {Outcome.OK: "ok", Outcome.WARNING: "warn", Outcome.FAILED: "WRONG", Outcome.SKIPPED: "-"}
 _WIDTH = 18
 
 
@@ -77,7 +77,7 @@ def lines(found: Found) -> list[str]:
 
 def told(steps: Iterable[Found]) -> Iterator[str]:
     """Yield the lines of steps as these come; those in a row that one thing kept from being tried are one line."""
-    for reason, group in groupby(steps, lambda one: one.result.text if one.result.state is State.SKIPPED else ""):
+    for reason, group in groupby(steps, lambda one: one.result.text if one.result.state is Outcome.SKIPPED else ""):
         if not reason:
             for one in group:
                 yield from lines(one)
@@ -89,16 +89,16 @@ def told(steps: Iterable[Found]) -> Iterator[str]:
 
 def succeeded(steps: Sequence[Found]) -> bool:
     """Whether nothing is wrong; what could not be tried is no fault of its own."""
-    return not any(one.result.state is State.FAILED for one in steps)
+    return not any(one.result.state is Outcome.FAILED for one in steps)
 
 
 def summary(steps: Sequence[Found]) -> str:
     """Return the last line."""
-    count = {state: sum(one.result.state is state for one in steps) for state in State}
-    parts = [f"{count[State.OK]} ok"]
-    parts += [f"{count[State.WARNING]} with limits"] if count[State.WARNING] else []
-    parts += [f"{count[State.SKIPPED]} not tried"] if count[State.SKIPPED] else []
-    parts += [f"{count[State.FAILED]} wrong"] if count[State.FAILED] else []
+    count = {state: sum(one.result.state is state for one in steps) for state in Outcome}
+    parts = [f"{count[Outcome.OK]} ok"]
+    parts += [f"{count[Outcome.WARNING]} with limits"] if count[Outcome.WARNING] else []
+    parts += [f"{count[Outcome.SKIPPED]} not tried"] if count[Outcome.SKIPPED] else []
+    parts += [f"{count[Outcome.FAILED]} wrong"] if count[Outcome.FAILED] else []
     return ", ".join(parts)
 
 

@@ -118,7 +118,7 @@ def script(module: str, request: dict[str, Any]) -> framing.Script:
 
 
 def _find_python() -> str:
-    return framing.source(__file__, "python.sh")
+    return framing.source(__file__, "find_python.sh")
 
 
 def _over(connection: Connection, script: framing.Script, host: str) -> Report:

@@ -15,7 +15,7 @@ from actors.supervision._spec import ChildSpec
 from nssh.state import records
 
 if TYPE_CHECKING:
-    from nssh.launch.session import Session
+    from nssh.launch.session_info import SessionInfo
 
 INTENSITY: Final = 5
 """Restarts within `PERIOD` after which the launcher goes on without a bridge."""
@@ -29,7 +29,7 @@ _SHUTDOWN: Final = 5.0
 class Bridge:
     """The bridge of one session; used by the launcher's only thread."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionInfo) -> None:
         self.session = session
         # -P: a folder named actors in the current directory must not be taken for ours.
         program = Program((sys.executable, "-P", "-m", "actors"), input=True, errors=f"{session.log}.err", session=True)

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 from nssh.base import process
 from nssh.base.printable import LONGEST, printable
 from nssh.base.terminal import Terminal, colors
-from nssh.launch import prepare, route
+from nssh.launch import prepare_remote, route
 from nssh.launch.foreground import Foreground, InterruptedBySignal
-from nssh.launch.mosh_first_screen import Nudges
-from nssh.launch.session import Session
-from nssh.meeting.startup import Doubt, Start, Startup
+from nssh.launch.mosh_first_screen import EarlyResizes
+from nssh.launch.session_info import SessionInfo
+from nssh.meeting.session_start import JoinedSessionCheck, SessionStart, SessionStarter
 from nssh.ssh import control_path, login
-from nssh.state import hosts, records
+from nssh.state import records, remembered_hosts
 from nssh.wire import CONTENT_LIMIT, files
 from nssh.wire import session as session_file
 
 if TYPE_CHECKING:
     from nssh.config.settings import Config
     from nssh.launch.bridge import Bridge
-    from nssh.launch.route import Way
+    from nssh.launch.route import Route
     from nssh.ssh.argv import Connect
     from nssh.ssh.framing import Answer
     from nssh.ssh.identity import Pending
@@ -57,14 +57,14 @@ class Launcher:
         self.config = config
         self.terminal = Terminal()
         self.target = pending.target()
-        self.host = hosts.read(self.target.key)
+        self.host = remembered_hosts.read(self.target.key)
         self._interactive = os.isatty(0) and os.isatty(2)
         self._told = False
         self._told_unwritable = False
         self._record: Record | None = None
         self.bridge: Bridge | None = None
-        self._doubt: Doubt | None = None
-        self._nudges = Nudges()
+        self._doubt: JoinedSessionCheck | None = None
+        self._nudges = EarlyResizes()
         # It may ask the user, and has its own way with signals then.
         try:
             self.start = self._settle()
@@ -95,9 +95,9 @@ class Launcher:
         self._last_words()
         return status
 
-    def _way(self) -> Way:
+    def _way(self) -> Route:
         # A program that runs at once, ahead of the bridge, must not find the session file of another topic or server.
-        changed = bool(self.session_file) and self.host.session != hosts.checksum(self.session_file)
+        changed = bool(self.session_file) and self.host.session != remembered_hosts.checksum(self.session_file)
         return route.choose(
             self.wish,
             wrapped=bool(self.config.mosh.command),
@@ -116,7 +116,7 @@ class Launcher:
         """Whether the session may have put our terminal into modes of its own."""
         return not self.wish.ssh.command or "t" in self.wish.ssh.letters or self.wish.mode == "mosh"
 
-    def _run(self, how: Way, path: str) -> int:
+    def _run(self, how: Route, path: str) -> int:
         if how.login_first:
             return self._run_login_first(how, path)
         # The user's own ssh comes first; everything else happens beside its handshake.
@@ -134,7 +134,7 @@ class Launcher:
         options = [*login.control_options(target, path), *target.options]
         return [*target.ssh, *options, "--", target.destination, *self.wish.ssh.command]
 
-    def _run_login_first(self, how: Way, path: str) -> int:
+    def _run_login_first(self, how: Route, path: str) -> int:
         # A mosh-server waits for its client for a minute; the user may think longer about a question.
         later = how.mosh and self._may_offer
         session_file = "" if self._is_prepared else self.session_file
@@ -149,12 +149,12 @@ class Launcher:
                 if status < 128:
                     say(f"{self.target.destination}: its shell did not run our script: {started.noise or 'no output'}")
                 return status or 1
-            self.host = self.host._replace(session=hosts.checksum(self.session_file))
+            self.host = self.host._replace(session=remembered_hosts.checksum(self.session_file))
             self._remember()
             self._begin(self._ssh(path), socket=path)
             return self._watch()
         self.foreground.leave()
-        prepared = prepare.read(answer)
+        prepared = prepare_remote.read(answer)
         self._learn(prepared)
         if self._may_offer:
             self._offer_install(path, hidden=how.mosh)
@@ -163,14 +163,14 @@ class Launcher:
             if answer is None:
                 return self._watch() or 1
             self.foreground.leave()
-            prepared = prepare.read(answer)
+            prepared = prepare_remote.read(answer)
         return self._enter(path, prepared)
 
-    def _start_login(self, how: Way, path: str, session_file: str, *, mosh: bool) -> login.Login:
+    def _start_login(self, how: Route, path: str, session_file: str, *, mosh: bool) -> login.Login:
         """Start an ssh that prepares the remote, and starts a mosh-server; through the connection, if there is one."""
-        arguments = prepare.mosh_arguments(colors(), self.wish.ssh.command) if mosh else ()
+        arguments = prepare_remote.mosh_arguments(colors(), self.wish.ssh.command) if mosh else ()
         timeouts = (self.config.mosh.network_timeout, self.config.mosh.signal_timeout)
-        script = prepare.script(session_file, mosh=arguments, mosh_timeouts=timeouts)
+        script = prepare_remote.script(session_file, mosh=arguments, mosh_timeouts=timeouts)
         started = login.Login(self.target, script, login.control_options(self.target, path, keep_alive=how.mosh))
         self.foreground.adopt(started.pid)
         return started
@@ -191,7 +191,7 @@ class Launcher:
         finally:
             started.close()
 
-    def _enter(self, path: str, prepared: prepare.Prepared) -> int:
+    def _enter(self, path: str, prepared: prepare_remote.Prepared) -> int:
         """Go from the finished login to the session itself."""
         environ = None
         if prepared.mosh_port:
@@ -222,16 +222,16 @@ class Launcher:
                 version=self.host.version,
             )
 
-    def _learn(self, prepared: prepare.Prepared) -> None:
+    def _learn(self, prepared: prepare_remote.Prepared) -> None:
         """Keep and say what the login told about the remote."""
         destination = self.target.destination
         if prepared.problem:
             self._told = True
             say(f"{destination}: {prepared.problem}; {_WITHOUT}")
-        written = self.host.session if prepared.problem else hosts.checksum(self.session_file)
+        written = self.host.session if prepared.problem else remembered_hosts.checksum(self.session_file)
         self.host = self.host._replace(version=prepared.version, session=written)
         self._remember()
-        note = hosts.difference(destination, prepared.version)
+        note = remembered_hosts.difference(destination, prepared.version)
         if note:
             say(note)
 
@@ -244,7 +244,7 @@ class Launcher:
 
     def _remember(self) -> None:
         try:
-            hosts.write(self.target.key, self.host)
+            remembered_hosts.write(self.target.key, self.host)
         except OSError as error:
             self._unwritable(error)
 
@@ -262,12 +262,14 @@ class Launcher:
 
         return server_address.address(self.target, self.target.control_path or path)
 
-    def _settle(self) -> Start | None:
+    def _settle(self) -> SessionStart | None:
         """Settle with other sessions; without a writable state directory there are none, and no bridge."""
         # Who only wants to run a command is not asked: it joins, as a script does.
         interactive = self._interactive and self._has_remote_terminal
         try:
-            return Startup(self.target, self.config, interactive=interactive, say=say).settle(self.wish.collision)
+            return SessionStarter(self.target, self.config, interactive=interactive, say=say).settle(
+                self.wish.collision
+            )
         except OSError as error:
             self._unwritable(error)
             return None
@@ -276,7 +278,11 @@ class Launcher:
     def _is_prepared(self) -> bool:
         """Whether the remote has this session's file from one that we have joined."""
         joined = self.start.joined if self.start is not None else None
-        return joined is not None and not joined.foreign and self.host.session == hosts.checksum(self.session_file)
+        return (
+            joined is not None
+            and not joined.foreign
+            and self.host.session == remembered_hosts.checksum(self.session_file)
+        )
 
     def _session_file(self) -> str:
         config = self.config
@@ -289,13 +295,13 @@ class Launcher:
         features = FEATURES if limit == CONTENT_LIMIT else (*FEATURES, f"copy-limit={limit}")
         return session_file.render(session_file.Session(config.server, self.start.topic.name, features, token))
 
-    def _start_bridge(self, how: Way, path: str, transport: str) -> None:
+    def _start_bridge(self, how: Route, path: str, transport: str) -> None:
         """Start the bridge; without a topic (no writable state directory) there is none, and the session goes on."""
         if self.start is None:
             return
         record, topic, joined, replaced, unasked = self.start
         behind = joined if joined is not None and joined.foreign else None
-        session = Session(
+        session = SessionInfo(
             pid=record.pid,
             birth=record.birth,
             started=record.started,
@@ -325,7 +331,7 @@ class Launcher:
         self.bridge = Bridge(session)
         self.bridge.start()
         if unasked:
-            self._doubt = Doubt(unasked, self.config, self.target.destination)
+            self._doubt = JoinedSessionCheck(unasked, self.config, self.target.destination)
 
     def _tick(self) -> float | None:
         waits = [self._nudges.tick(self.foreground.child), self.bridge.tick() if self.bridge is not None else None]
@@ -376,7 +382,7 @@ class Launcher:
         if bridge is not None and bridge.gave_up:
             say(bridge.last_words)
         elif record is not None and record.problem and not self._told and self._interactive:
-            host = hosts.read(self.target.key)
+            host = remembered_hosts.read(self.target.key)
             destination = self.target.destination
             if host.version:
                 named = destination in record.problem

@@ -13,7 +13,7 @@ import time
 _MOMENTS = (0.03, 0.06, 0.12, 0.24)
 
 
-class Nudges:
+class EarlyResizes:
     """SIGWINCHes for a mosh-client that has just started; used by the launcher's only thread."""
 
     def __init__(self) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nssh.base.errors import NsshError
-from nssh.install import infect
+from nssh.install import infect_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.launch.foreground import Foreground
     from nssh.ssh.identity import Target
-    from nssh.state.hosts import Host
+    from nssh.state.remembered_hosts import RememberedHost
 
 _ANSWERS = {"": True, "y": True, "yes": True, "n": False, "no": False}
 
@@ -43,7 +43,7 @@ class Offer:
         self._tick = tick
         self._say = say
 
-    def make(self, host: Host, *, hidden: bool) -> Host:
+    def make(self, host: RememberedHost, *, hidden: bool) -> RememberedHost:
         """Ask whether to install, do it, and return what is to be remembered of the host.
 
         Args:
@@ -63,7 +63,7 @@ class Offer:
             self._say(f"not installed; nssh infect {destination} does it later")
             return host._replace(declined=True)
         try:
-            host, to_do = self._foreground.interruptibly(lambda: infect.over_control(self._target, self._path))
+            host, to_do = self._foreground.interruptibly(lambda: infect_command.over_control(self._target, self._path))
         except NsshError as error:
             self._say(str(error))
             to_do = True
@@ -72,7 +72,7 @@ class Offer:
         return host
 
     def _ask(self, question: str) -> str:
-        connection = infect.hold(self._target, self._path)
+        connection = infect_command.hold(self._target, self._path)
         try:
             return self._foreground.ask(question, self._tick)
         finally:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nssh.ssh.argv import Connect
 
 
-class Way(NamedTuple):
+class Route(NamedTuple):
     """How a session gets to its prompt."""
 
     login_first: bool
@@ -30,7 +30,7 @@ def find_program(name: str) -> str | None:
     return None
 
 
-def choose(wish: Connect, *, wrapped: bool, proxied: bool, on_terminal: bool, login_first: bool) -> Way:
+def choose(wish: Connect, *, wrapped: bool, proxied: bool, on_terminal: bool, login_first: bool) -> Route:
     """Choose the way.
 
     Args:
@@ -48,7 +48,7 @@ def choose(wish: Connect, *, wrapped: bool, proxied: bool, on_terminal: bool, lo
     if mosh and any("\n" in word for word in wish.ssh.command):
         raise NsshError("a command with a newline in it can't be given to mosh-server; use --ssh")
     if mosh and wrapped:
-        return Way(login_first=False, mosh=True, wrapper=True)
+        return Route(login_first=False, mosh=True, wrapper=True)
     if mosh and find_program("mosh-client") is None:
         if wish.mode == "mosh":
             raise NsshError("mosh-client is not on this machine's PATH: install mosh, or use --ssh")
@@ -56,4 +56,4 @@ def choose(wish: Connect, *, wrapped: bool, proxied: bool, on_terminal: bool, lo
     if not wish.mode and (proxied or not on_terminal):
         # Behind a jump host mosh's UDP rarely gets through, and a script wants its pipes: ssh, unless told --mosh.
         mosh = False
-    return Way(login_first=mosh or login_first, mosh=mosh)
+    return Route(login_first=mosh or login_first, mosh=mosh)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nssh.local.callback import Callback
-    from nssh.local.callback_carrier import Carrier
+    from nssh.local.callback_connection import CarriedConnection
+    from nssh.local.callback_finder import Callback
     from nssh.ssh.connection import Channel
 
 LONGEST = 300.0
@@ -39,7 +39,7 @@ class FlowEnded(NamedTuple):
     connections: int
 
 
-class Flow:
+class LoginFlow:
     """One port; its listeners, and what was seen of its traffic.
 
     Attributes:
@@ -53,14 +53,14 @@ class Flow:
         reached: Whether the remote's port accepted a connection.
     """
 
-    def __init__(self, port: int, reach: Callable[[Flow], Channel], clock: Callable[[], float]) -> None:
+    def __init__(self, port: int, reach: Callable[[LoginFlow], Channel], clock: Callable[[], float]) -> None:
         """Make one that expects nothing yet; `reach` opens a channel to its port on the remote."""
         self.port = port
         self.addresses: tuple[str, ...] = ()
         self.paths: frozenset[str] = frozenset()
         self.secure = False
         self.listeners: dict[str, socket.socket] = {}
-        self.carriers: set[Carrier] = set()
+        self.carriers: set[CarriedConnection] = set()
         self.connections = 0
         self.reached = False
         self._reach = reach

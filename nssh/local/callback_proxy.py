@@ -2,7 +2,7 @@
 
 One thread waits for all of them, and for clients that have not asked for anything yet: browsers open connections on
 suspicion, and a remote's little server may take each one for the callback. Only a connection that begins with a request
-to this machine's loopback, called so, is carried, by threads of its own (`nssh.local.callback_carrier`).
+to this machine's loopback, called so, is carried, by threads of its own (`nssh.local.callback_connection`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nssh.base.errors import ConnectError
 from nssh.local import callback_http as http
-from nssh.local.callback_carrier import Carrier
-from nssh.local.callback_flow import LONGEST, Flow, FlowEnded, FlowSucceeded
+from nssh.local.callback_connection import CarriedConnection
+from nssh.local.callback_flow import LONGEST, FlowEnded, FlowSucceeded, LoginFlow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nssh.local.callback import Callback
+    from nssh.local.callback_finder import Callback
     from nssh.ssh.connection import Channel
 
 MOST_FLOWS = 16
@@ -80,15 +80,15 @@ class CallbackProxy:
         self._bell, self._ringer = socket.socketpair()
         self._ringer.setblocking(False)  # noqa: FBT003, it has no keyword
         self._lock = threading.Lock()  # guards what follows
-        self._flows: dict[int, Flow] = {}
-        self._fresh: list[tuple[Flow, socket.socket]] = []  # listeners that `run` does not know yet
-        self._carriers: set[Carrier] = set()
+        self._flows: dict[int, LoginFlow] = {}
+        self._fresh: list[tuple[LoginFlow, socket.socket]] = []  # listeners that `run` does not know yet
+        self._carriers: set[CarriedConnection] = set()
         self._failure: BaseException | None = None
         # The rest is of `run`'s thread.
         self._selector = selectors.DefaultSelector()
-        self._silent: dict[socket.socket, tuple[Flow, bytes]] = {}
-        self._waiting: deque[tuple[Flow, socket.socket, bytes]] = deque()
-        self._leaving: set[Flow] = set()  # over, with connections that may end in peace
+        self._silent: dict[socket.socket, tuple[LoginFlow, bytes]] = {}
+        self._waiting: deque[tuple[LoginFlow, socket.socket, bytes]] = deque()
+        self._leaving: set[LoginFlow] = set()  # over, with connections that may end in peace
 
     def expect(self, callback: Callback, seconds: float = LONGEST) -> Refusal | None:
         """Listen for a callback; once this returns, a browser may be sent to it.
@@ -108,7 +108,7 @@ class CallbackProxy:
             if flow is None:
                 if not self._make_room():
                     return Refusal(port, f"is not listened on: {MOST_FLOWS} logins are under way")
-                flow = Flow(port, self._reach, self._clock)
+                flow = LoginFlow(port, self._reach, self._clock)
             fresh, problem = flow.listen(callback)
             if flow.listeners:
                 flow.expect(callback, seconds)
@@ -146,7 +146,7 @@ class CallbackProxy:
 
     # --- From carriers' threads ---------------------------------------------------------------------------------------
 
-    def _reach(self, flow: Flow) -> Channel:
+    def _reach(self, flow: LoginFlow) -> Channel:
         """Dial for a flow, patient with a program that is about to listen."""
         deadline = self._clock() + (0.0 if flow.reached else _PATIENCE)
         while True:
@@ -163,7 +163,7 @@ class CallbackProxy:
                 flow.reached = True
                 return channel
 
-    def _carried(self, carrier: Carrier) -> None:
+    def _carried(self, carrier: CarriedConnection) -> None:
         with self._lock:
             self._carriers.discard(carrier)
             self._failure = self._failure or carrier.failure
@@ -208,7 +208,7 @@ class CallbackProxy:
             deadlines = [flow.deadline() for flow in (*self._flows.values(), *self._leaving)]
         return max(min(deadlines) - now, 0.0) if deadlines else None
 
-    def _accept(self, flow: Flow, listener: socket.socket) -> None:
+    def _accept(self, flow: LoginFlow, listener: socket.socket) -> None:
         """Take a client, and wait for what it asks."""
         try:
             client = listener.accept()[0]
@@ -256,7 +256,7 @@ class CallbackProxy:
             flow, client, head = self._waiting.popleft()
             flow.connections += 1
             flow.moved()
-            carrier = Carrier(client, head, flow, self._carried, refusal=self._refusal(flow, head))
+            carrier = CarriedConnection(client, head, flow, self._carried, refusal=self._refusal(flow, head))
             with self._lock:
                 self._carriers.add(carrier)
                 flow.carriers &= self._carriers
@@ -265,7 +265,7 @@ class CallbackProxy:
         while len(self._waiting) > MOST_WAITING:
             self._waiting.pop()[1].close()
 
-    def _refusal(self, flow: Flow, head: bytes) -> bytes:
+    def _refusal(self, flow: LoginFlow, head: bytes) -> bytes:
         """Return the answer to a request that is not carried, or ``."""
         if not http.is_tls(head) and not http.is_for_loopback(head):
             return http.MISDIRECTED
@@ -281,7 +281,7 @@ class CallbackProxy:
         self._selector.unregister(client)
         client.close()
 
-    def _dismiss(self, flow: Flow, reason: str) -> None:
+    def _dismiss(self, flow: LoginFlow, reason: str) -> None:
         """End a flow. What is on its way when the remote's port closes, the last answer most likely, still arrives."""
         for listener in flow.listeners.values():
             with contextlib.suppress(KeyError, ValueError):  # not registered yet
@@ -294,7 +294,7 @@ class CallbackProxy:
             self._cut(flow)
         self._on_news(FlowEnded(flow.port, reason, flow.connections))
 
-    def _cut(self, flow: Flow) -> None:
+    def _cut(self, flow: LoginFlow) -> None:
         for entry in [entry for entry in self._waiting if entry[0] is flow]:
             self._waiting.remove(entry)
             entry[1].close()

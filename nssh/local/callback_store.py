@@ -10,7 +10,7 @@ import math
 import os
 from typing import NamedTuple
 
-from nssh.local.callback import Callback
+from nssh.local.callback_finder import Callback
 from nssh.local.callback_flow import LONGEST
 from nssh.wire import files
 

@@ -7,15 +7,15 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from nssh.local import content
-from nssh.local.backend import Clipboard, OfferingClipboard
-from nssh.local.commands import CommandClipboard
-from nssh.local.content import ClipboardEmpty, Content
-from nssh.local.macos import MacClipboard
-from nssh.local.tools import find_tool
-from nssh.local.wayland import WaylandClipboard
-from nssh.local.wsl import WslClipboard
-from nssh.local.x11 import XclipClipboard, XselClipboard
+from nssh.local import clipboard_content
+from nssh.local.clipboard_base import Clipboard, OfferingClipboard
+from nssh.local.clipboard_commands import CommandClipboard
+from nssh.local.clipboard_content import ClipboardEmpty, Content
+from nssh.local.clipboard_macos import MacClipboard
+from nssh.local.clipboard_wayland import WaylandClipboard
+from nssh.local.clipboard_wsl import WslClipboard
+from nssh.local.clipboard_x11 import XclipClipboard, XselClipboard
+from nssh.local.tool_runner import find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ class MemoryClipboard(OfferingClipboard):
             if self._content is None or self._content[0] != name:
                 raise ClipboardEmpty(name)
             kept = self._content[1]
-            content.check_size(kept.size, limit)
+            clipboard_content.check_size(kept.size, limit)
             data = Content()
             for piece in kept.chunks():
                 data.write(piece)
@@ -55,8 +55,8 @@ class MemoryClipboard(OfferingClipboard):
 
     def store(self, mime: str, data: Content) -> None:
         """Keep `data` instead of what there was."""
-        mime = content.canonical(mime)
-        content.check_size(data.size)
+        mime = clipboard_content.canonical(mime)
+        clipboard_content.check_size(data.size)
         with self._lock:
             self._content = (mime, data)
 

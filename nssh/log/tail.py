@@ -37,7 +37,7 @@ def run(since: float | None, *, raw: bool = False) -> int:
     """
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     _allow_files()
-    follower = Follower(since)
+    follower = LogFollower(since)
     show = _show_json if raw else _show_text(Renderer(colour=colour))
     if not follower.look():
         print("no live sessions; waiting for one (Ctrl-C ends)", file=sys.stderr)
@@ -70,7 +70,7 @@ class _Known(NamedTuple):
     size: int
 
 
-class Follower:
+class LogFollower:
     """All logs of this machine's user: those of live sessions wherever they are, and all in the directory of logs.
 
     A session that starts and ends between two looks leaves a new file there, one that just ended goes on being read,

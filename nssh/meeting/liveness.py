@@ -34,7 +34,7 @@ _PAUSE = 0.05
 _LIMIT = 4096
 
 
-class State(enum.StrEnum):
+class SessionState(enum.StrEnum):
     """How a session is."""
 
     ALIVE = "alive"
@@ -48,7 +48,7 @@ class State(enum.StrEnum):
 class Liveness(NamedTuple):
     """What a session said, or that it said nothing."""
 
-    state: State
+    state: SessionState
     rtt: float = 0.0
     """Seconds around the bus."""
     reason: str = ""
@@ -57,19 +57,19 @@ class Liveness(NamedTuple):
     @property
     def alive(self) -> bool:
         """Whether it answers: a round trip around the bus, or that it stands by for one that does that."""
-        return self.state in {State.ALIVE, State.STANDBY}
+        return self.state in {SessionState.ALIVE, SessionState.STANDBY}
 
     @property
     def text(self) -> str:
         """What to tell the user."""
-        if self.state is State.ALIVE:
+        if self.state is SessionState.ALIVE:
             return f"answers in {self.rtt * 1000:.0f} ms"
         words = {
-            State.STANDBY: "stands by",
-            State.STARTING: "is starting",
-            State.UNKNOWN: "",
-            State.BUS_DOWN: "answers, but its bus is down",
-            State.WEDGED: "does not answer",
+            SessionState.STANDBY: "stands by",
+            SessionState.STARTING: "is starting",
+            SessionState.UNKNOWN: "",
+            SessionState.BUS_DOWN: "answers, but its bus is down",
+            SessionState.WEDGED: "does not answer",
         }[self.state]
         return f"{words}: {self.reason}" if self.reason else words
 
@@ -84,14 +84,14 @@ def probe(record: Record, config: Config | None = None, timeout: float = DEADLIN
     """
     deadline = time.monotonic() + timeout
     if process.is_stopped(record.pid):
-        return Liveness(State.WEDGED, reason="it is suspended")
+        return Liveness(SessionState.WEDGED, reason="it is suspended")
     if record.foreign:
-        return _over_topic(record, config, timeout) if config is not None else Liveness(State.UNKNOWN)
+        return _over_topic(record, config, timeout) if config is not None else Liveness(SessionState.UNKNOWN)
     if not record.socket:
         age = time.time() - records.timestamp(record.started, 0.0)
         if not record.bridge and 0 <= age < _STARTING:
-            return Liveness(State.STARTING)
-        return Liveness(State.WEDGED, reason="it has no control socket")
+            return Liveness(SessionState.STARTING)
+        return Liveness(SessionState.WEDGED, reason="it has no control socket")
     return _over_socket(record.socket, deadline)
 
 
@@ -99,7 +99,7 @@ def probe_all(found: Sequence[Record], config: Config | None = None, timeout: fl
     """Ask several sessions at once, each on a thread of its own; the answers are in their order."""
     import threading
 
-    answers = [Liveness(State.WEDGED)] * len(found)
+    answers = [Liveness(SessionState.WEDGED)] * len(found)
 
     def ask(number: int) -> None:
         answers[number] = probe(found[number], config, timeout)
@@ -118,7 +118,7 @@ def _over_socket(path: str, deadline: float) -> Liveness:
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
-            return Liveness(State.WEDGED)
+            return Liveness(SessionState.WEDGED)
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(left)
             try:
@@ -126,7 +126,7 @@ def _over_socket(path: str, deadline: float) -> Liveness:
                 connection.sendall(b"\n")
                 answer = _read_line(connection, deadline)
             except TimeoutError:
-                return Liveness(State.WEDGED)
+                return Liveness(SessionState.WEDGED)
             except OSError:
                 answer = b""
         if answer:
@@ -151,16 +151,18 @@ def _understand(line: bytes) -> Liveness:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        return Liveness(State.WEDGED, reason="its answer is not understood")
+        return Liveness(SessionState.WEDGED, reason="its answer is not understood")
     if answer.get("alive") is True:
         rtt = answer.get("rtt")
         known = isinstance(rtt, int | float) and not isinstance(rtt, bool) and 0 <= rtt <= 3600
-        state = State.STANDBY if answer.get("standby") is True else State.ALIVE
+        state = SessionState.STANDBY if answer.get("standby") is True else SessionState.ALIVE
         return Liveness(state, float(rtt) if known else 0.0)  # type: ignore[arg-type]  # a number, checked above
     stuck = answer.get("stuck")
     if isinstance(stuck, list) and stuck:
-        return Liveness(State.WEDGED, reason=printable(", ".join(str(one) for one in stuck[:9]), 200) + " is stuck")
-    return Liveness(State.BUS_DOWN if answer.get("bus") == "down" else State.WEDGED)
+        return Liveness(
+            SessionState.WEDGED, reason=printable(", ".join(str(one) for one in stuck[:9]), 200) + " is stuck"
+        )
+    return Liveness(SessionState.BUS_DOWN if answer.get("bus") == "down" else SessionState.WEDGED)
 
 
 def expect(record: Record, url: str, timeout: float = DEADLINE) -> bool:
@@ -182,9 +184,9 @@ def _over_topic(record: Record, config: Config, timeout: float) -> Liveness:
     from nssh.bus.ping import ping
 
     if record.server != config.server:
-        return Liveness(State.WEDGED, reason=f"it is on another server, {printable(record.server, 100)}")
+        return Liveness(SessionState.WEDGED, reason=f"it is on another server, {printable(record.server, 100)}")
     try:
         rtt = ping(config, record.topic, timeout)
     except BusError as error:
-        return Liveness(State.BUS_DOWN, reason=str(error))
-    return Liveness(State.WEDGED) if rtt is None else Liveness(State.ALIVE, rtt)
+        return Liveness(SessionState.BUS_DOWN, reason=str(error))
+    return Liveness(SessionState.WEDGED) if rtt is None else Liveness(SessionState.ALIVE, rtt)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Self
 
 from actors.supervision._process import Process, Program
 from actors.supervision._spec import ChildSpec, Restart
-from nssh.sweep import pipe
+from nssh.sweep import child_messages
 from nssh.wire import files
 
 if TYPE_CHECKING:
-    from nssh.sweep.pipe import News, Order
+    from nssh.sweep.child_messages import News, Order
 
 # Seconds for the process to close its connections and end.
 _SHUTDOWN = 3.0
@@ -36,7 +36,7 @@ class Child:
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         directory = os.path.join(files.state_dir(), "logs")
         self.log = os.path.join(directory, f"sweep-{stamp}-{os.getpid()}.jsonl")
-        self._lines = pipe.Lines()
+        self._lines = child_messages.Lines()
         try:
             files.make_private_dir(directory)
         except OSError:
@@ -65,7 +65,7 @@ class Child:
 
     def tell(self, order: Order) -> None:
         """Give an order; one that finds nobody is answered by the end of the news."""
-        self._process.write(pipe.encode(order))
+        self._process.write(child_messages.encode(order))
 
     def news(self, timeout: float) -> list[News] | None:
         """Wait `timeout` seconds at most for what there is to tell; None at the end of the process."""
@@ -75,4 +75,8 @@ class Child:
         data = os.read(output, 1 << 16)
         if not data:
             return None
-        return [message for message in self._lines.feed(data) if not isinstance(message, pipe.Job | pipe.End)]
+        return [
+            message
+            for message in self._lines.feed(data)
+            if not isinstance(message, child_messages.Job | child_messages.End)
+        ]

@@ -74,10 +74,10 @@ def choose(lines: Sequence[str], options: Sequence[Option], default: int = 0) ->
         Cancelled: No answer was given.
         UsageError: There is no terminal to ask at.
     """
-    from nssh.tui import _choice, _terminal
+    from nssh.tui import _single_key, _terminal
 
     _terminal.require()
-    return _choice.choose(lines, options, default)
+    return _single_key.choose(lines, options, default)
 
 
 def select(title: str, rows: Sequence[Row]) -> list[int]:
@@ -97,7 +97,7 @@ def select(title: str, rows: Sequence[Row]) -> list[int]:
         Cancelled: Nothing is to be done.
         UsageError: There is no terminal to ask at.
     """
-    from nssh.tui import _select, _terminal
+    from nssh.tui import _selection_screen, _terminal
 
     _terminal.require()
-    return _select.select(title, rows)
+    return _selection_screen.select(title, rows)

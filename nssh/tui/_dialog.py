@@ -19,7 +19,7 @@ from prompt_toolkit.styles import Style
 from nssh.base import terminal
 from nssh.base.errors import Cancelled
 from nssh.tui import _terminal
-from nssh.tui._keys import KeyInput
+from nssh.tui._key_reader import KeyInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

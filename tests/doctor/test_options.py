@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from nssh.base.errors import ArgumentError
-from nssh.doctor.options import Wish, parse
+from nssh.doctor.doctor_options import DoctorOptions, parse
 
 
 @pytest.mark.parametrize(
     ("words", "wish"),
     [
-        ("devbox", Wish("devbox")),
-        ("--json devbox", Wish("devbox", json=True)),
-        ("devbox --json --timeout 5s", Wish("devbox", timeout=5.0, json=True)),
-        ("--timeout=1m -p 22 devbox -4", Wish("devbox", ("-p", "22", "-4"), 60.0)),
-        ("-p 22 -- devbox", Wish("devbox", ("-p", "22"))),
+        ("devbox", DoctorOptions("devbox")),
+        ("--json devbox", DoctorOptions("devbox", json=True)),
+        ("devbox --json --timeout 5s", DoctorOptions("devbox", timeout=5.0, json=True)),
+        ("--timeout=1m -p 22 devbox -4", DoctorOptions("devbox", ("-p", "22", "-4"), 60.0)),
+        ("-p 22 -- devbox", DoctorOptions("devbox", ("-p", "22"))),
     ],
 )
-def test_what_is_understood(words: str, wish: Wish) -> None:
+def test_what_is_understood(words: str, wish: DoctorOptions) -> None:
     assert parse(words.split()) == wish
 
 

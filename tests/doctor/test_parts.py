@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from nssh.base.errors import ConnectError, RemoteError
 from nssh.config.settings import Config
-from nssh.doctor import check_laptop, facts, plan, report
+from nssh.doctor import check_laptop, remote_facts, report, step_order
 from nssh.doctor.check_remote import compare
-from nssh.doctor.helper import Helper
-from nssh.doctor.options import Wish
-from nssh.doctor.report import Found, Result, State
-from nssh.doctor.walk import NotTried, Step, Walk, go
+from nssh.doctor.doctor_options import DoctorOptions
+from nssh.doctor.remote_helper import RemoteHelper
+from nssh.doctor.report import Found, Outcome, Result
+from nssh.doctor.step_runner import Examination, NotTried, Step, go
 from nssh.install import deploy
 from nssh.ssh import framing
 from tests.remote.support import Home, Interpreter, interpreters
@@ -44,7 +44,7 @@ KEYS = ("nssh", "state", "session", "paths", "python", "relay", "on_path", "desk
 @given(st.dictionaries(st.sampled_from(KEYS), JSON))
 def test_whatever_a_remote_answers_is_facts_or_one_error(answer: dict[str, Any]) -> None:
     try:
-        found = facts.read(answer)
+        found = remote_facts.read(answer)
     except RemoteError:
         return
     assert all(isinstance(one.name, str) for one in found.shells)
@@ -61,7 +61,7 @@ TABLE = st.dictionaries(INNER, JSON)
 def test_whatever_stands_inside_is_taken_or_left(
     nssh: dict[str, Any], state: dict[str, Any], session: dict[str, Any], paths: list[dict[str, Any]]
 ) -> None:
-    facts.read({"nssh": nssh, "state": state, "session": session, "paths": paths})
+    remote_facts.read({"nssh": nssh, "state": state, "session": session, "paths": paths})
 
 
 class Remote:
@@ -116,7 +116,7 @@ class Remote:
 
 def test_an_answer_is_taken_and_an_error_is_raised() -> None:
     answers = iter([b'noise\nanswer {"a": 1}\n', b'answer {"error": "no \\u001b[2J"}\n'])
-    helper = Helper(Remote(lambda _: next(answers)), "doctor-x", 5)
+    helper = RemoteHelper(Remote(lambda _: next(answers)), "doctor-x", 5)
     assert helper.ask({"do": "facts"}, 5) == {"a": 1}
     with pytest.raises(RemoteError, match=r"^no \?\[2J$"):
         helper.ask({"do": "facts"}, 5)
@@ -127,20 +127,20 @@ def test_an_answer_is_taken_and_an_error_is_raised() -> None:
     "answer", [b"answer nonsense\n", b"answer [1]\n", b"answer " + b"[" * 100_000 + b"\n", b"answer \n"]
 )
 def test_nonsense_is_one_error(answer: bytes) -> None:
-    helper = Helper(Remote(lambda _: answer), "doctor-x", 5)
+    helper = RemoteHelper(Remote(lambda _: answer), "doctor-x", 5)
     with pytest.raises(RemoteError):
         helper.ask({"do": "facts"}, 5)
 
 
 def test_an_end_without_an_answer_says_what_was_said() -> None:
-    helper = Helper(Remote(lambda mark: b"\n%s end 1\n" % mark), "doctor-x", 5)
+    helper = RemoteHelper(Remote(lambda mark: b"\n%s end 1\n" % mark), "doctor-x", 5)
     with pytest.raises(RemoteError, match="ended early"):
         helper.ask({"do": "facts"}, 5)
 
 
 @pytest.mark.parametrize("for_ever", [b"x", b"x\n", b"answer", b"ready 1\n"])
 def test_chatter_without_end_ends_by_the_deadline_or_the_limit(for_ever: bytes) -> None:
-    helper = Helper(Remote(lambda _: b"", for_ever=for_ever), "doctor-x", 5)
+    helper = RemoteHelper(Remote(lambda _: b"", for_ever=for_ever), "doctor-x", 5)
     started = time.monotonic()
     with pytest.raises((RemoteError, ConnectError)):
         helper.ask({"do": "facts"}, 0.5)
@@ -165,7 +165,7 @@ def test_the_remote_half_runs_on_every_python(interpreter: Interpreter) -> None:
                               timeout=100, check=True)  # fmt: skip
         said = framing.unpack(script, done.stdout)
         answers = [json.loads(line.partition(" ")[2]) for line in said.lines if line.startswith("answer ")]
-        assert facts.read(answers[0]).python_version.startswith(interpreter.version)
+        assert remote_facts.read(answers[0]).python_version.startswith(interpreter.version)
         assert answers[1] == {}
         assert "xclip is missing" in answers[2]["error"]
         assert all("error" in answer for answer in answers[2:])
@@ -187,9 +187,9 @@ def test_the_steps_are_those_of_the_documentation_in_its_order(server: str) -> N
     )
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     told = [word.strip("` ") for row in rows for word in row.split(",")]
-    walk = Walk(Wish("devbox"))
+    walk = Examination(DoctorOptions("devbox"))
     walk.config = Config(server=server)
-    steps = list(plan.steps(walk))
+    steps = list(step_order.steps(walk))
     assert [step.name for step in steps] == [name for name in told if name in {step.name for step in steps}]
     other = {"relay"} if server != "relay" else {"bus-from-remote", "bus-clock"}
     assert set(told) - {step.name for step in steps} == other
@@ -199,14 +199,14 @@ def test_the_steps_are_those_of_the_documentation_in_its_order(server: str) -> N
         done.add(step.name)
 
 
-def raising(error: Exception) -> Callable[[Walk], Result]:
-    def look(_: Walk) -> Result:
+def raising(error: Exception) -> Callable[[Examination], Result]:
+    def look(_: Examination) -> Result:
         raise error
 
     return look
 
 
-def fine(_: Walk) -> Result:
+def fine(_: Examination) -> Result:
     return report.ok("fine")
 
 
@@ -222,7 +222,7 @@ def test_what_depends_on_a_fault_is_not_tried_and_names_it() -> None:
         Step("h", ("a",), lambda _: report.warning("limits")),
         Step("i", ("h",), fine),
     ]
-    found = dict(go(Walk(Wish("devbox")), steps))
+    found = dict(go(Examination(DoctorOptions("devbox")), steps))
     assert [result.state.value for result in found.values()] == [
         "ok", "failed", "skipped", "skipped", "skipped", "skipped", "failed", "warning", "ok"
     ]  # fmt: skip
@@ -233,7 +233,7 @@ def test_what_depends_on_a_fault_is_not_tried_and_names_it() -> None:
 
 
 def test_secrets_are_blotted_out_whoever_says_them() -> None:
-    walk = Walk(Wish("devbox"))
+    walk = Examination(DoctorOptions("devbox"))
     walk.config = Config(token="tk_abc", topic="nssh_fixed")
     walk.topic = "nssh_own"
     look = raising(RemoteError("xdg-open: tk_abc nssh_own nssh_fixed"))
@@ -242,7 +242,7 @@ def test_secrets_are_blotted_out_whoever_says_them() -> None:
 
 
 def test_what_is_shown_can_not_steer_a_terminal() -> None:
-    found = Found("a", Result(State.FAILED, "x\x1b[2J\n" * 500, "y\x07", 0.5))
+    found = Found("a", Result(Outcome.FAILED, "x\x1b[2J\n" * 500, "y\x07", 0.5))
     shown = report.lines(found)
     assert len(shown) == 2
     assert all(line.isprintable() and len(line) < 500 for line in shown)
@@ -253,7 +253,7 @@ def test_what_is_shown_can_not_steer_a_terminal() -> None:
 
 def test_what_one_thing_kept_from_being_tried_is_one_line_and_the_rest_comes_at_once() -> None:
     def skipped(name: str, cause: str) -> Found:
-        return Found(name, Result(State.SKIPPED, f"not tried: see {cause}"))
+        return Found(name, Result(Outcome.SKIPPED, f"not tried: see {cause}"))
 
     def steps() -> Iterator[Found]:
         yield Found("a", report.failed("broken", "mend it"))
@@ -275,8 +275,8 @@ def test_a_full_disk_is_not_told_as_a_missing_directory(monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_STATE_HOME", os.fspath(tmp_path))
     (tmp_path / "nssh").mkdir(mode=0o700)
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    found = check_laptop.state_directory(Walk(Wish("devbox")))
-    assert found.state is State.FAILED
+    found = check_laptop.state_directory(Examination(DoctorOptions("devbox")))
+    assert found.state is Outcome.FAILED
     assert "room" in found.advice
 
 
@@ -295,7 +295,7 @@ def test_a_browser_without_a_desktop_is_a_limit(
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
     if name:
         monkeypatch.setenv(name, value)
-    walk = Walk(Wish("devbox"))
+    walk = Examination(DoctorOptions("devbox"))
     walk.config = Config()
     assert check_laptop.browser(walk).state.value == state
 

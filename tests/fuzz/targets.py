@@ -11,8 +11,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from nssh.base.errors import ToolError
-from nssh.local.browser import LONGEST_URL, UrlRefusedError, check_url
-from nssh.local.content import Content, canonical_targets, check_uris, text_of
+from nssh.local.browser_launcher import LONGEST_URL, UrlRefusedError, check_url
+from nssh.local.clipboard_content import Content, canonical_targets, check_uris, text_of
 from nssh.relay import protocol
 from nssh.remote import own, wayland, xclip, xsel
 from nssh.remote.options import BadOption, parse_gnu, parse_x

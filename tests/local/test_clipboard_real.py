@@ -14,9 +14,9 @@ import pytest
 
 from nssh.base.errors import ToolError
 from nssh.local.clipboard import Clipboard, ClipboardEmpty, MemoryClipboard, detect
-from nssh.local.tools import ToolHungError
-from nssh.local.wayland import WaylandClipboard
-from nssh.local.x11 import XclipClipboard, XselClipboard
+from nssh.local.clipboard_wayland import WaylandClipboard
+from nssh.local.clipboard_x11 import XclipClipboard, XselClipboard
+from nssh.local.tool_runner import ToolHungError
 from nssh.wire import CONTENT_LIMIT
 from tests.lab.system import require
 from tests.lab.x11 import stop, wayland, xvfb

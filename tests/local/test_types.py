@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from nssh.base.errors import ToolError
-from nssh.local.backend import MARKED_SECRET, OfferingClipboard, convert, image_file
 from nssh.local.clipboard import MemoryClipboard
-from nssh.local.content import ClipboardEmpty, Content, SensitiveError, check_uris
-from nssh.local.convert import FORMATS, MAX_PIXELS
-from nssh.local.x11 import XclipClipboard
+from nssh.local.clipboard_base import MARKED_SECRET, OfferingClipboard, convert, image_file
+from nssh.local.clipboard_content import ClipboardEmpty, Content, SensitiveError, check_uris
+from nssh.local.clipboard_x11 import XclipClipboard
+from nssh.local.image_conversion import FORMATS, MAX_PIXELS
 from nssh.wire import mimes
 from tests.lab.system import require
 from tests.lab.x11 import xvfb

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nssh.sweep.ending import How
+from nssh.sweep.end_servers import EndMethod
 from tests.sweep.shells import Ways
 
 
@@ -33,7 +33,7 @@ def main() -> None:
         other.wait()
         Path("/proc/sys/kernel/ns_last_pid").write_text(str(server.pid - 1))
         other = start(program)
-    fates = ways.end((server, How.TERM), (server._replace(pid=1), How.TERM))
+    fates = ways.end((server, EndMethod.TERM), (server._replace(pid=1), EndMethod.TERM))
     state = "running" if other.poll() is None else "ended"
     sys.stdout.write(f"{fates[server.pid].value}: {state}, 1: {fates[1].value}\n")
 

@@ -7,12 +7,12 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from nssh.ssh import framing
-from nssh.sweep import ending
-from nssh.sweep.servers import Server
+from nssh.sweep import end_servers
+from nssh.sweep.mosh_servers import MoshServer
 from tests.lab.system import require
 
 if TYPE_CHECKING:
-    from nssh.sweep.ending import Fate, How
+    from nssh.sweep.end_servers import EndMethod, Fate
 
 SHELLS = ["dash", "bash", "busybox sh"]
 
@@ -42,20 +42,20 @@ class Ways:
                            check=True).stdout.split()
         )  # fmt: skip
 
-    def server(self, process: subprocess.Popen[bytes]) -> Server:
-        return Server(process.pid, self.start_of(process.pid), 100.0)
+    def server(self, process: subprocess.Popen[bytes]) -> MoshServer:
+        return MoshServer(process.pid, self.start_of(process.pid), 100.0)
 
-    def end(self, *chosen: tuple[Server, How], grace: int = 1, prelude: str = "", user: str | None = None
+    def end(self, *chosen: tuple[MoshServer, EndMethod], grace: int = 1, prelude: str = "", user: str | None = None
             ) -> dict[int, Fate]:  # fmt: skip
         """Run the script; return the fates in the order in which they were told."""
-        script = ending.pack(chosen, grace)
+        script = end_servers.pack(chosen, grace)
         done = subprocess.run(
             bootstrap(self.shell), input=self.told(script, prelude), capture_output=True, timeout=60, check=True,
             user=user, cwd="/",
         )  # fmt: skip
         answer = framing.unpack(script, done.stdout)
         assert answer.status == 0
-        verdicts = [verdict for verdict in map(ending.read, answer.lines) if verdict]
+        verdicts = [verdict for verdict in map(end_servers.read, answer.lines) if verdict]
         assert len({verdict.pid for verdict in verdicts}) == len(verdicts) == len(chosen)
         return {verdict.pid: verdict.fate for verdict in verdicts}
 

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nssh.sweep import show
-from nssh.sweep.ending import Fate
-from nssh.sweep.round import Entry, Host
-from nssh.sweep.servers import Server, State
+from nssh.sweep import sweep_output
+from nssh.sweep.end_servers import Fate
+from nssh.sweep.mosh_servers import Attachment, MoshServer
+from nssh.sweep.sweep_state import ServerEntry, SweptHost
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sweep.md").read_text()
 TYPES = {"string": str, "integer": int, "boolean": bool, "list": list, "null": type(None)}
@@ -23,19 +23,21 @@ def documented() -> dict[str, set[type]]:
     return {name: {TYPES[word] for word in kinds.split(" or ")} for name, kinds in rows}
 
 
-def told(host: Host) -> dict[str, Any]:
-    (shown,) = json.loads(show.as_json([host]))
+def told(host: SweptHost) -> dict[str, Any]:
+    (shown,) = json.loads(sweep_output.as_json([host]))
     return dict(shown)
 
 
 def test_json_tells_what_is_documented_in_these_types_and_nothing_else() -> None:
-    host = Host("devbox")
-    bare = Entry(host, Server(7, "s", 60.4), wanted=False, spared="")
-    full = Entry(host, Server(8, "t", 3.0, State.DETACHED, 60.0, "192.0.2.7", 3.2, "vim"), wanted=True, spared="x")
+    host = SweptHost("devbox")
+    bare = ServerEntry(host, MoshServer(7, "s", 60.4), wanted=False, spared="")
+    full = ServerEntry(
+        host, MoshServer(8, "t", 3.0, Attachment.DETACHED, 60.0, "192.0.2.7", 3.2, "vim"), wanted=True, spared="x"
+    )
     full.chosen, full.fate = True, Fate.ENDED
     host.entries = [bare, full]
     expected = documented()
-    for shown in (told(host), told(Host("badbox", error="no route"))):
+    for shown in (told(host), told(SweptHost("badbox", error="no route"))):
         assert [*shown, *shown["servers"][0]] == [*expected] if shown["servers"] else [*expected][: len(shown)]
         for fields in (shown, *shown["servers"]):
             for name, value in fields.items():
@@ -43,5 +45,5 @@ def test_json_tells_what_is_documented_in_these_types_and_nothing_else() -> None
 
 
 def test_every_state_and_fate_is_documented() -> None:
-    for word in (*State, *Fate):
+    for word in (*Attachment, *Fate):
         assert f"`{word}`" in PAGE

@@ -7,32 +7,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nssh.base.errors import UsageError
-from nssh.sweep.options import Wish, parse
+from nssh.sweep.sweep_options import SweepOptions, parse
 
 
 @pytest.mark.parametrize(
     ("words", "wish"),
     [
-        ("devbox", Wish(("devbox",))),
-        ("a b me@c ssh://d", Wish(("a", "b", "me@c", "ssh://d"))),
-        ("--all a", Wish(("a",), every=True)),
-        ("a --all b --yes", Wish(("a", "b"), every=True, yes=True)),
-        ("--detached --older=90m a", Wish(("a",), detached=True, older=5400.0)),
-        ("--older 1h30m a", Wish(("a",), older=5400.0)),
-        ("--older 168h a", Wish(("a",), older=604800.0)),
-        ("--older 7d a", Wish(("a",), older=604800.0)),
-        ("--older 1w a", Wish(("a",), older=604800.0)),
-        ("--min-age 0 --timeout 5s a", Wish(("a",), min_age=0.0, timeout=5.0)),
-        ("--include-mine --dry-run --json a", Wish(("a",), include_mine=True, dry_run=True, json=True)),
+        ("devbox", SweepOptions(("devbox",))),
+        ("a b me@c ssh://d", SweepOptions(("a", "b", "me@c", "ssh://d"))),
+        ("--all a", SweepOptions(("a",), every=True)),
+        ("a --all b --yes", SweepOptions(("a", "b"), every=True, yes=True)),
+        ("--detached --older=90m a", SweepOptions(("a",), detached=True, older=5400.0)),
+        ("--older 1h30m a", SweepOptions(("a",), older=5400.0)),
+        ("--older 168h a", SweepOptions(("a",), older=604800.0)),
+        ("--older 7d a", SweepOptions(("a",), older=604800.0)),
+        ("--older 1w a", SweepOptions(("a",), older=604800.0)),
+        ("--min-age 0 --timeout 5s a", SweepOptions(("a",), min_age=0.0, timeout=5.0)),
+        ("--include-mine --dry-run --json a", SweepOptions(("a",), include_mine=True, dry_run=True, json=True)),
         # ssh's own, before and behind the hosts, for all of them.
-        ("-F file -p 2222 a b", Wish(("a", "b"), ("-F", "file", "-p", "2222"))),
-        ("a b -Ffile -4p 2222", Wish(("a", "b"), ("-F", "file", "-4", "-p", "2222"))),
-        ("a -i - -oUser=me -9", Wish(("a",), ("-i", "-", "-o", "User=me", "-9"))),
-        ("-o User=--all --all a", Wish(("a",), ("-o", "User=--all"), every=True)),
-        ("--all -- a", Wish(("a",), every=True)),
+        ("-F file -p 2222 a b", SweepOptions(("a", "b"), ("-F", "file", "-p", "2222"))),
+        ("a b -Ffile -4p 2222", SweepOptions(("a", "b"), ("-F", "file", "-4", "-p", "2222"))),
+        ("a -i - -oUser=me -9", SweepOptions(("a",), ("-i", "-", "-o", "User=me", "-9"))),
+        ("-o User=--all --all a", SweepOptions(("a",), ("-o", "User=--all"), every=True)),
+        ("--all -- a", SweepOptions(("a",), every=True)),
     ],
 )
-def test_what_is_understood(words: str, wish: Wish) -> None:
+def test_what_is_understood(words: str, wish: SweepOptions) -> None:
     assert parse(words.split()) == wish
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from nssh.ssh.identity import Target
 from nssh.sweep.child import Child
-from nssh.sweep.ending import How
-from nssh.sweep.pipe import End, Failed, Job, Listed
-from nssh.sweep.servers import Server
+from nssh.sweep.child_messages import End, Failed, Job, Listed
+from nssh.sweep.end_servers import EndMethod
+from nssh.sweep.mosh_servers import MoshServer
 from tests.lab.laptop import NSSH, Laptop
 from tests.lab.tools import wait_until
 from tests.sweep.support import listed, start_server, sweep, wait_ended
@@ -141,7 +141,7 @@ def test_a_defect_costs_one_host_and_says_so(laptop: Laptop, remote: Sshd, monke
         assert isinstance(failed, Failed)
         assert failed.reason == "odd: sweeping it failed; the log says why"
         # Orders that make no sense any more are no crash either.
-        child.tell(End(0, ((Server(1, "1", 1.0), How.TERM),)))
+        child.tell(End(0, ((MoshServer(1, "1", 1.0), EndMethod.TERM),)))
     with open(child.log) as log:
         events = [json.loads(line) for line in log]
     assert [event["event"] for event in events if "restart" in event["event"]] == ["actor-restart"] * 2

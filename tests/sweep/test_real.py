@@ -10,8 +10,8 @@ import pytest
 
 from nssh.ssh.identity import resolve
 from nssh.sweep.child import Child
-from nssh.sweep.ending import Fate, How
-from nssh.sweep.pipe import End, Failed, Finished, Job, Judged, Listed
+from nssh.sweep.child_messages import End, Failed, Finished, Job, Judged, Listed
+from nssh.sweep.end_servers import EndMethod, Fate
 from tests.lab.laptop import Laptop
 from tests.lab.sshd import Sshd
 from tests.lab.system import require
@@ -168,7 +168,7 @@ class Talk:
             assert not any(isinstance(one, Failed) for one in news), news
         return heard
 
-    def end(self, *chosen: tuple[Any, How]) -> dict[int, Fate]:
+    def end(self, *chosen: tuple[Any, EndMethod]) -> dict[int, Fate]:
         self._child.tell(End(0, chosen))
         return {news.verdict.pid: news.verdict.fate for news in self._until(Finished) if isinstance(news, Judged)}
 
@@ -194,7 +194,10 @@ def test_what_comes_in_between(remote: Sshd, theirs: Sshd, laptop: Laptop, child
     born = str(_ticks(other.pid))
     foreign = talk.servers[asked.pid]._replace(pid=other.pid, start=born)
     fates = talk.end(
-        (talk.servers[ends.pid], How.TERM), (taken, How.TERM), (foreign, How.TERM), (talk.servers[asked.pid], How.TERM)
+        (talk.servers[ends.pid], EndMethod.TERM),
+        (taken, EndMethod.TERM),
+        (foreign, EndMethod.TERM),
+        (talk.servers[asked.pid], EndMethod.TERM),
     )
     assert fates == {ends.pid: Fate.GONE, stays.pid: Fate.OTHER, other.pid: Fate.DENIED, asked.pid: Fate.ENDED}
     assert stays.runs
@@ -213,7 +216,7 @@ def test_one_that_is_in_use_is_not_ended_by_the_polite_signal(remote: Sshd, lapt
     try:
         talk = Talk(child, laptop)
         assert talk.servers[server.pid].signal_timeout == 60
-        assert talk.end((talk.servers[server.pid], How.UNUSED)) == {server.pid: Fate.IN_USE}
+        assert talk.end((talk.servers[server.pid], EndMethod.UNUSED)) == {server.pid: Fate.IN_USE}
         assert server.runs
     finally:
         window.close()
@@ -225,7 +228,7 @@ def test_one_whose_client_is_back_is_not_ended(remote: Sshd, laptop: Laptop, chi
     window = Window(laptop, server)
     try:
         talk = Talk(child, laptop)
-        assert talk.end((talk.servers[server.pid], How.DETACHED)) == {server.pid: Fate.IN_USE}
+        assert talk.end((talk.servers[server.pid], EndMethod.DETACHED)) == {server.pid: Fate.IN_USE}
         assert server.runs
     finally:
         window.close()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nssh.base.errors import ConnectError
 from nssh.ssh import framing
-from nssh.sweep.steps import Remote
+from nssh.sweep.run_scripts import ScriptRunner
 
 if TYPE_CHECKING:
     from nssh.ssh.connection import Connection
@@ -65,5 +65,5 @@ def test_who_goes_on_talking_is_left_when_the_time_is_up() -> None:
     """As a remote whose start-up files print for ever: a sweep on connect would be kept busy by it."""
     talker = Talker()
     with pytest.raises(ConnectError, match="no answer in time"):
-        Remote(cast("Connection", talker)).servers(0.2)
+        ScriptRunner(cast("Connection", talker)).servers(0.2)
     assert talker.closed

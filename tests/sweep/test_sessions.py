@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from nssh.sweep import mine
-from nssh.sweep.mine import Client
+from nssh.sweep import own_mosh
+from nssh.sweep.own_mosh import MoshClient
 from tests.lab import system
 from tests.lab.account import Account
 from tests.lab.laptop import NSSH, Laptop
@@ -75,7 +75,7 @@ def test_whoever_runs_a_mosh_client_here_it_counts(tmp_path: Path) -> None:
         ) as running:
             assert running.stdout is not None
             assert running.stdout.readline() == b"ready\n"
-            assert Client("192.0.2.99", 60999) in mine.look().clients
+            assert MoshClient("192.0.2.99", 60999) in own_mosh.look().clients
             running.communicate()
     finally:
         shutil.rmtree(directory)

@@ -31,7 +31,7 @@ from actors.url_opener import UrlOpener
 from nssh.base import process
 from nssh.bus.client import BusClient
 from nssh.config.settings import BrowserConfig, Config
-from nssh.launch.session import Session
+from nssh.launch.session_info import SessionInfo
 from nssh.state import records
 from nssh.wire import envelope as wire
 from tests.lab.ports import free_port
@@ -246,7 +246,7 @@ class Stage:
         browser.write_text(f'#!/bin/sh\nprintf "%s\\n" "$1" >> {shlex.quote(os.fspath(self.opened_file))}\n')
         browser.chmod(0o755)
         self.topic = f"nssh_{os.urandom(8).hex()}"
-        self.session = Session(
+        self.session = SessionInfo(
             pid=os.getpid(),
             birth=process.birth(os.getpid()),
             started="2026-01-01T00:00:00Z",

@@ -24,7 +24,7 @@ from tests.tree.support import PATIENCE, eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nssh.launch.session import Session
+    from nssh.launch.session_info import SessionInfo
     from tests.tree.stage import Stage
 
 pytestmark = pytest.mark.real
@@ -37,7 +37,7 @@ PROMISED = 5.0 + 2.0
 class Bridge:
     """A bridge process that was told of a session, as the launcher does."""
 
-    def __init__(self, session: Session, sabotage: str = "", **options: object) -> None:
+    def __init__(self, session: SessionInfo, sabotage: str = "", **options: object) -> None:
         self.session = session
         # The bridge as it is, but for what the test breaks in it beforehand.
         words = ["-c", f"{sabotage}\nimport sys\nfrom actors.__main__ import main\nsys.exit(main())"]

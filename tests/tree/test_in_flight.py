@@ -12,7 +12,7 @@ from actors.lines import Line
 from actors.messages import Tick, Work
 from actors.supervision._events import EventKind
 from actors.url_opener import UrlOpener
-from nssh.local import browser
+from nssh.local import browser_launcher
 from nssh.local.clipboard import MemoryClipboard
 from nssh.state import held_urls
 from nssh.state.lease import Lease
@@ -22,7 +22,7 @@ from tests.tree.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from actors.worker import Worker
-    from nssh.local.content import Content
+    from nssh.local.clipboard_content import Content
 
 pytestmark = pytest.mark.real
 
@@ -320,7 +320,7 @@ def test_a_repetition_of_what_is_just_being_done_is_left_out(stage: Stage, monke
 def test_a_url_is_opened_at_most_once_even_if_its_opener_crashes_while_it_opens(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_url = browser.open_url
+    open_url = browser_launcher.open_url
     crashes = [1, 1]
 
     def open_and_crash(url: str, **options: Any) -> None:
@@ -329,7 +329,7 @@ def test_a_url_is_opened_at_most_once_even_if_its_opener_crashes_while_it_opens(
             crashes.pop()
             raise InjectedError("after the browser was started")
 
-    monkeypatch.setattr(browser, "open_url", open_and_crash)
+    monkeypatch.setattr(browser_launcher, "open_url", open_and_crash)
     with stage.playing():
         stage.open_url()
         stage.open_url()

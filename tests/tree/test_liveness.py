@@ -9,7 +9,7 @@ import pytest
 
 from actors.liveness_responder import PATIENCE as STUCK_AFTER
 from nssh.meeting import liveness
-from nssh.meeting.liveness import State
+from nssh.meeting.liveness import SessionState
 from nssh.state.lease import Lease
 from tests.lab.ports import free_port
 from tests.lab.proxy import DelayProxy
@@ -46,7 +46,7 @@ def test_one_that_hangs_in_the_responder_itself_is_met_by_silence(
         record = stage.record()
         stage.send("liveness_responder", Hang())
         assert faults.hanging.wait(PATIENCE)
-        assert liveness.probe(record, timeout=0.3).state is State.WEDGED
+        assert liveness.probe(record, timeout=0.3).state is SessionState.WEDGED
         faults.release.set()
 
 
@@ -80,7 +80,7 @@ def test_a_session_on_a_dead_network_is_well_and_says_that_its_bus_is_down(stage
             assert stage.probe()["alive"] is True
             link.freeze()
             assert stage.probe() == {"alive": False, "bus": "down"}
-            assert liveness.probe(stage.record()).state is State.BUS_DOWN
+            assert liveness.probe(stage.record()).state is SessionState.BUS_DOWN
             link.thaw()
             eventually(lambda: stage.probe().get("alive"), "alive again")
 
@@ -120,7 +120,7 @@ def test_one_that_stands_by_says_so_without_the_bus(stage: Stage) -> None:
     assert other.acquire()
     with stage.playing(until_up=False):
         eventually(lambda: stage.probe() == {"alive": True, "standby": True}, "it stands by")
-        assert liveness.probe(stage.record()).state is State.STANDBY
+        assert liveness.probe(stage.record()).state is SessionState.STANDBY
         other.release()
         eventually(lambda: "rtt" in stage.probe(), "it acts")
 

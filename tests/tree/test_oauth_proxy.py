@@ -21,7 +21,7 @@ from actors.messages import Expect, LeaseChanged, Suspect
 from actors.supervision._events import EventKind
 from nssh.base.errors import ConnectError
 from nssh.local import callback_store as store
-from nssh.local.callback import Callback
+from nssh.local.callback_finder import Callback
 from nssh.local.callback_flow import LONGEST
 from tests.lab.ports import free_port
 from tests.lab.tools import wait_until

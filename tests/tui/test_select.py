@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nssh.tui import Row, _text
-from nssh.tui._select import View
+from nssh.tui._selection_screen import SelectionScreen
 from tests.tui.window import asking, environment
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def test_nothing_is_ever_wider_or_higher_than_the_window(rows: int, columns: int
         {**each, "runs": "\u6f22\u5b57e\u0301" * 9, "host": f"host{number % 3}.example.org"}
         for number, each in enumerate(MANY)
     ]
-    view = View(TITLE, [Row(**each) for each in words])
+    view = SelectionScreen(TITLE, [Row(**each) for each in words])
     for key in ("down", "a", "end", "1", "1", "pageup"):
         view.press(key)
         lines = view.draw(rows, columns)
@@ -277,13 +277,15 @@ def test_columns(columns: int, expected: str) -> None:
         )
         for number in (1, 2)
     ]
-    view = View(TITLE, rows)
+    view = SelectionScreen(TITLE, rows)
     head = "".join(text for _, text in view.draw(10, columns)[1])
     assert head.split() == expected.split()
 
 
 def test_columns_with_nothing_in_them_are_left_out() -> None:
-    view = View(TITLE, [Row("h", 1, "1s", "unknown", client="-", runs="sh"), Row("h", 2, "1s", "unknown", client="")])
+    view = SelectionScreen(
+        TITLE, [Row("h", 1, "1s", "unknown", client="-", runs="sh"), Row("h", 2, "1s", "unknown", client="")]
+    )
     assert "".join(text for _, text in view.draw(10, 80)[1]).split() == ["PID", "AGE", "STATE", "RUNS"]
 
 

@@ -13,7 +13,7 @@ import pytest
 from actors.supervision._restarts import Backoff
 from nssh.launch import bridge as module
 from nssh.launch.bridge import INTENSITY, Bridge
-from nssh.launch.session import Session
+from nssh.launch.session_info import SessionInfo
 from nssh.ssh.identity import Target
 from nssh.state import records
 from tests.lab.waiting import until
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def session(log: str) -> Session:
+def session(log: str) -> SessionInfo:
     target = Target("h", ("ssh",), (), {})
-    return Session(
+    return SessionInfo(
         1,
         "b",
         "s",

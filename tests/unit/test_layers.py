@@ -89,7 +89,9 @@ def folder(module: str) -> str:
 def test_there_is_something_to_look_at() -> None:
     assert len(ALL) > 60
     assert "nssh.launch.foreground" in imports("nssh.launch.launcher", at_start=True)
-    assert "nssh.install.infect" in imports("nssh.cli.main", at_start=False) - imports("nssh.cli.main", at_start=True)
+    assert "nssh.install.infect_command" in imports("nssh.cli.main", at_start=False) - imports(
+        "nssh.cli.main", at_start=True
+    )
     assert "nssh.wire.files" in imports("nssh.state.topics", at_start=True)
 
 

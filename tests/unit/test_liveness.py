@@ -20,7 +20,7 @@ from nssh.base.errors import BusError
 from nssh.bus.ping import ping
 from nssh.config.settings import Config
 from nssh.meeting import liveness
-from nssh.meeting.liveness import Liveness, State
+from nssh.meeting.liveness import Liveness, SessionState
 from nssh.state.records import Record
 from nssh.wire import envelope as wire
 from tests.lab import ntfy
@@ -69,22 +69,22 @@ def answering() -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (b'{"alive": true, "rtt": 0.25}\n', Liveness(State.ALIVE, 0.25)),
-        (b'{"alive": true, "rtt": 1}', Liveness(State.ALIVE, 1.0)),
-        (b'{"alive": true, "standby": true}', Liveness(State.STANDBY)),
-        (b'{"alive": false}', Liveness(State.WEDGED)),
-        (b'{"alive": false, "bus": "down"}', Liveness(State.BUS_DOWN)),
-        (b'{"alive": false, "stuck": ["a", "b"]}', Liveness(State.WEDGED, reason="a, b is stuck")),
-        (b'{"alive": false, "stuck": ["\\u001b[2J"]}', Liveness(State.WEDGED, reason="?[2J is stuck")),
-        (b'{"alive": false, "stuck": "x", "bus": 1}', Liveness(State.WEDGED)),
-        (b'{"alive": "yes", "rtt": "soon"}', Liveness(State.WEDGED)),
-        (b'{"alive": true, "rtt": NaN}', Liveness(State.ALIVE)),
-        (b'{"alive": true, "rtt": -1}', Liveness(State.ALIVE)),
-        (b'{"alive": true, "rtt": true}', Liveness(State.ALIVE)),
-        (b'{"alive": true, "rtt": 1' + b"0" * 400 + b"}", Liveness(State.ALIVE)),
-        (b"[]", Liveness(State.WEDGED, reason="its answer is not understood")),
-        (b"[" * 4096, Liveness(State.WEDGED, reason="its answer is not understood")),
-        (b"\xff\xfe", Liveness(State.WEDGED, reason="its answer is not understood")),
+        (b'{"alive": true, "rtt": 0.25}\n', Liveness(SessionState.ALIVE, 0.25)),
+        (b'{"alive": true, "rtt": 1}', Liveness(SessionState.ALIVE, 1.0)),
+        (b'{"alive": true, "standby": true}', Liveness(SessionState.STANDBY)),
+        (b'{"alive": false}', Liveness(SessionState.WEDGED)),
+        (b'{"alive": false, "bus": "down"}', Liveness(SessionState.BUS_DOWN)),
+        (b'{"alive": false, "stuck": ["a", "b"]}', Liveness(SessionState.WEDGED, reason="a, b is stuck")),
+        (b'{"alive": false, "stuck": ["\\u001b[2J"]}', Liveness(SessionState.WEDGED, reason="?[2J is stuck")),
+        (b'{"alive": false, "stuck": "x", "bus": 1}', Liveness(SessionState.WEDGED)),
+        (b'{"alive": "yes", "rtt": "soon"}', Liveness(SessionState.WEDGED)),
+        (b'{"alive": true, "rtt": NaN}', Liveness(SessionState.ALIVE)),
+        (b'{"alive": true, "rtt": -1}', Liveness(SessionState.ALIVE)),
+        (b'{"alive": true, "rtt": true}', Liveness(SessionState.ALIVE)),
+        (b'{"alive": true, "rtt": 1' + b"0" * 400 + b"}", Liveness(SessionState.ALIVE)),
+        (b"[]", Liveness(SessionState.WEDGED, reason="its answer is not understood")),
+        (b"[" * 4096, Liveness(SessionState.WEDGED, reason="its answer is not understood")),
+        (b"\xff\xfe", Liveness(SessionState.WEDGED, reason="its answer is not understood")),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -94,12 +94,12 @@ def test_a_session_is_asked_over_its_socket(answering: Any, answer: bytes, expec
 
 @pytest.mark.parametrize("path", ["/nonexistent", "/tmp", "x" * 500, "a\0b"])
 def test_a_socket_that_is_none_does_not_answer(path: str) -> None:
-    assert liveness.probe(OURS._replace(socket=path), timeout=0.1) == Liveness(State.WEDGED)
+    assert liveness.probe(OURS._replace(socket=path), timeout=0.1) == Liveness(SessionState.WEDGED)
 
 
 @pytest.mark.parametrize("answer", [None, b""])
 def test_a_session_that_says_nothing_is_given_up(answering: Any, answer: bytes | None) -> None:
-    assert liveness.probe(OURS._replace(socket=answering(answer)), timeout=0.1) == Liveness(State.WEDGED)
+    assert liveness.probe(OURS._replace(socket=answering(answer)), timeout=0.1) == Liveness(SessionState.WEDGED)
 
 
 class Clock:
@@ -121,7 +121,7 @@ def test_it_is_asked_until_the_deadline_and_no_longer(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(liveness, "time", clock)
-    assert ask(OURS._replace(socket="/nonexistent")) == Liveness(State.WEDGED)
+    assert ask(OURS._replace(socket="/nonexistent")) == Liveness(SessionState.WEDGED)
     assert clock.now - 1000 == pytest.approx(liveness.DEADLINE)
 
 
@@ -129,7 +129,7 @@ def test_a_bridge_that_is_just_restarted_is_waited_for(answering: Any) -> None:
     path = answering(b'{"alive": true, "rtt": 0.1}')
     os.rename(path, f"{path}.away")
     threading.Timer(0.2, lambda: os.rename(f"{path}.away", path)).start()
-    assert liveness.probe(OURS._replace(socket=path), timeout=10) == Liveness(State.ALIVE, 0.1)
+    assert liveness.probe(OURS._replace(socket=path), timeout=10) == Liveness(SessionState.ALIVE, 0.1)
 
 
 def test_a_suspended_launcher_is_wedged_whatever_its_bridge_says(answering: Any) -> None:
@@ -139,7 +139,7 @@ def test_a_suspended_launcher_is_wedged_whatever_its_bridge_says(answering: Any)
         )
         child.send_signal(signal.SIGSTOP)
         until(lambda: process.is_stopped(child.pid))
-        assert liveness.probe(made) == Liveness(State.WEDGED, reason="it is suspended")
+        assert liveness.probe(made) == Liveness(SessionState.WEDGED, reason="it is suspended")
         child.kill()
 
 
@@ -148,9 +148,9 @@ def at(seconds: float) -> str:
 
 
 def test_a_session_is_starting_until_it_has_a_bridge() -> None:
-    assert liveness.probe(OURS._replace(bridge=0, started=at(3))) == Liveness(State.STARTING)
+    assert liveness.probe(OURS._replace(bridge=0, started=at(3))) == Liveness(SessionState.STARTING)
     for made in (OURS._replace(started=at(3)), OURS._replace(bridge=0, started=at(600)), OURS._replace(bridge=0)):
-        assert liveness.probe(made) == Liveness(State.WEDGED, reason="it has no control socket")
+        assert liveness.probe(made) == Liveness(SessionState.WEDGED, reason="it has no control socket")
 
 
 def test_many_are_asked_at_once(answering: Any) -> None:
@@ -160,7 +160,7 @@ def test_many_are_asked_at_once(answering: Any) -> None:
     began = time.monotonic()
     answers = liveness.probe_all(found, timeout=0.5)
     assert time.monotonic() - began < 5
-    assert answers == [Liveness(State.WEDGED)] * 20 + [Liveness(State.ALIVE, 0.5)]
+    assert answers == [Liveness(SessionState.WEDGED)] * 20 + [Liveness(SessionState.ALIVE, 0.5)]
     assert liveness.probe_all([]) == []
 
 
@@ -215,7 +215,7 @@ def test_a_session_without_a_socket_is_pinged_over_its_topic(server: ntfy.NtfySe
     peer = Peer(config, topic, answers=answers)
     go = Record(os.getpid(), "devbox", "devbox", topic, config.server, at(3), "")
     answer = liveness.probe(go, config, 20 if answers else 1.5)
-    assert answer.state is (State.ALIVE if answers else State.WEDGED)
+    assert answer.state is (SessionState.ALIVE if answers else SessionState.WEDGED)
     assert (answer.rtt > 0) == answers
     peer.close()
 
@@ -223,11 +223,11 @@ def test_a_session_without_a_socket_is_pinged_over_its_topic(server: ntfy.NtfySe
 def test_a_topic_whose_server_is_down_is_told_apart() -> None:
     config = Config("http://127.0.0.1:9")
     go = Record(os.getpid(), "devbox", "devbox", "nssh_x", config.server, at(3), "")
-    assert liveness.probe(go, config).state is State.BUS_DOWN
+    assert liveness.probe(go, config).state is SessionState.BUS_DOWN
     with pytest.raises(BusError):
         ping(config, "nssh_x", 1.0)
-    assert liveness.probe(go._replace(server="https://other.example"), config).state is State.WEDGED
-    assert liveness.probe(go).state is State.UNKNOWN, "not asked without a configuration"
+    assert liveness.probe(go._replace(server="https://other.example"), config).state is SessionState.WEDGED
+    assert liveness.probe(go).state is SessionState.UNKNOWN, "not asked without a configuration"
 
 
 def test_a_server_that_swallows_everything_costs_the_deadline_and_no_more() -> None:

@@ -84,7 +84,7 @@ NUMBERS = [
     )),
     Number("actors.clipboard:_TELL", 1, (("architecture", "once a second, while pieces move"),)),
     # Logins in the browser.
-    Number("nssh.local.browser:LONGEST_URL", 8192, (("security", "at most 8192 characters"),)),
+    Number("nssh.local.browser_launcher:LONGEST_URL", 8192, (("security", "at most 8192 characters"),)),
     Number("nssh.local.callback_flow:QUIET", 30, (
         ("guide", "30 quiet seconds after the answer was taken"),
         ("architecture", "over 30 s without traffic"),
@@ -105,7 +105,7 @@ NUMBERS = [
     Number("nssh.local.callback_proxy:MOST_ALIKE", 4, (
         ("architecture", "comes round to our own listener four times"),
     )),
-    Number("nssh.local.callback_carrier:_CHUNK", 64 << 10, (("architecture", "(two threads, 64 KiB each)"),)),
+    Number("nssh.local.callback_connection:_CHUNK", 64 << 10, (("architecture", "(two threads, 64 KiB each)"),)),
     Number("actors.oauth_proxy:_REACH", 30, (("architecture", "tried again for 30 s"),)),
     # Sessions.
     Number("nssh.meeting.liveness:DEADLINE", 1.5, (
@@ -116,7 +116,7 @@ NUMBERS = [
     )),
     Number("actors.liveness_responder:DEADLINE", 1.3, ()),
     Number("actors.liveness_responder:PATIENCE", 1, (("architecture", "at the same thing for a second"),)),
-    Number("nssh.meeting.replace:PATIENCE", 1, (
+    Number("nssh.meeting.end_session:PATIENCE", 1, (
         ("guide", "by force if a second passes"),
         ("architecture", "after a second SIGKILL to whoever is left"),
     )),
@@ -142,16 +142,16 @@ NUMBERS = [
     Number("nssh.config.settings:MoshConfig.signal_timeout", 60, (("guide", '`[mosh] signal_timeout` | `"60s"`'),)),
     Number("nssh.config.settings:LogConfig.keep", 30 * DAY, (("guide", '`[log] keep` | `"30d"`'),)),
     Number("nssh.log.tail:LOOK_BACK", 10, (("guide", "(their last ten first)"),)),
-    Number("nssh.doctor.options:TIMEOUT", 20, (("doctor", "[--timeout 20s]"),)),
+    Number("nssh.doctor.doctor_options:TIMEOUT", 20, (("doctor", "[--timeout 20s]"),)),
     Number("nssh.doctor.check_bus:_FILE", 100_000, (("doctor", "three files of 100 kB"),)),
     Number("nssh.doctor.check_remote:_CLOCK", 2, (("doctor", "a limit from 2 s, wrong from 60 s"),)),
     Number("nssh.doctor.check_remote:_CLOCK_WRONG", 60, (("doctor", "a limit from 2 s, wrong from 60 s"),)),
-    Number("nssh.sweep.options:MIN_AGE", MINUTE, (
+    Number("nssh.sweep.sweep_options:MIN_AGE", MINUTE, (
         ("sweep", "default `60s`, `0` spares none"),
         ("sweep", "those younger than a minute"),
     )),
-    Number("nssh.sweep.options:TIMEOUT", 20, (("sweep", "for a host to answer; default `20s`"),)),
-    Number("nssh.sweep.ending:GRACE", 11, (("sweep", "still there 11 seconds later"),)),
+    Number("nssh.sweep.sweep_options:TIMEOUT", 20, (("sweep", "for a host to answer; default `20s`"),)),
+    Number("nssh.sweep.end_servers:GRACE", 11, (("sweep", "still there 11 seconds later"),)),
     Number("nssh.tui._selection:OLD", DAY, (("sweep", "those older than 24 h"),)),
 ]  # fmt: skip
 

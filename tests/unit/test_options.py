@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nssh.base.errors import ArgumentError
-from nssh.cli.options import Clip, Infect, Status, parse_copy, parse_infect, parse_paste, parse_status
+from nssh.cli.command_options import Clip, Infect, Status, parse_copy, parse_infect, parse_paste, parse_status
 from nssh.remote import own
 from nssh.remote.options import BadOption, parse_gnu
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh.launch.session import Session, decode
+from nssh.launch.session_info import SessionInfo, decode
 from nssh.ssh.identity import Target
 
 # Words of a command line may hold what is no text; Python keeps it as lone surrogates.
@@ -20,7 +20,7 @@ TARGETS = st.builds(
     st.dictionaries(TEXT, st.lists(TEXT, max_size=3), max_size=4),
 )
 SESSIONS = st.builds(
-    Session,
+    SessionInfo,
     st.integers(1, 2**22),
     TEXT,
     TEXT,
@@ -40,7 +40,7 @@ BOOLEANS = ("own_control", "login_first", "prepared")
 
 
 @given(SESSIONS)
-def test_the_bridge_gets_what_the_launcher_said(session: Session) -> None:
+def test_the_bridge_gets_what_the_launcher_said(session: SessionInfo) -> None:
     line = session.encode()
     assert decode(line) == session
     assert line.endswith(b"\n")
@@ -51,9 +51,9 @@ def test_the_bridge_gets_what_the_launcher_said(session: Session) -> None:
     assert type(decode(line).target) is Target
 
 
-def session(**fields: Any) -> Session:
+def session(**fields: Any) -> SessionInfo:
     target = Target("h", ("ssh",), (), {"port": ["22"]})
-    basis = Session(
+    basis = SessionInfo(
         1,
         "b",
         "s",

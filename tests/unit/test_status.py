@@ -170,7 +170,7 @@ def test_a_hundred_wedged_sessions_cost_two_seconds(state: Path, sleeper: subpro
             begun = time.monotonic()
             answers = liveness.probe_all(found)
             seconds = time.monotonic() - begun
-        assert [answer.state for answer in answers] == [liveness.State.WEDGED] * 100
+        assert [answer.state for answer in answers] == [liveness.SessionState.WEDGED] * 100
         print(f"100 wedged sessions: {seconds:.2f} s")  # noqa: T201  (shown with -rP)
         assert seconds < 6, "at once, not one after the other (which would take 150 s)"
     finally:

@@ -310,7 +310,7 @@ def test_it_holds_no_file_of_a_session_that_ended_long_ago(
 
     monkeypatch.setattr(tail, "_KEEP_OPEN", 0.0)
     log = Path(files.make_private_dir(str(state / "logs"))) / "gone.jsonl"
-    follower = tail.Follower(None)
+    follower = tail.LogFollower(None)
     follower.look()
     append(log, event(1))
     follower.look()

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from nssh.base.errors import ConnectError
-from nssh.local.callback import Callback
+from nssh.local.callback_finder import Callback
 from nssh.local.callback_flow import QUIET
 from nssh.local.callback_proxy import MOST_ALIKE, MOST_CARRIED, MOST_SILENT
 from tests.lab.ports import has_ipv6

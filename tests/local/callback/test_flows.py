@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.local.callback import Callback, find_callbacks
+from nssh.local.callback_finder import Callback, find_callbacks
 from nssh.local.callback_flow import LONGEST, QUIET, FlowEnded
 from tests.lab.tools import DEADLINE, wait_until
 from tests.local.callback.stage import ANSWER, REQUEST, Remote, answer_with, ask, connect, is_free, read_all, read_head

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from nssh.local.callback import Callback, find_callbacks
+from nssh.local.callback_finder import Callback, find_callbacks
 from nssh.local.callback_flow import LONGEST, MOST_PATHS
 from nssh.local.callback_proxy import MOST_FLOWS, Refusal
 from tests.lab.ports import free_port

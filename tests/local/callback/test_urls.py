@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nssh.local.browser import LONGEST_URL
-from nssh.local.callback import MOST_CALLBACKS, Callback, find_callbacks
+from nssh.local.browser_launcher import LONGEST_URL
+from nssh.local.callback_finder import MOST_CALLBACKS, Callback, find_callbacks
 from nssh.local.callback_http import (
     LONGEST_HEAD,
     Conversation,

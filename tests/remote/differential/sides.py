@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard
-from nssh.local.content import Content
-from nssh.local.tools import ToolHungError
-from nssh.local.wayland import WaylandClipboard
-from nssh.local.x11 import XclipClipboard
+from nssh.local.clipboard_content import Content
+from nssh.local.clipboard_wayland import WaylandClipboard
+from nssh.local.clipboard_x11 import XclipClipboard
+from nssh.local.tool_runner import ToolHungError
 from nssh.wire import envelope as wire
 from nssh.wire import mimes
 from nssh.wire.http import Client
@@ -25,7 +25,7 @@ from tests.lab.x11 import wayland, xvfb
 from tests.remote.support import TOPIC, Home, Laptop
 
 if TYPE_CHECKING:
-    from nssh.local.backend import Clipboard
+    from nssh.local.clipboard_base import Clipboard
     from tests.remote.differential.cases import Case
 
 PATIENCE = 60.0

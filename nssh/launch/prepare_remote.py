@@ -1,0 +1,116 @@
+"""The script that makes a remote ready for a session: writes its session file, tells its nssh, may start mosh-server.
+
+It runs in the user's own login (`nssh/ssh/login.py`), or over the finished connection (`actors/remote_host.py`).
+Standard library only, on the way to ssh.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from nssh.ssh import framing
+
+_LOCALE = ("LANG", "LANGUAGE", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY", "LC_MESSAGES",
+           "LC_PAPER", "LC_NAME", "LC_ADDRESS", "LC_TELEPHONE", "LC_MEASUREMENT", "LC_IDENTIFICATION",
+           "LC_ALL")  # fmt: skip
+
+
+class Prepared(NamedTuple):
+    """What the remote told when it was made ready."""
+
+    version: str
+    """Its nssh (`version digest python`), or `` if there is none."""
+    problem: str
+    """Why the session file could not be written, or ``."""
+    server_address: str
+    """The remote's own address as its sshd sees it, or ``."""
+    mosh: bool
+    """Whether mosh-server was asked for and is there."""
+    mosh_port: str
+    mosh_key: str
+    """The session's key: a secret, for mosh-client's environment only."""
+    mosh_error: str
+    """What mosh-server said when it did not start."""
+
+
+def script(
+    session: str, *, mosh: tuple[str, ...] = (), mosh_timeouts: tuple[float, float] = (0.0, 0.0)
+) -> framing.Script:
+    """Make the script for a session file's text (`` leaves the remote's as it is).
+
+    Args:
+        session: The text.
+        mosh: mosh-server's arguments; without any it is not started.
+        mosh_timeouts: Its MOSH_SERVER_NETWORK_TMOUT and MOSH_SERVER_SIGNAL_TMOUT, seconds; with 0 it has the remote's.
+
+    Raises:
+        ValueError: An argument for mosh-server holds a newline.
+    """
+    content = session.encode()
+    # The session's text is read by size: it may have any number of lines.
+    timeouts = (str(-int(-seconds // 1)) for seconds in mosh_timeouts)  # mosh-server takes whole ones, and 0 for none
+    tail = "mosh\n" + "".join(f"{word}\n" for word in (*timeouts, str(len(mosh)), *mosh)) if mosh else "\n"
+    if any("\n" in word for word in mosh):
+        raise ValueError("a command with a newline in it can't be given to mosh-server; use --ssh")
+    return framing.pack(
+        framing.source(__file__, "prepare_remote.sh"), data=b"%d\n" % len(content) + content + tail.encode()
+    )
+
+
+def mosh_arguments(colors: str, command: tuple[str, ...], environ: dict[str, str] | None = None) -> tuple[str, ...]:
+    """Return mosh-server's arguments, as the mosh wrapper gives them: ssh's address, our colours, our locale."""
+    words = ["new", "-s", "-c", colors]
+    for name in _LOCALE:
+        value = (os.environ if environ is None else environ).get(name)
+        if value and "\n" not in value:
+            words += ["-l", f"{name}={value}"]
+    # Only used by mosh-server when the remote's own locale is not UTF-8.
+    if "-l" not in words:
+        words += ["-l", "LANG=C.UTF-8"]
+    return (*words, "--", *command) if command else tuple(words)
+
+
+def read(answer: framing.Answer) -> Prepared:
+    """Read the answer of the script."""
+    fields = answer.fields
+    address = fields.get("address", "").split()
+    port = key = ""
+    trouble: list[str] = []
+    for line in answer.lines:
+        words = line.split()
+        if words[:2] == ["MOSH", "CONNECT"]:
+            if len(words) == 4 and _is_port(words[2]) and _is_key(words[3]):
+                port, key = words[2:]
+            else:
+                trouble.append("mosh-server answered something else than a port and a key")
+        elif "mosh" in line.lower() and not line.startswith(("mosh yes", "version ", "problem ", "[mosh-server")):
+            trouble.append(line.strip())
+    return Prepared(
+        version=fields.get("version", ""),
+        problem=fields.get("problem", ""),
+        server_address=address[2] if len(address) == 4 and _is_address(address[2]) else "",
+        mosh=fields.get("mosh") == "yes",
+        mosh_port=port,
+        mosh_key=key,
+        mosh_error=trouble[0] if trouble and not port else "",
+    )
+
+
+# These go to mosh-client's arguments and environment, and whoever answers may be hostile.
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536
+
+
+def _is_key(text: str) -> bool:
+    """Whether a text is 16 bytes in base64 without padding."""
+    return len(text) == 22 and text.isascii() and text.replace("+", "a").replace("/", "a").isalnum()
+
+
+def _is_address(text: str) -> bool:
+    address, percent, zone = text.partition("%")
+    if ":" in address:
+        return not set(address.lower()) - set("0123456789abcdef:.") and (zone.isalnum() or not percent)
+    return not percent and address.count(".") == 3 and not set(address) - set("0123456789.")

@@ -1,0 +1,252 @@
+"""What a start does before ssh: finds live sessions of the same target, decides about them, and makes itself known.
+
+In the launcher. Without another session nothing is imported here but what it has anyway. With one, its answer is waited
+for where somebody can be asked or told; a command or a script is not kept waiting, and hears at its end (`Doubt`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from nssh.base import process
+from nssh.base.errors import NsshError
+from nssh.ssh import identity
+from nssh.state import records, topics
+from nssh.wire import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nssh.config.settings import Config
+    from nssh.meeting.join_or_replace import Action
+    from nssh.meeting.liveness import Liveness
+    from nssh.ssh.identity import Target
+    from nssh.state.records import Record
+
+_SHOWN = 6
+"""Sessions that a question lists."""
+
+# Seconds between looks at whether an answer is there.
+_LOOK = 0.02
+
+
+class SessionStart(NamedTuple):
+    """How this session begins."""
+
+    record: Record
+    """Its own, as it was written."""
+    topic: topics.Topic
+    joined: Record | None = None
+    """The session whose topic this one shares."""
+    replaced: tuple[int, ...] = ()
+    """PIDs of the sessions that were ended for it."""
+    unasked: tuple[Record, ...] = ()
+    """Who shares the topic, if it was joined without asking them how they are."""
+
+
+class JoinedSessionCheck:
+    """The question whether the session that was joined can act, asked while this one is on its way."""
+
+    def __init__(self, peers: Sequence[Record], config: Config, destination: str) -> None:
+        """Begin to ask who shares the topic; `destination` is for the words of the answer."""
+        import threading
+
+        self._text = ""
+        self._thread = threading.Thread(target=self._run, args=(peers, config, destination), daemon=True)
+        self._thread.start()
+
+    def _run(self, peers: Sequence[Record], config: Config, destination: str) -> None:
+        self._text = joined_session_problem(peers, config, destination)
+
+    def text(self, pause: Callable[[float], object]) -> str:
+        """Return what the user should know, `` if all is well; `pause` is called until that is known (1.5 s in all)."""
+        while self._thread.is_alive():
+            pause(_LOOK)
+        return self._text
+
+
+def joined_session_problem(peers: Sequence[Record], config: Config, destination: str) -> str:
+    """Ask the sessions of a topic how they are; return what to tell whoever joins them, `` if they are well."""
+    from nssh.meeting import join_or_replace, liveness
+
+    answers = liveness.probe_all(peers, config)
+    first = join_or_replace.foremost(answers)
+    if not join_or_replace.decide("join", answers[first].state, interactive=False, pinned=False).warn:
+        return ""
+    return _warning(peers[first], answers[first], destination)
+
+
+def _warning(peer: Record, answer: Liveness, destination: str) -> str:
+    remedy = "" if answer.state == "bus-down" else "; --replace ends it"
+    return f"the session of pid {peer.pid}, which acts for {destination}, {answer.text}{remedy}"
+
+
+def _acting(group: Sequence[Record]) -> Record:
+    """Return who acts for a topic, by the records: a session of the Go program knows no lease, so it always does."""
+    return min(group, key=lambda one: (not one.foreign, one.role != "leader"))
+
+
+class SessionStarter:
+    """One start; used by the launcher's only thread, before it catches signals."""
+
+    def __init__(self, target: Target, config: Config, *, interactive: bool, say: Callable[[str], object]) -> None:
+        """Keep what decides.
+
+        Args:
+            target: Who is connected to.
+            config: The user's.
+            interactive: Whether somebody can be asked.
+            say: Told what the user should know.
+        """
+        self._target = target
+        self._config = config
+        self._interactive = interactive
+        self._say = say
+
+    def settle(self, wish: str) -> SessionStart:
+        """Decide, do what that takes, and write this session's record; `wish` is `join`, `replace`, `new` or ``.
+
+        Raises:
+            UsageError: `new` where the topic is pinned.
+            Cancelled: The user was asked and wants none of it.
+            NsshError: A session that was to be replaced can't be ended.
+            OSError: The state directory can't be written.
+        """
+        if wish == "new":
+            from nssh.meeting import join_or_replace
+
+            join_or_replace.check_new(pinned=bool(self._config.topic))
+        for name in ("topics", "sessions", "logs", "hosts"):
+            path = files.make_private_dir(os.path.join(files.state_dir(), name))
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise PermissionError(13, "not writable", path)
+        with records.StartLock():
+            peers = self._peers()
+            if wish == "new" or not peers:
+                return self._begin(fresh=wish == "new")
+            from nssh.meeting import join_or_replace, liveness
+
+            pinned = bool(self._config.topic)
+            decision = join_or_replace.decide(
+                wish, liveness.SessionState.UNKNOWN, interactive=self._interactive, pinned=pinned
+            )
+            if decision.action == "replace":
+                return self._replace(peers)
+            if not self._interactive:
+                group = self._topic_group(peers)
+                return self._join(group, _acting(group))._replace(unasked=tuple(group))
+        action, peer, shown = self._decide(wish, peers)
+        with records.StartLock():
+            # Others may have come and gone while we asked.
+            peers = self._peers()
+            if action == "new":
+                return self._begin(fresh=True)
+            if action == "replace":
+                return self._replace([one for one in peers if one.pid in shown])
+            return self._join(peers, peer)
+
+    def _peers(self) -> list[Record]:
+        """Return the live sessions of the same target on the same server, oldest first."""
+        return [record for record in records.live() if record.pid != os.getpid() and self._is_same(record)]
+
+    def _is_same(self, record: Record) -> bool:
+        if record.server != self._config.server:
+            return False
+        if not record.foreign:
+            return record.key == self._target.key
+        # The Go program tells the host's name up to its first dot, and the words that the user typed.
+        if record.host.lower() != self._target.hostname.partition(".")[0]:
+            return False
+        try:
+            return identity.resolve(self._target.ssh, record.target).key == self._target.key
+        except NsshError:
+            return False  # its options are unknown; without them it may be nobody
+
+    def _decide(self, wish: str, peers: Sequence[Record]) -> tuple[Action, Record, set[int]]:
+        """Ask the sessions, and the user if need be; return what to do, whom to join, and whom the user has seen."""
+        from nssh.meeting import join_or_replace, liveness
+
+        answers = liveness.probe_all(peers, self._config)
+        group = self._topic_group(peers)
+        ours = [number for number, peer in enumerate(peers) if peer in group]
+        first = ours[join_or_replace.foremost([answers[number] for number in ours])]
+        pinned = bool(self._config.topic)
+        decision = join_or_replace.decide(wish, answers[first].state, interactive=self._interactive, pinned=pinned)
+        action = decision.action
+        if action == "ask":
+            action = self._ask(decision.default, peers, answers, pinned=pinned)
+        elif decision.warn:
+            self._say(_warning(peers[first], answers[first], self._target.destination))
+        return action, peers[first], {one.pid for one in peers}
+
+    def _topic_group(self, peers: Sequence[Record]) -> list[Record]:
+        """Return who shares the topic to be joined: the target's own, or else the newest session's."""
+        current = topics.current(self._target.key, self._config.server)
+        if all(peer.topic != current for peer in peers):
+            current = peers[-1].topic
+        return [peer for peer in peers if peer.topic == current]
+
+    def _ask(self, default: str, peers: Sequence[Record], answers: Sequence[Liveness], *, pinned: bool) -> Action:
+        from nssh.meeting import join_or_replace
+        from nssh.tui import Cancelled, Option, choose
+
+        now = time.time()
+        lines = [f"{self._target.destination} is connected already ({self._target.key}):"]
+        for peer, answer in list(zip(peers, answers, strict=True))[-_SHOWN:]:
+            age = max(0.0, now - records.timestamp(peer.started, now))
+            lines.append(f"  {join_or_replace.describe(peer, answer, age)}")
+        if len(peers) > _SHOWN:
+            lines.insert(1, f"  and {len(peers) - _SHOWN} older ones")
+        many = f"all {len(peers)} of them" if len(peers) > 1 else "it"
+        options = [
+            Option("j", "Join", "share clipboard and browser with it"),
+            Option("r", "Replace", f"end {many} and go on here"),
+        ]
+        if not pinned:
+            options.append(Option("n", "New topic", "leave it alone, and take over what the remote sends from now on"))
+        options.append(Option("c", "Cancel", "connect to nothing"))
+        key = choose(lines, options, 0 if default == "join" else 1)
+        if key == "c":
+            raise Cancelled
+        return {"j": join_or_replace.Action.JOIN, "r": join_or_replace.Action.REPLACE, "n": join_or_replace.Action.NEW}[
+            key
+        ]
+
+    def _join(self, peers: Sequence[Record], peer: Record) -> SessionStart:
+        present = [one for one in peers if one.topic == peer.topic] or list(peers[-1:])
+        if not present:
+            return self._begin()  # it has just ended
+        joined = next((one for one in present if one.pid == peer.pid), present[0])
+        return self._begin(joined=joined)
+
+    def _replace(self, peers: Sequence[Record]) -> SessionStart:
+        if peers:
+            from nssh.meeting import end_session
+
+            end_session.end(peers)
+        # The same topic, from where they were: what was accepted and not done yet is done here, and what a program on
+        # the remote sends while this session prepares it is not lost.
+        return self._begin(joined=None)._replace(replaced=tuple(peer.pid for peer in peers))
+
+    def _begin(self, *, fresh: bool = False, joined: Record | None = None) -> SessionStart:
+        target, config = self._target, self._config
+        shared = (joined.topic, joined.serial) if joined is not None else None
+        topic = topics.obtain(target.key, config.server, fixed=config.topic or "", fresh=fresh, joined=shared)
+        now = time.time()
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+        record = records.Record(
+            pid=os.getpid(),
+            target=target.destination,
+            host=target.hostname.partition(".")[0],
+            topic=topic.name,
+            server=config.server,
+            started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+            log=os.path.join(files.state_dir(), "logs", f"{stamp}-{os.getpid()}.jsonl"),
+            birth=process.birth(os.getpid()),
+            key=target.key,
+            serial=topic.serial,
+        )
+        records.write(record)
+        return SessionStart(record, topic, joined)

@@ -1,0 +1,189 @@
+"""`nssh sweep` in the foreground: asks the hosts, shows and asks the user, has the chosen servers ended.
+
+The work itself is done by a child (`nssh.sweep.child`), so that this process is free for the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from nssh import tui
+from nssh.base.errors import ConnectError, UsageError
+from nssh.base.printable import LONGEST, printable
+from nssh.ssh import identity
+from nssh.sweep import end_servers, sweep_output
+from nssh.sweep.child import Child
+from nssh.sweep.child_messages import Failed, Job, Listed
+from nssh.sweep.end_servers import Fate
+from nssh.sweep.mosh_servers import Attachment
+from nssh.sweep.own_mosh import OwnMosh, look
+from nssh.sweep.sweep_state import SweepState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from nssh.config.settings import Config
+    from nssh.ssh.identity import Target
+    from nssh.sweep.child_messages import News
+    from nssh.sweep.sweep_options import SweepOptions
+    from nssh.sweep.sweep_state import ServerEntry, SweptHost
+
+# Seconds beyond every limit of the child's own, after which it is not waited for any more.
+_SLACK = 5.0
+
+
+def run(wish: SweepOptions, config: Config) -> int:
+    """Run `nssh sweep` and return its exit code.
+
+    Raises:
+        UsageError: Nothing says which servers to end, and there is no terminal to ask on.
+        OSError: The child can't be started.
+    """
+    lists_only = wish.dry_run or (wish.json and not wish.chooses)
+    interactive = os.isatty(0) and os.isatty(2)
+    if not (lists_only or wish.chooses or interactive):
+        raise UsageError(
+            "no terminal to choose on: --all, --older DUR or --detached say which mosh-servers to end, --dry-run lists"
+        )
+    with Child() as child:
+        resolved = [(host, _resolve(host, wish, config)) for host in wish.hosts]
+        sweep = _Sweep(wish, SweepState(wish, resolved), child, lists_only=lists_only, interactive=interactive)
+        child.tell(Job(sweep.round.targets, wish.timeout, child.log, config.log.keep))
+        return sweep.run()
+
+
+def _resolve(host: str, wish: SweepOptions, config: Config) -> Target | str:
+    try:
+        return identity.resolve(config.ssh.command, host, wish.ssh_options)
+    except ConnectError as error:
+        return str(error)
+
+
+class _Sweep:
+    """The foreground of one sweep."""
+
+    def __init__(
+        self, wish: SweepOptions, sweep: SweepState, child: Child, *, lists_only: bool, interactive: bool
+    ) -> None:
+        self.round = sweep
+        self._wish = wish
+        self._child = child
+        self._lists_only = lists_only
+        # What the flags choose is ended as each host answers, or once all have and the user has said so.
+        self._at_once = wish.chooses and not lists_only and (wish.yes or not interactive)
+        self._columns = sweep_output.widths(sweep.hosts)
+        self._mine = OwnMosh()
+        self._progress: tui.Progress | None = None
+
+    def run(self) -> int:
+        """Go through it; return the exit code."""
+        for host in self.round.hosts:
+            if host.error:
+                self._say(host.error)
+        self._mine = look()  # while the child connects
+        self._listen("waiting for", lambda host: not host.answered, self._wish.timeout + _SLACK)
+        if not self._at_once:
+            self._columns = sweep_output.fitted(self.round.entries)
+            self._end(self._decide())
+        try:
+            self._listen(
+                "ending those on", lambda host: host.busy, 2 * self._wish.timeout + end_servers.LONGEST + _SLACK
+            )
+        except KeyboardInterrupt:
+            for host in self.round.hosts:
+                self._show(host.unjudged, str(Fate.LOST))
+            raise
+        if self._wish.json:
+            print(sweep_output.as_json(self.round.hosts))
+        elif not self.round.entries and any(not host.error for host in self.round.hosts):
+            print("no mosh-servers")
+        elif self._wish.chooses and self.round.entries and not any(entry.wanted for entry in self.round.entries):
+            print("nothing to end")
+        return 0 if self.round.succeeded else 1
+
+    def _listen(self, title: str, owes: Callable[[SweptHost], bool], seconds: float) -> None:
+        """Hear the child until no host owes anything, or the time is up; meanwhile show who does."""
+        deadline = time.monotonic() + seconds
+        try:
+            with tui.Progress(title, [host.name for host in self.round.hosts if owes(host)]) as self._progress:
+                while any(map(owes, self.round.hosts)):
+                    left = deadline - time.monotonic()
+                    news = self._child.news(left)
+                    if news is None:
+                        news = [*self.round.give_up(f"the sweep's own process ended; see {self._child.log}.err")]
+                    elif left <= 0:
+                        news = [*self.round.give_up("no answer in time")]
+                    for one in news:
+                        host = self._hear(one)
+                        if not owes(host):
+                            self._progress.done(host.name)
+        finally:
+            self._progress = None
+
+    def _hear(self, news: News) -> SweptHost:
+        host, judged = self.round.hear(news, self._mine)
+        if isinstance(news, Failed):
+            self._say(news.reason)
+        elif isinstance(news, Listed):
+            self._note_unknown(host)
+            if not self._lists_only:
+                self._show([entry for entry in host.entries if entry.wanted and entry.spared])
+            if self._at_once:
+                self._end(self.round.by_flags(host))
+        for entry in judged:
+            self._show([entry], str(entry.fate))
+        return host
+
+    def _note_unknown(self, host: SweptHost) -> None:
+        """Say that nothing was chosen where `--detached` has nothing to go by."""
+        unknown = sum(entry.server.state is Attachment.UNKNOWN and not entry.spared for entry in host.entries)
+        if self._wish.detached and unknown:
+            them = "one mosh-server is" if unknown == 1 else f"{unknown} mosh-servers are"
+            self._say(f"{host.name}: utmp does not tell whether {them} detached; not chosen")
+
+    def _show(self, entries: Iterable[ServerEntry], note: str = "") -> None:
+        if not self._wish.json:
+            for entry in entries:
+                self._print(sweep_output.line(sweep_output.cells(entry, note), self._columns))
+
+    def _say(self, text: str) -> None:
+        """Tell the user something beside the results."""
+        self._print(f"nssh: {printable(text, LONGEST)}", sys.stderr)
+
+    def _print(self, line: str, file: TextIO | None = None) -> None:
+        if self._progress is not None:
+            self._progress.note(line, file)
+        else:
+            print(line, file=file or sys.stdout, flush=True)
+
+    def _end(self, entries: Sequence[ServerEntry]) -> None:
+        for order in self.round.choose(entries):
+            self._child.tell(order)
+
+    def _decide(self) -> Sequence[ServerEntry]:
+        """Return the servers to end, all hosts having answered: by the flags, and by the user."""
+        entries = self.round.entries
+        chosen = [entry for entry in entries if entry.wanted and not entry.spared]
+        if self._lists_only:
+            self._show_table(entries, chosen)
+        elif self._wish.chooses:
+            if chosen:
+                from nssh.sweep import sweep_questions
+
+                sweep_questions.confirm(chosen, self._columns)
+        elif any(not entry.spared for entry in entries):
+            from nssh.sweep import sweep_questions
+
+            return sweep_questions.select(entries)
+        else:
+            self._show_table(entries, ())
+        return chosen
+
+    def _show_table(self, entries: Sequence[ServerEntry], chosen: Sequence[ServerEntry]) -> None:
+        if entries and not self._wish.json:
+            self._print(sweep_output.line(sweep_output.HEAD, self._columns))
+            for entry in entries:
+                self._show([entry], "to be ended" if entry in chosen else "")

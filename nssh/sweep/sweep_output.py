@@ -1,0 +1,96 @@
+"""Mosh-servers as lines for a terminal, and as JSON for scripts. What a remote told is made printable here."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from nssh.base.printable import printable
+from nssh.sweep.mosh_servers import Attachment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nssh.sweep.sweep_state import ServerEntry, SweptHost
+
+_LONGEST = 40
+HEAD = ("HOST", "PID", "AGE", "STATE", "CLIENT", "IDLE", "RUNS", "")
+
+
+def span(seconds: float | None) -> str:
+    """Return a duration in its two largest units: `5d3h`, `12m4s`; `-` for None."""
+    if seconds is None:
+        return "-"
+    rest = int(seconds)
+    parts: list[str] = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        count, rest = divmod(rest, size)
+        if count or parts:
+            parts.append(f"{count}{unit}" if count else "")
+        if len(parts) == 2:
+            break
+    return "".join(parts) or "0s"
+
+
+def cells(entry: ServerEntry, note: str = "") -> tuple[str, ...]:
+    """Return what a line shows of a server; `note` is what there is to say of it, otherwise why it is spared."""
+    server = entry.server
+    state = str(server.state)
+    if server.state is Attachment.DETACHED and server.since is not None:
+        state = f"detached for {span(server.since)}"
+    return (
+        printable(entry.host.name, _LONGEST),
+        str(server.pid),
+        span(server.age),
+        state,
+        printable(server.client, _LONGEST) or "-",
+        span(server.idle),
+        printable(server.runs, _LONGEST) or "-",
+        note or (f"spared: {entry.spared}" if entry.spared else ""),
+    )
+
+
+def widths(hosts: Iterable[SweptHost]) -> tuple[int, ...]:
+    """Return the widths of the columns; known before any server is, because lines are shown as answers come."""
+    longest = max((len(printable(host.name, _LONGEST)) for host in hosts), default=4)
+    return (max(longest, 4), 7, 7, len("detached for 23h59m"), 15, 7, 12, 0)
+
+
+def fitted(entries: Iterable[ServerEntry]) -> tuple[int, ...]:
+    """Return the widths of the columns once all servers are known."""
+    columns = [*zip(HEAD, *map(cells, entries), strict=True)]
+    return (*(max(map(len, texts)) for texts in columns[:-1]), 0)
+
+
+def line(texts: tuple[str, ...], columns: tuple[int, ...]) -> str:
+    """Return one line of the table."""
+    return "  ".join(text.ljust(width) for text, width in zip(texts, columns, strict=True)).rstrip()
+
+
+def as_json(hosts: Iterable[SweptHost]) -> str:
+    """Return everything that is known, for scripts."""
+    return json.dumps([_host(host) for host in hosts], indent=2)
+
+
+def _host(host: SweptHost) -> dict[str, Any]:
+    return {
+        "host": host.name,
+        "error": host.error or None,
+        "servers": [_entry(entry) for entry in host.entries],
+    }
+
+
+def _entry(entry: ServerEntry) -> dict[str, Any]:
+    server = entry.server
+    return {
+        "pid": server.pid,
+        "age": round(server.age),
+        "state": str(server.state),
+        "detached_for": None if server.since is None else round(server.since),
+        "client": server.client or None,
+        "idle": None if server.idle is None else round(server.idle),
+        "runs": server.runs or None,
+        "spared": entry.spared or None,
+        "chosen": entry.chosen,
+        "fate": str(entry.fate) if entry.fate else None,
+    }

@@ -1,0 +1,55 @@
+"""What `nssh sweep` asks at the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nssh import tui
+from nssh.sweep import sweep_output
+from nssh.sweep.mosh_servers import Attachment
+from nssh.tui import Cancelled, Option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nssh.sweep.sweep_state import ServerEntry
+
+
+def confirm(chosen: Sequence[ServerEntry], columns: tuple[int, ...]) -> None:
+    """Ask whether to end what flags have chosen.
+
+    Raises:
+        Cancelled: It is not wanted.
+    """
+    many = "this mosh-server" if len(chosen) == 1 else f"these {len(chosen)} mosh-servers"
+    lines = [f"End {many}?", *(sweep_output.line(sweep_output.cells(entry), columns) for entry in chosen)]
+    options = [Option("y", "yes, end", "what runs in them ends too, but for tmux and screen"), Option("n", "no, leave")]
+    if tui.choose(lines, options, 1) != "y":
+        raise Cancelled
+
+
+def select(entries: Sequence[ServerEntry]) -> list[ServerEntry]:
+    """Let the user choose; what is spared is shown, and can't be.
+
+    Raises:
+        Cancelled: Nothing was chosen.
+    """
+    chosen = tui.select("Mosh-servers to end", [_row(entry) for entry in entries])
+    return [entries[number] for number in chosen]
+
+
+def _row(entry: ServerEntry) -> tui.Row:
+    host, _, age, state, client, idle, runs, _ = sweep_output.cells(entry)
+    server = entry.server
+    return tui.Row(
+        host=host,
+        pid=server.pid,
+        age=age,
+        state=state,
+        client=client,
+        idle=idle,
+        runs=runs,
+        spared=entry.spared,
+        seconds=server.age,
+        detached=server.state is Attachment.DETACHED,
+    )

@@ -1,0 +1,180 @@
+"""The selection of rows on a screen of its own: columns as far as there is room, what is selected, what keys do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from nssh.base import terminal
+from nssh.base.errors import Cancelled
+from nssh.base.printable import LONGEST, printable
+from nssh.tui import _terminal
+from nssh.tui._selection import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nssh.tui import Row
+    from nssh.tui._dialog import Fragments
+
+_HELP = "space: select, a: all, o: older than 24 h, d: detached, n: none, digits: a PID, Enter: go on, Esc: cancel"
+_SHORT_HELP = "space a o d n 0-9 Enter Esc"
+_GAP = 2
+# In front of the columns: `> [x] `.
+_FRONT = 6
+
+
+class _Column(NamedTuple):
+    """A column in the order of what must be seen; `least` columns of the screen are enough to be of use."""
+
+    place: int
+    name: str
+    least: int
+
+
+_COLUMNS = (
+    _Column(1, "PID", 10),
+    _Column(2, "AGE", 8),
+    _Column(0, "HOST", 8),
+    _Column(3, "STATE", 8),
+    _Column(6, "RUNS", 6),
+    _Column(5, "IDLE", 8),
+    _Column(4, "CLIENT", 8),
+)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """Return what is in the columns, by place, as it came."""
+    runs = f"spared: {row.spared}" if row.spared else row.runs
+    return (row.host, str(row.pid), row.age, row.state, row.client, row.idle, runs)
+
+
+class SelectionScreen(Selection):
+    """A selection that is drawn."""
+
+    def __init__(self, title: str, rows: Sequence[Row]) -> None:
+        super().__init__(rows)
+        from nssh.tui import _text
+
+        self._text = _text
+        self._title = _text.shown(title)
+        self._cells = [tuple(_text.shown(cell) for cell in _cells(row)) for row in rows]
+        self._natural = [max(_text.width(cells[place]) for cells in self._cells) for place in range(len(_COLUMNS))]
+        self._first = 0
+
+    def draw(self, rows: int, columns: int) -> list[Fragments]:
+        """Return the screen: the list comes first, then where it stands, its title, its head, the help."""
+        above: list[Fragments] = []
+        below: list[Fragments] = []
+        widths = self._widths(columns - _FRONT)
+        if rows >= 2:
+            below = [[("", self._text.cut(self._status(), columns))]]
+        if rows >= 3:
+            above = [[("class:title", self._text.cut(self._title, columns))]]
+        if rows >= 6:
+            names = {column.place: column.name for column in _COLUMNS}
+            above.append([("", self._line(" " * _FRONT, names, widths, columns))])
+        if rows >= 8:
+            lines = self._text.wrap(_HELP, columns)
+            if len(lines) > (1 if rows < 16 else 3):
+                lines = [self._text.cut(_SHORT_HELP, columns)]
+            below += [[("", line)] for line in lines]
+        height = rows - len(above) - len(below)
+        self._first = self.draw_from(self._first, height)
+        shown = range(self._first, min(self._first + height, len(self.rows)))
+        # The status stays at the bottom, whatever the length of the list.
+        padding: list[Fragments] = [[("", "")] for _ in range(height - len(shown))]
+        return [*above, *(self._row(number, widths, columns) for number in shown), *padding, *below]
+
+    def _widths(self, room: int) -> dict[int, int]:
+        """Return the widths of the columns that there is room for, by place."""
+        widths: dict[int, int] = {}
+        for place, name, least in _COLUMNS:
+            natural = max(self._natural[place], len(name))
+            if all(cells[place] in {"", "-"} for cells in self._cells):
+                continue
+            if place == 0 and len({row.host for row in self.rows}) == 1:
+                continue
+            gap = _GAP if widths else 0
+            if min(natural, least) + gap > room:
+                # What is next in importance may be narrower, but would stand there without the more important one.
+                break
+            widths[place] = min(natural, least)
+            room -= widths[place] + gap
+        names = {column.place: column.name for column in _COLUMNS}
+        while room:
+            cut = [place for place in widths if widths[place] < max(self._natural[place], len(names[place]))][:room]
+            for place in cut:
+                widths[place] += 1
+            room = room - len(cut) if cut else 0
+        return dict(sorted(widths.items()))
+
+    def _line(self, front: str, cells: dict[int, str], widths: dict[int, int], columns: int) -> str:
+        texts = [self._text.pad(cells[place], width) for place, width in widths.items()]
+        return self._text.cut((front + (" " * _GAP).join(texts)).rstrip(), columns)
+
+    def _row(self, number: int, widths: dict[int, int], columns: int) -> Fragments:
+        marked = number == self.at
+        box = " - " if self.rows[number].spared else "[x]" if number in self.chosen else "[ ]"
+        front = f"{'>' if marked else ' '} {box} "
+        text = self._line(front, dict(enumerate(self._cells[number])), widths, columns)
+        return [("class:marked" if marked else "", text)]
+
+    def _status(self) -> str:
+        """Return where the list stands; what has just happened comes first, lest it be cut off."""
+        row = self.rows[self.at]
+        words = [f"{self.at + 1}/{len(self.rows)}", f"{len(self.chosen)} selected of {len(self.rows)}"]
+        if self.typed:
+            words.insert(0, f"PID {self.typed}")
+        elif self.message:
+            words.insert(0, self._text.shown(self.message))
+        elif row.spared:
+            words.append(self._text.shown(f"spared: {row.spared}"))
+        return ", ".join(words)
+
+
+def select(title: str, rows: Sequence[Row]) -> list[int]:
+    """Do what `nssh.tui.select` says, at a terminal."""
+    if _terminal.is_dumb():
+        return sorted(_select_by_lines(title, rows).chosen)
+    from nssh.tui import _dialog
+
+    view = SelectionScreen(title, rows)
+    _dialog.show(view, full_screen=True)
+    question = printable(title, LONGEST).rstrip(" :.?")
+    _terminal.write(f"{question}: {len(view.chosen)} selected of {len(rows)}\n")
+    return sorted(view.chosen)
+
+
+def _select_by_lines(title: str, rows: Sequence[Row]) -> Selection:
+    selection = Selection(rows)
+    _terminal.write(f"{printable(title, LONGEST)}\n")
+    for row in rows:
+        _terminal.write(f"  {printable('  '.join(filter(None, _cells(row))), LONGEST)}\n")
+    words = {"all": "a", "older": "o", "detached": "d"}
+    with _terminal.signals():
+        terminal.forget_keys()
+        while not selection.chosen:
+            _terminal.write("PIDs, or all, older (than 24 h), detached; nothing cancels: ")
+            answer = _terminal.read_line().lower().replace(",", " ").split()
+            if not answer:
+                raise Cancelled
+            problems = [_take(selection, word, words) for word in answer]
+            for problem in filter(None, problems):
+                _terminal.write(f"{printable(problem, LONGEST)}\n")
+            if any(problems):
+                selection.chosen.clear()  # not half of what was meant
+    return selection
+
+
+def _take(selection: Selection, word: str, words: dict[str, str]) -> str:
+    """Take one word of an answer; return what is wrong with it, or ``."""
+    if word in words:
+        selection.press(words[word])
+        return selection.message
+    if not (word.isascii() and word.isdecimal()):
+        return f"{word!r} is no PID"
+    if any(str(selection.rows[number].pid) == word for number in selection.chosen):
+        return ""  # named twice
+    selection.message = ""
+    selection.toggle_pid(word)
+    return selection.message
