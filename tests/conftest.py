@@ -7,6 +7,8 @@ import signal
 
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.no_skips"]
+
 # A shell that starts the tests in the background, or nohup, has its jobs ignore some of these, and every program under
 # test would, too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
