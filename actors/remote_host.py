@@ -64,6 +64,8 @@ class RemoteHost(BaseActor):
         self._over = threading.Event()
         # A later life, of this actor or of the bridge, finds the login done, and its control socket there or gone.
         self._first = session.restarts == 0 and context.generation == 1
+        # So there is no need to wait for a second preparation, if the first one came to its end.
+        self._trusts_the_first = not self._first
         # The launcher wrote the remote's session file, and has not looked whether that was right to the end.
         self._wrote = self._first and session.login_first
         self._fresh: Connection | None = None
@@ -164,21 +166,37 @@ class RemoteHost(BaseActor):
 
     def _try_to_connect(self) -> None:
         session = self._session
+        handed_over: Connection | None = None
         try:
             connection = self._reach(session)
             if connection is None:
                 return
+            if not session.prepared and self._trusts_the_first and _is_prepared(session):
+                if not self._hand_over(connection):
+                    return
+                handed_over = connection
             if not session.prepared:
                 self._prepare(session, connection)
             elif self._wrote:
                 self._give_way(session, connection)
                 self._wrote = False
         except (ConnectError, RemoteError) as error:
-            self.post(ConnectFailed(str(error)))
+            if handed_over is None:
+                self.post(ConnectFailed(str(error)))
+            else:
+                self._trusts_the_first = False
+                self.post(Suspect(handed_over))
             return
+        if handed_over is None:
+            self._hand_over(connection)
+
+    def _hand_over(self, connection: Connection) -> bool:
+        """Give the actor a connection; False if it has ended meanwhile."""
         self._fresh = connection
-        if not self.post(Connected(connection)):
-            connection.close()
+        if self.post(Connected(connection)):
+            return True
+        connection.close()
+        return False
 
     def _reach(self, session: SessionInfo) -> Connection | None:
         path = session.control_path or None
@@ -241,3 +259,8 @@ class RemoteHost(BaseActor):
             remembered_hosts.write(key, remembered_hosts.read(key)._replace(**news))  # type: ignore[arg-type]  # fields that are texts
         except OSError as error:
             self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))
+
+
+def _is_prepared(session: SessionInfo) -> bool:
+    """Whether the remote has the session's file as far as is known here; another laptop may have written its own."""
+    return remembered_hosts.read(session.key).session == remembered_hosts.checksum(session.session_file)
