@@ -22,8 +22,6 @@ class Published(NamedTuple):
     id: str
     time: int
     """Seconds since the epoch, by the server's clock."""
-    subscribers: int | None
-    """The number of streams that were open on the topic; only the relay tells it, None elsewhere."""
 
 
 class Attachment(NamedTuple):
@@ -146,7 +144,7 @@ def parse_published(data: bytes) -> Published:
     id_, time = fields.get("id"), _number(fields.get("time"))
     if not (isinstance(id_, str) and valid_id(id_)) or time is None:
         raise BadLineError("the answer to a publish holds no message id")
-    return Published(id_, time, _number(fields.get("subscribers")))
+    return Published(id_, time)
 
 
 def parse_object(data: bytes) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The embedded relay: an ntfy-compatible server for one user, on a unix socket. Standard library, Python 3.8+."""
+"""The relay: an ntfy-compatible server for one user, on a unix socket. Standard library only, Python 3.8+."""

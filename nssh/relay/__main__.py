@@ -3,7 +3,7 @@
 import os
 import sys
 
-if not __package__:  # run by path, isolated: find our own package and nothing else
+if not __package__:  # run by its path, isolated: only our own package is to be found
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from nssh.relay.main import main

@@ -1,4 +1,4 @@
-"""Starting the relay on demand: one a user, detached from whoever asked for it, ready when `ensure_running` returns."""
+"""Start the relay on demand: one for each user, detached from the process that started it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from time import monotonic, sleep
 
-from nssh.relay.places import BusyError, Places, RelayError, take_lock
+from nssh.relay.places import BusyError, RelayError, RelayPaths, take_lock
 from nssh.wire.http import Client, HttpError, Timeout, Unreachable
 
 TYPE_CHECKING = False
@@ -18,18 +18,18 @@ MAX_LOG = 256 * 1024
 _KEPT_VARIABLES = ("HOME", "XDG_STATE_HOME", "PATH", "LANG", "LC_ALL", "TMPDIR")
 
 
-def ensure_running(places: Places, options: Sequence[str] = (), timeout: float = START_TIMEOUT) -> bool:
-    """Start the daemon unless it answers already, and return when it does; return whether it was started.
+def ensure_running(places: RelayPaths, options: Sequence[str] = (), timeout: float = START_TIMEOUT) -> bool:
+    """Start the daemon unless one answers, and wait until it answers; return whether it was started.
 
-    Any number of processes may call this at once: a lock lets one of them start it while the others wait.
+    Any number of processes may call this at once: a lock lets one of them start the daemon, and the others wait.
 
     Args:
-        places: Where.
-        options: More arguments for `serve`.
+        places: The relay's paths.
+        options: Further arguments for `serve`.
         timeout: Seconds.
 
     Raises:
-        RelayError: It can't be started, or does not answer.
+        RelayError: The daemon can't be started, or does not answer.
     """
     deadline = monotonic() + timeout
     if _answers(places, deadline):
@@ -44,7 +44,7 @@ def ensure_running(places: Places, options: Sequence[str] = (), timeout: float =
         while not _answers(places, deadline):
             if _spawn(places, options, deadline):
                 return True
-            # The one that held the lock a moment ago is ending (idle, or killed), or has yet to put its socket back.
+            # Another daemon holds the lock: it is about to end (idle, or killed), or to make its socket again.
             if monotonic() + pause > deadline:
                 raise RelayError("the nssh relay%s does not answer; end it and try again" % _holder(places))
             sleep(pause)
@@ -54,8 +54,8 @@ def ensure_running(places: Places, options: Sequence[str] = (), timeout: float =
     return False
 
 
-def _answers(places: Places, deadline: float) -> bool:
-    """Ask for its health; False if there is nobody."""
+def _answers(places: RelayPaths, deadline: float) -> bool:
+    """Return whether a daemon answers a request for its health."""
     try:
         with Client("unix:" + places.socket, timeout=max(0.1, deadline - monotonic())) as client:
             return client.request("GET", "/v1/health").status == 200
@@ -64,11 +64,11 @@ def _answers(places: Places, deadline: float) -> bool:
     except Unreachable:
         return False
     except HttpError:
-        return False  # closed in the middle: it is ending
+        return False  # it closed the connection, because it is ending
 
 
-def _holder(places: Places) -> str:
-    """Return ` (PID n)` for a message, if the daemon left its number."""
+def _holder(places: RelayPaths) -> str:
+    """Return ` (PID n)` for an error text if the lock file has the daemon's PID; otherwise empty."""
     try:
         with open(places.lock, "rb") as file:
             number = file.read(16).strip()
@@ -77,9 +77,9 @@ def _holder(places: Places) -> str:
     return " (PID %s)" % number.decode("ascii") if number.isdigit() else ""
 
 
-def _spawn(places: Places, options: Sequence[str], deadline: float) -> bool:
-    """Start the daemon's process and wait for its word; False if another one holds the lock."""
-    # A process of its own rather than a fork: a fork would carry our argv (a URL, say) and memory for hours.
+def _spawn(places: RelayPaths, options: Sequence[str], deadline: float) -> bool:
+    """Start the daemon's process and wait until it reports; return False if another daemon holds the lock."""
+    # Not a fork, which would keep our argv (with a URL, for example) and our memory for hours.
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
     argv = [sys.executable, "-I", "-S", program, "serve", "--detached", "--state", places.state]
     argv += ["--socket", places.socket, *options]
@@ -107,13 +107,13 @@ def _spawn(places: Places, options: Sequence[str], deadline: float) -> bool:
     if word == "ready":
         return True
     if word:
-        os.waitpid(pid, 0)  # it said why and ends; this process may live on
+        os.waitpid(pid, 0)  # it has reported and ends: leave no zombie
     if word == "busy":
         return False
     raise RelayError(word or "the nssh relay did not start: see %s" % places.log)
 
 
-def _open_log(places: Places) -> int:
+def _open_log(places: RelayPaths) -> int:
     try:
         if os.lstat(places.log).st_size > MAX_LOG:
             os.replace(places.log, places.log + ".1")
@@ -127,7 +127,7 @@ def _open_log(places: Places) -> int:
 
 
 def _read_word(read: int, deadline: float) -> str:
-    """Return the line that the daemon writes when it is ready or gives up; "" if it ends or hangs without one."""
+    """Return the line that the daemon writes when it is ready or has failed; empty if it ends or hangs without one."""
     from select import POLLIN, poll
 
     poller = poll()

@@ -1,4 +1,4 @@
-"""`nssh relay dial`: standard input and output become a connection to the relay (as docker does with dial-stdio)."""
+"""`nssh relay dial`: connect standard input and output to the relay (as docker does with dial-stdio)."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from nssh.relay.places import Places
+    from nssh.relay.places import RelayPaths
 
 _CHUNK = 64 * 1024
 
 
-def dial(places: Places, options: Sequence[str] = (), *, mark: str = "") -> None:
-    """Copy standard input to the relay and its answers to standard output until the relay, or our reader, ends.
+def dial(places: RelayPaths, options: Sequence[str] = (), *, mark: str = "") -> None:
+    """Copy standard input to the relay and its answers to standard output, until the relay or our reader ends.
 
-    The end of standard input is passed on (half-close); what the relay still sends then is still copied. A mark comes
-    first, on a line of its own: what a login shell's start-up files printed stands before it.
+    The end of standard input is passed on (half-close), and answers are copied after it, too.
+
+    Args:
+        places: The relay's paths.
+        options: Further arguments for `serve`, if the relay has to be started.
+        mark: Printed first, on a line of its own; the output of start-up files stands before it. Empty for none.
 
     Raises:
         RelayError: The relay can't be started or reached.
     """
     connection = _connect(places, options)
-    # Two blocking copies: no descriptor of ours becomes non-blocking behind the back of who shares it, and neither
-    # direction can hold up the other.
+    # Two threads with blocking calls: neither direction can hold up the other, and standard input and output, which
+    # other processes may share, are not made non-blocking.
     if mark:
         os.write(1, b"\n%s\n" % mark.encode())
     _thread.start_new_thread(copy_in, (connection,))
@@ -50,8 +54,8 @@ def dial(places: Places, options: Sequence[str] = (), *, mark: str = "") -> None
             return
 
 
-def _connect(places: Places, options: Sequence[str]) -> Any:
-    # More than once: the one that answered `ensure_running` may have been about to end for being idle.
+def _connect(places: RelayPaths, options: Sequence[str]) -> Any:
+    # Several attempts: a relay that has just answered `ensure_running` may end because it was idle.
     for _ in range(5):
         connection = _try_to_connect(places)
         if connection is not None:
@@ -61,15 +65,15 @@ def _connect(places: Places, options: Sequence[str]) -> Any:
     raise RelayError("cannot reach the nssh relay: it ends as soon as it is started, see %s" % places.log)
 
 
-def _try_to_connect(places: Places) -> Any:
+def _try_to_connect(places: RelayPaths) -> Any:
     try:
         return open_unix(places.socket, 10.0)
     except OSError:
-        return None  # `ensure_running` finds out what is wrong, and says it
+        return None  # `ensure_running` reports the reason
 
 
 def copy_in(connection: Any) -> None:
-    """Copy standard input to a connection, and pass on its end; for a thread of its own."""
+    """Copy standard input to a connection, and pass on its end; to be run on a thread of its own."""
     try:
         while True:
             data = os.read(0, _CHUNK)
@@ -77,8 +81,8 @@ def copy_in(connection: Any) -> None:
                 break
             connection.sendall(data)
     except OSError:
-        pass  # standard input or the relay is gone: either way nothing more will come from here
+        pass  # standard input or the relay is gone
     try:
         connection.shutdown(_socket.SHUT_WR)
     except OSError:
-        return  # gone already; the other thread reads the end
+        return  # closed already; the other thread reads the end

@@ -1,4 +1,4 @@
-"""The endpoints: publish, subscribe, download, health; ntfy's paths, parameters, codes and JSON (docs/ntfy.md)."""
+"""Serve the endpoints, publish, subscribe, download and health, as ntfy does (docs/ntfy.md)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import time
 
 from nssh.relay import message
 from nssh.relay.hub import Listener
-from nssh.relay.protocol import BadRequestError, Connection, DisconnectedError, Request
+from nssh.relay.protocol import BadRequestError, DisconnectedError, Request, ServerConnection
 from nssh.relay.store import DiskError, Store, TooLargeError, TooManyError
 from nssh.wire import CONTENT_LIMIT, MESSAGE_LIMIT
+from nssh.wire.session import is_topic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 _NDJSON = "application/x-ndjson; charset=utf-8"
 _CHUNK = 64 * 1024
-# What Go takes for white space; Python would strip U+001C to U+001F too.
+# White space in Go; Python would also strip U+001C to U+001F.
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 _SPACE += "\u2028\u2029\u202f\u205f\u3000"
 
 
 class RefusedError(Exception):
-    """The request can't be served; answered with ntfy's error object."""
+    """The request is refused; the answer is ntfy's error object."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -37,12 +38,12 @@ def _not_found() -> RefusedError:
 
 
 class Handler:
-    """Serves connections: `serve` runs in the connection's own thread.
+    """Serves connections, each on a thread of its own.
 
     Args:
         store: The spool.
         hub: The live streams.
-        base_url: What precedes `/file/…` in an attachment's URL.
+        base_url: Precedes `/file/…` in the URL of an attachment.
         keepalive: Seconds between keepalive events of a quiet stream.
     """
 
@@ -52,8 +53,8 @@ class Handler:
         self._base_url = base_url
         self._keepalive = keepalive
 
-    def serve(self, connection: Connection) -> None:
-        """Answer requests until the peer ends or breaks the connection; the caller closes the socket."""
+    def serve(self, connection: ServerConnection) -> None:
+        """Answer requests until the client ends or breaks the connection; the caller closes the socket."""
         try:
             while True:
                 request = connection.read_request()
@@ -73,7 +74,7 @@ class Handler:
         except DisconnectedError:
             return
 
-    def _answer(self, connection: Connection, request: Request) -> None:
+    def _answer(self, connection: ServerConnection, request: Request) -> None:
         if not request.keep_alive:
             connection.is_broken = True
         try:
@@ -83,29 +84,29 @@ class Handler:
             body = message.render({"code": error.code, "http": error.status, "error": str(error)})
             self._send(connection, error.status, "application/json", body + "\n")
 
-    def _send(self, connection: Connection, status: int, content_type: str, body: str) -> None:
+    def _send(self, connection: ServerConnection, status: int, content_type: str, body: str) -> None:
         data = body.encode("utf-8")
         connection.send_head(status, [("Content-Type", content_type), ("Content-Length", str(len(data)))], data)
 
-    def _route(self, connection: Connection, request: Request) -> None:
+    def _route(self, connection: ServerConnection, request: Request) -> None:
         parts = request.path.split("/")[1:]
         if request.method in {"POST", "PUT"} and len(parts) == 1:
             self._publish(connection, request, _topic(parts[0]))
             return
         connection.skip_body()
-        if request.method in {"GET", "HEAD"} and len(parts) == 2:
+        if request.method == "GET" and len(parts) == 2:
             if parts == ["v1", "health"]:
                 self._send(connection, 200, "application/json", '{"healthy":true}\n')
                 return
             if parts[0] == "file":
-                self._download(connection, request, parts[1])
+                self._download(connection, parts[1])
                 return
-            if parts[1] == "json" and request.method == "GET":
+            if parts[1] == "json":
                 self._subscribe(connection, request, _topic(parts[0]))
                 return
         raise _not_found()
 
-    def _publish(self, connection: Connection, request: Request, topic: str) -> None:
+    def _publish(self, connection: ServerConnection, request: Request, topic: str) -> None:
         if connection.announced > CONTENT_LIMIT:
             connection.is_broken = True
             raise RefusedError(41301, "attachment too large, or bandwidth limit reached")
@@ -134,7 +135,7 @@ class Handler:
         except DiskError as error:
             raise _disk(error) from error
 
-    def _receive_attachment(self, connection: Connection, topic: str, head: bytes, name: str, text: str) -> str:
+    def _receive_attachment(self, connection: ServerConnection, topic: str, head: bytes, name: str, text: str) -> str:
         content_type, extension = message.sniff(head)
         if name:
             extension = message.extension_of(name) or extension
@@ -163,10 +164,10 @@ class Handler:
             raise
 
     def _resolve(self, line: str) -> str:
-        # Inside a JSON string a quote is escaped, so that this can only be the attachment's own field.
+        # Quotes in JSON strings are escaped, so this text can only be the attachment's field.
         return line.replace('"url":"/file/', '"url":"%s/file/' % self._base_url, 1)
 
-    def _download(self, connection: Connection, request: Request, name: str) -> None:
+    def _download(self, connection: ServerConnection, name: str) -> None:
         identity, dot, extension = name.partition(".")
         if dot and message.extension_of(name) != "." + extension:
             raise _not_found()
@@ -176,9 +177,6 @@ class Handler:
         fd, content_type, size = found
         try:
             headers = [("Content-Type", content_type), ("Content-Length", str(size))]
-            if request.method == "HEAD":
-                connection.send_head(200, headers[1:])
-                return
             connection.send_head(200, headers, os.read(fd, _CHUNK))
             while True:
                 data = os.read(fd, 4 * _CHUNK)
@@ -188,7 +186,7 @@ class Handler:
         finally:
             os.close(fd)
 
-    def _subscribe(self, connection: Connection, request: Request, topic: str) -> None:
+    def _subscribe(self, connection: ServerConnection, request: Request, topic: str) -> None:
         polls = request.parameter("poll", "po").lower() in {"1", "true", "yes"}
         since = message.parse_since(request.parameter("since", "si") or ("all" if polls else "none"), time.time())
         if since is None:
@@ -203,7 +201,7 @@ class Handler:
         listener = Listener(connection.socket)
         self._hub.add(topic, listener)
         try:
-            # From here on a new message wakes the listener: replay up to now, then whatever follows. There is no seam.
+            # From now on a new message wakes the listener: so replay to `now` and live stream have no gap between.
             now = self._store.last
             after = self._store.start_of(since, topic)
             lines.begin(_event("open", topic))
@@ -222,7 +220,7 @@ class Handler:
                 lines.send("\n".join(map(self._resolve, batch)) + "\n")
 
     def _follow(self, lines: _Lines, listener: Listener, topic: str, after: int) -> None:
-        """Send what comes, in order, from the store: a slow reader costs the store a query, and no memory."""
+        """Send new messages in order, read from the store, so that a slow reader costs no memory."""
         quiet_until = time.monotonic() + self._keepalive
         more = True
         while True:
@@ -240,9 +238,9 @@ class Handler:
 
 
 class _Lines:
-    """An NDJSON answer of unknown length."""
+    """Writes an NDJSON answer whose length is not known."""
 
-    def __init__(self, connection: Connection, *, chunked: bool) -> None:
+    def __init__(self, connection: ServerConnection, *, chunked: bool) -> None:
         self._connection = connection
         self._chunked = chunked
 
@@ -251,7 +249,7 @@ class _Lines:
         if self._chunked:
             headers.append(("Transfer-Encoding", "chunked"))
         else:
-            self._connection.is_broken = True  # its end is the connection's
+            self._connection.is_broken = True  # the end of the connection is the end of the answer
         self._connection.send_head(200, headers, self._frame(text) if text else b"")
 
     def send(self, text: str) -> None:
@@ -267,9 +265,9 @@ class _Lines:
 
 
 def _topic(text: str) -> str:
-    if not message.is_topic(text):
+    if not is_topic(text):
         raise _not_found()
-    if message.is_reserved(text):
+    if text in message.RESERVED:
         raise RefusedError(40010, "invalid request: topic name is not allowed")
     return text
 
@@ -291,7 +289,7 @@ def _decode_text(data: bytes) -> str | None:
 
 
 def _decode_header(value: str) -> str:
-    """Decode RFC 2047 words, if there are any."""
+    """Return a header's value with RFC 2047 words decoded; unchanged if they are malformed."""
     if "=?" not in value:
         return value
     from email.errors import HeaderParseError

@@ -1,4 +1,4 @@
-"""Who is listening: live streams by topic, and how a publisher wakes them without ever waiting for one."""
+"""Keep the live streams by topic, and let publishers wake them without waiting."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PEER_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL | getattr(select,
 
 
 class Listener:
-    """One live stream's wake-up call: a pipe, so that its thread can wait for it and for the peer's end at once.
+    """Wakes the thread of one live stream, by a pipe, so that the thread can wait for the end of its client as well.
 
-    `wake` may be called from any thread while the listener is in the hub; the rest belongs to the stream's thread.
+    While the listener is in the hub, any thread may call `wake`; the other methods are for the stream's thread.
     """
 
     def __init__(self, connection: socket) -> None:
@@ -34,12 +34,12 @@ class Listener:
         try:
             os.write(self._write, b".")
         except BlockingIOError:
-            return  # the pipe is full of earlier calls
+            return  # the pipe is full of earlier wake-ups
 
     def wait(self, timeout: float) -> bool:
-        """Wait for a wake-up call or `timeout` seconds; return whether the peer is still there.
+        """Wait for a wake-up, for `timeout` seconds at most; return whether the client is still there.
 
-        A call that came since the last `wait` counts: whoever reads the store after `wait` misses nothing.
+        A wake-up since the last `wait` counts, so that a thread which reads the store after `wait` misses no message.
         """
         for fd, event in self._poll.poll(max(0.0, timeout) * 1000):
             if fd == self._read:
@@ -56,7 +56,7 @@ class Listener:
             return
 
     def _peek(self) -> bool:
-        """Look at what the peer sent in the middle of its stream: its end, or a next request, which has to wait."""
+        """Return False if the client has ended the connection; a further request that it sent has to wait."""
         self._connection.settimeout(0)
         try:
             if not self._connection.recv(1, MSG_PEEK):
@@ -69,7 +69,7 @@ class Listener:
         return True
 
     def close(self) -> None:
-        """Release the pipe; the listener must have left the hub."""
+        """Close the pipe; the listener must have been removed from the hub."""
         os.close(self._read)
         os.close(self._write)
 
@@ -82,7 +82,7 @@ class Hub:
         self._listeners: dict[str, list[Listener]] = {}
 
     def add(self, topic: str, listener: Listener) -> None:
-        """Let `listener` be woken for `topic`."""
+        """Wake `listener` for messages of `topic` from now on."""
         with self._lock:
             self._listeners.setdefault(topic, []).append(listener)
 
@@ -95,7 +95,7 @@ class Hub:
                 del self._listeners[topic]
 
     def wake(self, topic: str) -> int:
-        """Wake the topic's streams and return how many there are; called after the message is in the store."""
+        """Wake the topic's streams; return their number. To be called when the message is in the store."""
         with self._lock:
             listeners = self._listeners.get(topic, ())
             for listener in listeners:

@@ -1,11 +1,11 @@
-"""`nssh relay serve|start|dial`: arguments, the process around the server, exit codes."""
+"""Run `nssh relay serve|start|dial`: parse arguments, set up the server's process, choose exit codes."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from nssh.relay.places import BusyError, Places, RelayError, take_lock
+from nssh.relay.places import BusyError, RelayError, RelayPaths, take_lock
 from nssh.wire import RETENTION
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ usage: nssh relay start|dial|serve [options]
 
 _NUMBERS = {"--idle": IDLE, "--keepalive": KEEPALIVE, "--retention": float(RETENTION)}
 _TEXTS = {"--state": "", "--socket": "", "--listen": "", "--mark": ""}
-_FLAGS = {"--foreground", "--detached"}  # the latter is how `start` calls the daemon's own process
+_FLAGS = {"--foreground", "--detached"}  # `start` gives --detached to the daemon's process
 
 
 class _UsageError(Exception):
@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write("nssh relay: %s\n%s" % (error, USAGE))
         return 2
     try:
-        places = Places(options.texts["--state"], options.texts["--socket"])
+        places = RelayPaths(options.texts["--state"], options.texts["--socket"])
         if command == "dial":
             from nssh.relay.dial import dial
 
@@ -114,8 +114,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _serve(places: Places, options: _Options) -> None:
-    """Be the relay; with `--detached`, cut every tie to whoever started it, and tell it over standard output."""
+def _serve(places: RelayPaths, options: _Options) -> None:
+    """Run the server; with `--detached`, detach from the starting process and report to it on standard output."""
     is_detached = "--detached" in options.flags
     os.umask(0o077)
     if is_detached:
@@ -147,12 +147,12 @@ def _detach() -> None:
         inherited = list(range(256))
     for fd in inherited:
         if fd > 2:
-            os.closerange(fd, fd + 1)  # which does not mind one that is closed: listdir's own is among them
+            os.closerange(fd, fd + 1)  # ignores closed ones, such as listdir's own
 
 
-def _make_server(places: Places, options: _Options) -> Server:
+def _make_server(places: RelayPaths, options: _Options) -> Server:
     places.make()
-    # A moment of patience: the one before us may be just ending.
+    # With --foreground, wait a second: the relay before this one may be about to end.
     try:
         lock = take_lock(places.lock, 0.0 if "--detached" in options.flags else 1.0)
     except BusyError:

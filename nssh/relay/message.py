@@ -1,4 +1,4 @@
-"""What the relay stores and sends, as ntfy has it: messages as JSON lines, their ids, and the `since` parameter."""
+"""Make and parse what ntfy defines: ids, messages as JSON lines, content types, and the `since` parameter."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ ID_LENGTH = 12
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ID_CHARACTERS = frozenset(_ALPHABET)
-_TOPIC_CHARACTERS = _ID_CHARACTERS | {"-", "_"}
-_RESERVED = frozenset(("docs", "static", "file", "app", "metrics", "account", "settings", "signup", "login", "v1"))
+RESERVED = frozenset(("docs", "static", "file", "app", "metrics", "account", "settings", "signup", "login", "v1"))
+"""Names that are no topics, because ntfy uses them as paths."""
+
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png", ".png"),
@@ -27,7 +28,7 @@ _SIGNATURES = (
 
 
 def new_id() -> str:
-    """Return 12 random alphanumerics."""
+    """Return 12 random letters and digits."""
     number = int.from_bytes(os.urandom(12), "big")
     characters = []
     for _ in range(ID_LENGTH):
@@ -37,22 +38,12 @@ def new_id() -> str:
 
 
 def is_id(text: str) -> bool:
-    """Return whether `text` has the form of an id."""
+    """Return whether `text` has the form of a message id."""
     return len(text) == ID_LENGTH and _ID_CHARACTERS.issuperset(text)
 
 
-def is_topic(text: str) -> bool:
-    """Return whether `text` has the form of a topic."""
-    return 0 < len(text) <= 64 and _TOPIC_CHARACTERS.issuperset(text)
-
-
-def is_reserved(topic: str) -> bool:
-    """Return whether ntfy keeps this name for itself."""
-    return topic in _RESERVED
-
-
 def sniff(head: bytes) -> tuple[str, str]:
-    """Return content type and file name extension for a payload that starts with `head`."""
+    """Return content type and file name extension (`.png`) for content that begins with `head`."""
     for signature, content_type, extension in _SIGNATURES:
         if head.startswith(signature):
             return content_type, extension
@@ -68,7 +59,7 @@ def sniff(head: bytes) -> tuple[str, str]:
 
 
 def extension_of(name: str) -> str:
-    """Return the harmless extension of a file name (`.png`), or ""."""
+    """Return the extension of a file name (`.png`) if it is letters and digits, at most 8; otherwise empty."""
     extension = name.rpartition(".")[2] if "." in name else ""
     return "." + extension if 0 < len(extension) <= 8 and _ID_CHARACTERS.issuperset(extension) else ""
 
@@ -78,7 +69,6 @@ def render(fields: Mapping[str, str | int | Mapping[str, str | int]]) -> str:
     parts = []
     for key, value in fields.items():
         if isinstance(value, str):
-            # A lone surrogate can't come from UTF-8 input; quote keeps the line ASCII in any case.
             parts.append("%s:%s" % (quote(key), quote(value)))
         elif isinstance(value, int):
             parts.append("%s:%d" % (quote(key), value))
@@ -88,7 +78,7 @@ def render(fields: Mapping[str, str | int | Mapping[str, str | int]]) -> str:
 
 
 class Since:
-    """Where a replay starts: `kind` is all, none, latest, id or time; `id` and `time` (Unix seconds) belong to it."""
+    """Where a replay starts: `kind` is all, none, latest, id or time; for these two, `id` or `time` (Unix seconds)."""
 
     __slots__ = ("id", "kind", "time")
 
@@ -99,7 +89,7 @@ class Since:
 
 
 def parse_since(text: str, now: float) -> Since | None:
-    """Parse a `since` parameter as ntfy does (docs/ntfy.md, "Subscribe"); None if it is not valid."""
+    """Parse a `since` parameter as ntfy does (docs/ntfy.md, "Subscribe"); return None if it is malformed."""
     if text in {"all", "0"}:
         return Since("all")
     if text in {"none", "1"}:
@@ -115,7 +105,7 @@ def parse_since(text: str, now: float) -> Since | None:
 
 
 def _parse_duration(text: str) -> float | None:
-    """Parse `10m`, `24h`, `1h30m`; days are no unit of Go's, hence not of ntfy's."""
+    """Return the seconds of `10m`, `24h` or `1h30m`; None if malformed. Days are no unit in Go, and so not in ntfy."""
     if not 1 < len(text) < ID_LENGTH:
         return None
     total = 0.0

@@ -1,4 +1,4 @@
-"""Where the relay keeps its things, the lock that makes it the only one of its user, and its one error."""
+"""Name the relay's paths, and take the lock that makes it the only one of its user."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from nssh.wire.files import make_private_dir, state_dir
 
 
 class RelayError(Exception):
-    """The relay can't be started or reached; one line that says what, where, and what to do next."""
+    """The relay can't be started or reached; the text is one line for the user."""
 
 
 class BusyError(RelayError):
     """Another process holds the lock."""
 
 
-class Places:
+class RelayPaths:
     """The relay's paths.
 
     Args:
-        state: nssh's state directory; "" for the user's own.
-        socket: The unix socket; "" for `relay.sock` in the state directory.
+        state: nssh's state directory; empty for the user's own.
+        socket: The unix socket; empty for `relay.sock` in the state directory.
     """
 
     __slots__ = ("directory", "lock", "log", "socket", "start_lock", "state")
@@ -40,7 +40,7 @@ class Places:
         """Create the directories, 0700.
 
         Raises:
-            RelayError: They can't be made or are not ours alone.
+            RelayError: They can't be created, or belong to another user.
         """
         try:
             make_private_dir(self.state)
@@ -50,12 +50,12 @@ class Places:
 
 
 def take_lock(path: str, timeout: float) -> int:
-    """Lock the file at `path`, and return its descriptor; the kernel gives the lock back when the process ends.
+    """Lock the file at `path`, and return its descriptor; the kernel releases the lock when the process ends.
 
-    Waits up to `timeout` seconds, asking again after 5, 10, … 200 ms: an flock has no deadline of its own.
+    It waits for `timeout` seconds at most, by trying again after 5, 10, … 200 ms, because flock has no timeout.
 
     Raises:
-        BusyError: Somebody else holds it all that time.
+        BusyError: Another process held the lock all the time.
         RelayError: The file can't be opened (a symlink, a full disk).
     """
     deadline = monotonic() + timeout
@@ -78,11 +78,11 @@ def take_lock(path: str, timeout: float) -> int:
             continue
         if is_same_file(fd, path):
             return fd
-        os.close(fd)  # its directory was removed in between: lock the new one
+        os.close(fd)  # the file was removed meanwhile: lock the new one
 
 
 def is_same_file(fd: int, path: str) -> bool:
-    """Return whether `path` still names the open file `fd`."""
+    """Return whether `path` names the open file `fd`."""
     try:
         return os.path.samestat(os.fstat(fd), os.lstat(path))
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""`nssh-remote port`: standard input and output become a connection to a port of this machine.
+"""`nssh-remote port`: connect standard input and output to a loopback port of this machine.
 
-For an sshd that forwards nothing (AllowTcpForwarding no): a login's callback arrives through a command as well.
+A login's callback takes this way where the sshd does not forward (AllowTcpForwarding no).
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ CONNECTED = b"connected\n"
 REFUSED = b"refused\n"
 
 _CHUNK = 64 * 1024
-_TIMEOUT = 5.0  # seconds: loopback answers at once, or its server's backlog is full
+_TIMEOUT = 5.0  # seconds; loopback answers at once unless the server's listen queue is full
 _LOOPBACK = {"127.0.0.1": _socket.AF_INET, "::1": _socket.AF_INET6}
 
 USAGE = "usage: nssh-remote port PORT MARK 127.0.0.1|::1 …\n"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `nssh-remote port PORT MARK ADDRESS …`: the first address that accepts is taken.
+    """Run `nssh-remote port PORT MARK ADDRESS …`, which connects to the first address that accepts.
 
-    Prints the mark on a line of its own (see `nssh.relay.dial`), then `connected` or `refused` on another, and then
-    copies both ways until the server, or our reader, ends.
+    It prints the mark on a line of its own (see `nssh.relay.dial`), `connected` or `refused` on the next line, and then
+    copies both ways until the server or our reader ends.
 
     Returns:
-        The exit status: 0 after a connection, 1 if nothing listens, 2 for wrong usage.
+        The exit status: 0 after a connection, 1 if no program listens, 2 for wrong usage.
     """
     if len(argv) < 3 or not argv[0].isdigit() or not 0 < int(argv[0]) < 1 << 16 or set(argv[2:]) - set(_LOOPBACK):
         os.write(2, USAGE.encode())
@@ -56,7 +56,7 @@ def _connect(port: int, addresses: Sequence[str]) -> Any:
             connection = _socket.socket(_LOOPBACK[address], _socket.SOCK_STREAM)
             connection.settimeout(_TIMEOUT)
             connection.connect((address, port))
-        except OSError:  # nobody listens, or this machine has no such address
+        except OSError:  # no program listens, or this machine has no such address
             if connection is not None:
                 connection.close()
             continue
@@ -67,8 +67,8 @@ def _connect(port: int, addresses: Sequence[str]) -> Any:
 
 
 def _copy_out(connection: Any) -> None:
-    # The end of standard input may be no more than a half-close. That nobody reads us any more shows on standard output
-    # alone, also while the server is silent: it would keep us here for ever otherwise.
+    # Standard output is polled for the end of its reader: while the server is silent nothing else would tell, since the
+    # end of standard input may be a mere half-close.
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     poll.register(1, 0)
@@ -81,7 +81,7 @@ def _copy_out(connection: Any) -> None:
             view = memoryview(data)
             while view:
                 view = view[os.write(1, view) :]
-        except OSError:  # reset by the server, or our reader is gone
+        except OSError:  # the server has reset the connection, or our reader is gone
             return
         if not data:
             return

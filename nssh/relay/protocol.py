@@ -1,4 +1,4 @@
-"""The server's side of one HTTP/1.1 connection: requests in, answers out, with limits on everything that arrives."""
+"""Serve one HTTP/1.1 connection: read requests and send answers, with limits on everything that arrives."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from socket import socket
 
 MAX_HEADER = 256 * 1024
-"""An `X-Message` may carry a whole envelope; ntfy takes a megabyte."""
+"""Bytes of a request's head: `X-Message` may carry a whole envelope, of which ntfy takes a megabyte."""
 
 IDLE_TIMEOUT = 600.0
-"""Seconds that a connection may be kept open without a request."""
+"""Seconds after which a connection without a request is closed."""
 
 READ_TIMEOUT = 30.0
-"""Seconds for a header to arrive, and without progress in a body."""
+"""Seconds for the head of a request, and for each wait for bytes of a body."""
 
 WRITE_TIMEOUT = 60.0
-"""Seconds without progress after which a stalled reader is dropped; it can come back with `since`."""
+"""Seconds after which a client that reads nothing is disconnected; it can come back with `since`."""
 
 _CHUNK = 64 * 1024
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -40,7 +40,7 @@ _REASONS = {
 
 
 class BadRequestError(Exception):
-    """What arrived is no acceptable HTTP; answered in plain text, and the connection ends."""
+    """The request is no acceptable HTTP; the answer is plain text, and the connection ends."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -48,15 +48,15 @@ class BadRequestError(Exception):
 
 
 class DisconnectedError(Exception):
-    """The peer is gone, or stalled for too long."""
+    """The client is gone, or stalled for too long."""
 
 
 class Request:
-    """A request's head; names of headers and parameters are lower case.
+    """The head of a request; names of headers and parameters are lower case.
 
     Attributes:
-        path: Percent-decoded, as it came otherwise.
-        is_modern: HTTP/1.1: the peer understands chunks.
+        path: Percent-decoded.
+        is_modern: The client speaks HTTP/1.1, and so understands chunks.
     """
 
     __slots__ = ("headers", "is_modern", "keep_alive", "method", "path", "query")
@@ -75,7 +75,7 @@ class Request:
         self.keep_alive = "close" not in connection and (is_modern or "keep-alive" in connection)
 
     def parameter(self, *names: str) -> str:
-        """Return the first of these that is given, `x-…` and plain headers before the query, or ""."""
+        """Return the first given of these parameters, from the headers (`x-…` or plain) or the query; or empty."""
         for name in names:
             for header in ("x-" + name, name):
                 if self.headers.get(header):
@@ -87,7 +87,7 @@ class Request:
 
 
 def unquote(text: str, *, plus: bool = True) -> str:
-    """Decode percent escapes (UTF-8; what is not becomes U+FFFD); a bad escape stays as it is."""
+    """Decode percent escapes as UTF-8, with U+FFFD for other bytes; a malformed escape is kept."""
     if plus:
         text = text.replace("+", " ")
     if "%" not in text:
@@ -102,11 +102,11 @@ def unquote(text: str, *, plus: bool = True) -> str:
     return b"".join(out).decode("utf-8", "replace")
 
 
-class Connection:
-    """One accepted connection; belongs to one thread.
+class ServerConnection:
+    """One accepted connection; for one thread.
 
     Attributes:
-        is_broken: The connection can't carry another request: the peer's body was not read to its end.
+        is_broken: The connection can't carry another request, because a body was not read to its end.
     """
 
     def __init__(self, connection: socket) -> None:
@@ -118,21 +118,22 @@ class Connection:
         self._expects = False
 
     def read_request(self) -> Request | None:
-        """Wait for the next request; None when the peer has ended.
+        """Wait for the next request and return it; None if the client has ended the connection.
 
         Raises:
-            BadRequestError, DisconnectedError: As they say.
+            BadRequestError: The request is malformed, or its head too large.
+            DisconnectedError: The connection broke, or the time is over.
         """
         deadline = monotonic() + IDLE_TIMEOUT
         started = False
         searched = 0
         while True:
-            while self._buffer[:2] == b"\r\n":  # a stray line end between requests is allowed
+            while self._buffer[:2] == b"\r\n":  # HTTP allows empty lines before a request
                 del self._buffer[:2]
             end = self._buffer.find(b"\r\n\r\n", searched)
             if end >= 0:
                 break
-            searched = max(0, len(self._buffer) - 3)  # not from its beginning again for every few bytes that come
+            searched = max(0, len(self._buffer) - 3)  # searching from the beginning each time would take quadratic time
             if len(self._buffer) > MAX_HEADER:
                 raise BadRequestError(431, "Request Header Fields Too Large")
             if self._buffer and not started:
@@ -170,7 +171,7 @@ class Connection:
         headers: dict[str, str] = {}
         name = ""
         for line in lines[1:]:
-            if line[:1] in {" ", "\t"} and name:  # folded
+            if line[:1] in {" ", "\t"} and name:  # a folded header
                 headers[name] += " " + line.strip(" \t")
                 continue
             name, colon, value = line.partition(":")
@@ -203,14 +204,15 @@ class Connection:
 
     @property
     def announced(self) -> int:
-        """The bytes of body that are known to follow; a chunked body announces none."""
+        """The bytes of body that are announced and not read yet; 0 for a chunked body."""
         return self._left
 
     def read_body(self, count: int) -> bytes:
-        """Return up to `count` bytes of the body, b"" only at its end.
+        """Return up to `count` bytes of the body; empty only at its end.
 
         Raises:
-            BadRequestError, DisconnectedError: As they say.
+            BadRequestError: The framing of the body is malformed.
+            DisconnectedError: The connection broke, or the time is over.
         """
         if self._expects and (self._left or self._chunked):
             self._expects = False
@@ -255,10 +257,10 @@ class Connection:
                 raise DisconnectedError
 
     def skip_body(self) -> None:
-        """Read what is left of a small body, so that the next request can follow; give a large one up."""
+        """Read the rest of a small body, so that a next request can follow; a large one breaks the connection."""
         skipped = 0
         if self._expects and (self._left or self._chunked):
-            self.is_broken = True  # the peer still waits for leave to send it
+            self.is_broken = True  # the client waits for "100 Continue" before it sends the body
             return
         while self._chunked or self._left:
             skipped += len(self.read_body(_CHUNK))
@@ -270,7 +272,7 @@ class Connection:
         """Send all of `data`.
 
         Raises:
-            DisconnectedError: The peer is gone or took nothing for a minute.
+            DisconnectedError: The client is gone, or read nothing for a minute.
         """
         view = memoryview(data)
         self.socket.settimeout(WRITE_TIMEOUT)
@@ -281,7 +283,7 @@ class Connection:
             raise DisconnectedError from error
 
     def send_head(self, status: int, headers: list[tuple[str, str]], body: bytes = b"") -> None:
-        """Send status and headers, and with them the body or its first part."""
+        """Send status and headers, together with the body or its first part."""
         lines = ["HTTP/1.1 %d %s" % (status, _REASONS[status])]
         lines += ["%s: %s" % header for header in headers]
         if self.is_broken:
@@ -289,7 +291,10 @@ class Connection:
         self.send(("\r\n".join(lines) + "\r\n\r\n").encode("ascii") + body)
 
     def linger(self) -> None:
-        """End a connection whose peer may still be sending: closing at once would reset it and take our answer back."""
+        """End a connection whose client may still be sending, for two seconds at most.
+
+        Closing it at once would reset it, and the client could lose our answer.
+        """
         deadline = monotonic() + 2.0
         try:
             self.socket.shutdown(1)
@@ -298,4 +303,4 @@ class Connection:
                 if not self.socket.recv(_CHUNK):
                     return
         except OSError:
-            return  # gone already, or still sending after two seconds
+            return  # the client is gone, or still sending after two seconds

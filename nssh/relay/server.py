@@ -1,4 +1,4 @@
-"""The daemon: listeners, a thread a connection, its clean end and its idle end."""
+"""Run the daemon: accept connections, each on a thread, and end when it is told to or nobody needs it."""
 
 from __future__ import annotations
 
@@ -15,37 +15,39 @@ from time import monotonic, time
 from nssh.relay.handler import Handler
 from nssh.relay.hub import Hub
 from nssh.relay.places import RelayError, is_same_file
-from nssh.relay.protocol import Connection
+from nssh.relay.protocol import ServerConnection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nssh.relay.places import Places
+    from nssh.relay.places import RelayPaths
     from nssh.relay.store import Store
 
 MAX_CONNECTIONS = 200
 MAX_LOG = 1 << 20
 _CHECK = 5.0
-"""Seconds between looks at our socket and lock, which a cleaner of old files may have taken."""
+"""Seconds between checks of our socket and lock, which a cleaner of old files may have removed."""
 _PURGE = 600.0
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Server:
-    """Serves until SIGTERM, SIGINT, or for `idle` seconds nobody was connected; `run` belongs to the main thread.
+    """Serves until SIGTERM or SIGINT, or until there was no connection for `idle` seconds.
 
     Args:
-        places: Where.
+        places: The relay's paths.
         lock: The descriptor of the lock, which the caller holds.
-        store: The spool; closed by `run` at its end.
+        store: The spool; `run` closes it at its end.
         listen: `host:port` to listen on beside the unix socket, or "".
         idle: Seconds.
         keepalive: Seconds between keepalive events.
 
     Raises:
-        RelayError: A socket can't be made.
+        RelayError: The socket can't be created.
     """
 
-    def __init__(self, places: Places, lock: int, store: Store, *, listen: str, idle: float, keepalive: float) -> None:
+    def __init__(
+        self, places: RelayPaths, lock: int, store: Store, *, listen: str, idle: float, keepalive: float
+    ) -> None:
         self._places = places
         self._lock_fd = lock
         self._store = store
@@ -67,13 +69,13 @@ class Server:
         self._handler = Handler(store, Hub(), self.url, keepalive)
 
     def catch_signals(self) -> None:
-        """From now on SIGTERM and SIGINT end `run`."""
+        """Let SIGTERM and SIGINT end `run` from now on; main thread."""
         signal.set_wakeup_fd(self._signals_in, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
 
     def run(self) -> None:
-        """Serve; see the class."""
+        """Serve until the end; main thread."""
         try:
             self._loop()
         finally:
@@ -101,7 +103,7 @@ class Server:
                 return
 
     def _check(self, poller: select.poll) -> bool:
-        """Look after our files in a quiet moment; return whether to go on."""
+        """Check lock, log, idle time and socket in a quiet moment; return whether to go on."""
         if not is_same_file(self._lock_fd, self._places.lock):
             sys.stderr.write("nssh relay: the state directory was removed, ending\n")
             return False
@@ -109,7 +111,7 @@ class Server:
         with self._guard:
             is_idle = not self._threads and monotonic() - self._last_active >= self._idle
         if is_idle:
-            # Nobody can connect any more; but somebody may just have done so.
+            # No client can connect from now on, but one may just have connected.
             self._remove_socket()
             if not self._accept(self._unix) and (self._tcp is None or not self._accept(self._tcp)):
                 return False
@@ -122,7 +124,7 @@ class Server:
         return True
 
     def _accept(self, listener: socket.socket) -> int:
-        """Accept all who wait; return how many."""
+        """Accept all waiting connections; return their number."""
         count = 0
         while True:
             try:
@@ -132,7 +134,7 @@ class Server:
             except OSError as error:
                 if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
                     sys.stderr.write("nssh relay: cannot accept: %s\n" % error.strerror)
-                    threading.Event().wait(0.2)  # it would be ready again at once
+                    threading.Event().wait(0.2)  # the listener stays ready, and poll would return at once
                     return count
                 if error.errno == errno.ECONNABORTED:
                     continue
@@ -153,7 +155,7 @@ class Server:
         try:
             if connection.family != socket.AF_UNIX:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._handler.serve(Connection(connection))
+            self._handler.serve(ServerConnection(connection))
         finally:
             with self._guard:
                 self._threads.pop(threading.current_thread(), None)
@@ -191,7 +193,7 @@ def _listen_unix(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
-        # By its bare name: sun_path holds 108 bytes, and a home directory may be deep. The umask makes it 0600.
+        # By its bare name, because sun_path holds 108 bytes and some homes are deeper. The umask makes it 0600.
         os.chdir(os.path.dirname(path))
         try:
             listener.bind(os.path.basename(path))
@@ -259,13 +261,13 @@ def _send_and_close(connection: socket.socket, data: bytes) -> None:
     try:
         connection.send(data)
     except OSError:
-        pass  # it is told to go away; being gone already will do
+        pass  # the client is gone already
     finally:
         connection.close()
 
 
 def _bound_log() -> None:
-    """Empty our log when it has grown too large; only a file is a log."""
+    """Empty our log (standard error, if it is a regular file) when it has grown too large."""
     info = os.fstat(2)
     if stat.S_ISREG(info.st_mode) and info.st_size > MAX_LOG:
         os.ftruncate(2, 0)

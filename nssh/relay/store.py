@@ -1,7 +1,7 @@
-"""The spool: messages in SQLite, attachments in files beside it; what was stored survives the death of the process.
+"""Store the spool: messages in SQLite, attachments in files; what is stored survives the death of the process.
 
-WAL with synchronous=NORMAL: a commit is in the kernel's hands before it is acknowledged, so SIGKILL loses nothing; only
-a crash of the machine itself can lose the last moments (an fsync for every message would cost most of the throughput).
+With WAL and synchronous=NORMAL the kernel has a commit before the message is acknowledged, so SIGKILL loses nothing. A
+crash of the machine may lose the last messages; an fsync for each would cost most of the throughput.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MAX_FILES = 500 << 20
 MAX_TOPIC_MESSAGES = 20_000
 MAX_MESSAGES = 100_000
 ANSWERED = 60.0
-"""Seconds after which nobody fetches the file of an answer to a clipboard read any more."""
-# As it stands in a line of JSON whose message is an envelope; in any other string the quotes are escaped once more.
+"""Seconds after which the answer to a clipboard read is of no use, and its file may be removed to make room."""
+# This text stands only in a line whose message is such an envelope: in any other string the quotes are escaped again.
 _ANSWER = '\\"kind\\":\\"clip-read-response\\"'
 _BATCH_BYTES = 1 << 20
 _BATCH_ROWS = 1000
@@ -48,23 +48,23 @@ CREATE INDEX IF NOT EXISTS messages_file ON messages (id, file_size) WHERE file_
 
 
 class TooLargeError(Exception):
-    """The attachment, or all of them together, would exceed the limit."""
+    """The attachment, or all attachments together, would exceed the limit."""
 
 
 class TooManyError(Exception):
-    """The topic, or the spool, holds as many messages as it may."""
+    """The topic or the spool is full of messages."""
 
 
 class DiskError(Exception):
-    """The disk is full or fails; nothing was stored. The text says which, without a name of a file."""
+    """The disk is full or fails; nothing was stored. The text tells which, and names no file."""
 
 
 class StoreError(Exception):
     """The spool can't be opened."""
 
 
-class Upload:
-    """An attachment being received; it becomes visible only with `Store.publish`. One thread uses it."""
+class IncomingFile:
+    """An attachment that is being received, for one thread; `Store.publish` makes it visible."""
 
     def __init__(self, store: Store, id: str, fd: int) -> None:  # noqa: A002  (the wire's name)
         self.id = id
@@ -76,7 +76,7 @@ class Upload:
         """Append `data`.
 
         Raises:
-            TooLargeError, DiskError: The caller then aborts.
+            TooLargeError, DiskError: The caller has to call `abort`.
         """
         self._store.reserve(len(data), self.size + len(data))
         self.size += len(data)
@@ -88,27 +88,27 @@ class Upload:
             raise _disk_error(error) from error
 
     def close(self) -> None:
-        """End the writing."""
+        """Close the file."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
 
     def abort(self) -> None:
-        """Remove what was received."""
+        """Remove the file."""
         self.close()
         self._store.discard(self)
 
 
 class Store:
-    """The spool below `directory`; every method may be called from any thread.
+    """The spool in `directory`; every method may be called from any thread.
 
     Args:
         directory: Created 0700 if missing.
-        retention: Seconds that messages and attachments are kept.
-        max_files: Bytes of all attachments together.
+        retention: Seconds for which messages and attachments are kept.
+        max_files: The most bytes of all attachments together.
 
     Raises:
-        StoreError: The directory or a file in it can't be used (a symlink, somebody else's, a full disk).
+        StoreError: The directory or a file in it can't be used (a symlink, another user's, a full disk).
     """
 
     def __init__(self, directory: str, retention: float, max_files: int = MAX_FILES) -> None:
@@ -129,8 +129,8 @@ class Store:
             self._open(path)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
-                raise  # locked, full, not readable: not the file's fault
-            # Not a database any more: keep it for a look, and serve.
+                raise  # locked, full or not readable: the file itself may be well
+            # The file is no database any more: keep it aside, and serve with a new one.
             self._db.close()
             os.replace(path, path + ".bad")
             for suffix in ("-wal", "-shm"):
@@ -143,8 +143,8 @@ class Store:
             _check_regular(path + suffix)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-        # Exclusive: the lock of the daemon already makes us the only one, and WAL then needs no shared memory file.
-        # Nothing of value is in the file yet when it is made: its creation need not wait for the disk four times.
+        # Exclusive, because the daemon's lock makes us the only user anyway; WAL then needs no shared memory file.
+        # synchronous=OFF while the file is created: it holds nothing of value yet, and need not wait for the disk.
         for pragma in ("locking_mode=EXCLUSIVE", "synchronous=OFF", "auto_vacuum=INCREMENTAL", "journal_mode=WAL"):
             self._db.execute("PRAGMA " + pragma).close()
         self._db.executescript(_SCHEMA)
@@ -154,15 +154,15 @@ class Store:
         self._last = int(self._db.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()[0])
         self._counts = dict(self._db.execute("SELECT topic, count(*) FROM messages GROUP BY topic"))
         self._messages = sum(self._counts.values())
-        # By the index of attachments alone: to look through 400 MB of messages for them takes 40 ms.
+        # The partial index answers this: reading 400 MB of messages would take 40 ms.
         sizes: dict[str, int] = dict(self._db.execute("SELECT id, file_size FROM messages WHERE file_type IS NOT NULL"))
         self._bytes = sum(sizes.values())
-        for name in os.listdir(self._files):  # uploads that a crash cut short
+        for name in os.listdir(self._files):  # uploads that a crash has interrupted
             if name not in sizes:
                 os.unlink(name, dir_fd=self._files)
 
     def close(self) -> None:
-        """Write everything back and close; later calls of other methods raise sqlite3.ProgrammingError."""
+        """Close the spool; later calls of other methods raise sqlite3.ProgrammingError."""
         with self._lock:
             self._db.close()
             os.close(self._files)
@@ -172,24 +172,24 @@ class Store:
         """The sequence number of the newest message."""
         return self._last
 
-    def upload(self) -> Upload:
+    def upload(self) -> IncomingFile:
         """Begin an attachment.
 
         Raises:
-            DiskError: No file can be made.
+            DiskError: The file can't be created.
         """
         name = new_id()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            return Upload(self, name, os.open(name, flags, 0o600, dir_fd=self._files))
+            return IncomingFile(self, name, os.open(name, flags, 0o600, dir_fd=self._files))
         except OSError as error:
             raise _disk_error(error) from error
 
     def reserve(self, more: int, size: int = 0) -> None:
-        """Count `more` bytes of an attachment of (so far) `size`.
+        """Reserve `more` bytes for an attachment that has `size` bytes with them.
 
         Raises:
-            TooLargeError: They would be too many.
+            TooLargeError: The attachment or all attachments together would be too large.
         """
         with self._lock:
             if size > CONTENT_LIMIT or more > self._max_files:
@@ -199,7 +199,7 @@ class Store:
             self._bytes += more
 
     def _make_room(self, more: int) -> bool:
-        """Give up files of old answers, the oldest first; their messages stay, since a cursor may stand on one."""
+        """Remove files of old answers, the oldest first; their messages stay, because a cursor may point to one."""
         rows = self._db.execute(
             "SELECT seq, id, file_size FROM messages WHERE file_size > 0 AND time < ? AND instr(line, ?) ORDER BY seq",
             (time.time() - ANSWERED, _ANSWER),
@@ -212,24 +212,24 @@ class Store:
             self._bytes -= size
         return self._bytes + more <= self._max_files
 
-    def discard(self, upload: Upload) -> None:
-        """Forget an attachment that was not published."""
+    def discard(self, upload: IncomingFile) -> None:
+        """Remove an attachment that was not published."""
         with self._lock:
             self._bytes -= upload.size
             os.unlink(upload.id, dir_fd=self._files)
 
-    def publish(self, topic: str, text: str, upload: Upload | None = None, name: str = "", kind: str = "") -> str:
+    def publish(self, topic: str, text: str, upload: IncomingFile | None = None, name: str = "", kind: str = "") -> str:
         """Store a message, durably, and return its JSON line.
 
         Args:
-            topic: Where to.
+            topic: The topic.
             text: The message.
-            upload: The closed attachment, if there is one; it belongs to the message from now on.
+            upload: The attachment, which is closed already, or None; it belongs to the message from now on.
             name: The attachment's file name as the publisher gave it.
             kind: The attachment's content type and extension, `type|.ext`.
 
         Raises:
-            TooManyError, DiskError: Nothing was stored; the caller aborts the upload.
+            TooManyError, DiskError: Nothing was stored; the caller has to abort the upload.
         """
         now = int(time.time())
         file_type, _, extension = kind.partition("|")
@@ -281,7 +281,7 @@ class Store:
         cursor.close()
 
     def start_of(self, since: Since, topic: str) -> int:
-        """Return the sequence number after which a replay starts; an unknown (or expired) id means all."""
+        """Return the sequence number after which a replay starts; 0, which means everything, for an unknown id."""
         if since.kind == "none":
             return self._last
         with self._lock:
@@ -294,13 +294,13 @@ class Store:
             return 0
 
     def fetch(self, topic: str, after: int, upto: int, not_before: float = 0.0) -> tuple[list[str], int, bool]:
-        """Return a batch of a topic's lines in order of acceptance, the position after them, and whether to come again.
+        """Return a batch of a topic's lines in order of acceptance, the next `after`, and whether there may be more.
 
         Args:
-            topic: Whose messages.
-            after: The last sequence number that is not wanted.
-            upto: The last one that is.
-            not_before: Unix time before which messages are not wanted.
+            topic: The topic.
+            after: Lines behind this sequence number are returned.
+            upto: Lines up to this sequence number are returned.
+            not_before: Unix time; older messages are left out.
         """
         lines: list[str] = []
         size = 0
@@ -319,7 +319,7 @@ class Store:
         return lines, upto, False
 
     def open_file(self, identity: str) -> tuple[int, str, int] | None:
-        """Return descriptor, content type and size of an attachment, or None if there is none."""
+        """Return descriptor, content type and size (bytes) of an attachment, or None; the caller closes it."""
         if not is_id(identity):
             return None
         with self._lock:
@@ -337,7 +337,7 @@ class Store:
         return fd, str(row[0]), int(row[1])
 
     def purge(self, now: float) -> int:
-        """Delete what is older than the retention; return how many messages that were."""
+        """Delete at most 5000 messages that are older than the retention; return their number."""
         with self._lock:
             limit = now - self.retention
             rows = self._db.execute(

@@ -1,1 +1,1 @@
-"""The shims of the remote side: argv[0] → persona → envelope. Standard library, Python 3.8+."""
+"""The shims (`xclip`, `xdg-open`, …) and what else runs on a remote. Standard library only, Python 3.8+."""

@@ -1,10 +1,10 @@
-"""xdg-open, open, and the names of a browser, for http and https."""
+"""Stand in for xdg-open, open and browsers: open http and https URLs on the laptop."""
 
 from __future__ import annotations
 
 import os
 
-from nssh.remote.failure import Failure, NotOurs
+from nssh.remote.failure import Failure, UseRealTool
 from nssh.remote.options import Options
 from nssh.wire import envelope as wire
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 16 << 10
 
-# Those that take one argument; a browser takes any number.
+# Personas that take one argument; a browser takes any number.
 _OPENERS = ("xdg-open",)
 _USAGE = """\
 xdg-open: nssh's stand-in, opens http and https URLs in the browser of the machine you sit at
@@ -34,7 +34,7 @@ _NO_BROWSER = (
 
 
 def run(shim: Shim, arguments: list[str]) -> int:
-    """Open URLs on the laptop, in order. Raises Failure; NotOurs unless all are http or https."""
+    """Open URLs on the laptop, in order. Raises Failure; UseRealTool unless all are http or https."""
     if not arguments or (shim.persona in _OPENERS and len(arguments) > 1) or not all(map(_is_url, arguments)):
         raise _without_tool(shim.persona, arguments)
     urls = [_clean(word) for word in arguments]
@@ -48,14 +48,14 @@ def _is_url(word: str) -> bool:
     return word[:8].lower().startswith(("http://", "https://"))
 
 
-def _without_tool(persona: str, arguments: list[str]) -> NotOurs:
-    """Say what the real tool says on a machine without a desktop."""
+def _without_tool(persona: str, arguments: list[str]) -> UseRealTool:
+    """Return what the real tool prints on a machine without a desktop."""
     if persona == "xdg-open":
         return _xdg_open(arguments)
-    return NotOurs("open: only http and https URLs go to the laptop\n" if persona == "open" else _NO_BROWSER)
+    return UseRealTool("open: only http and https URLs go to the laptop\n" if persona == "open" else _NO_BROWSER)
 
 
-def _xdg_open(arguments: list[str]) -> NotOurs:
+def _xdg_open(arguments: list[str]) -> UseRealTool:
     word = arguments[0] if arguments else ""
     out, text, status = "", "", 1
     path = word[7:] if word.startswith("file://") else word
@@ -71,7 +71,7 @@ def _xdg_open(arguments: list[str]) -> NotOurs:
         text, status = "xdg-open: file '%s' does not exist\n" % path, 2
     else:
         text, status = "xdg-open: no method available for opening '%s'\n" % word, 3
-    return NotOurs(text, status, out)
+    return UseRealTool(text, status, out)
 
 
 def _has_scheme(word: str) -> bool:
@@ -80,7 +80,7 @@ def _has_scheme(word: str) -> bool:
 
 
 def _clean(url: str) -> str:
-    """Make an argument a URL that can travel: spaces and bytes that are no text are percent-encoded."""
+    """Return an argument as a URL, with spaces and bytes that are not UTF-8 percent-encoded. Raises Failure."""
     if len(url) > _LONGEST:
         raise Failure("the URL is longer than %d characters" % _LONGEST)
     if any(character < " " or character == "\x7f" for character in url):

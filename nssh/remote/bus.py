@@ -1,4 +1,4 @@
-"""Publishing to the laptop, from a process that lives for milliseconds."""
+"""Publish to the laptop, from a process that lives for milliseconds."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ class Bus:
         self.events = events
         self.is_relay = session.server.startswith("unix:")
         self.publisher = self.client()
-        """The connection for requests, kept from one to the next."""
+        """The connection for requests, which is kept from one to the next."""
 
     def client(self, timeout: float = RETRY) -> Client:
-        """Return a connection of its own; nothing is opened yet."""
+        """Return a further client of the bus; nothing is opened yet."""
         return Client(self.session.server, self.session.token, timeout)
 
     def publish(self, message: wire.Envelope, payload: Source | None = None, end: float | None = None) -> int | None:
-        """Hand a message to the bus; tried again for five seconds, as the same message, so that it acts only once.
+        """Publish a message, with retries for five seconds; each has the same id, so that it takes effect only once.
 
         Args:
-            message: What.
-            payload: What travels beside it.
-            end: `time.monotonic()` at which to give up altogether.
+            message: The envelope.
+            payload: The attachment, or None.
+            end: By `time.monotonic`, for everything; or None.
 
         Returns:
-            How many subscribers got it, if the server says so (the relay does).
+            The number of subscribers, if the server tells it, as the relay does; otherwise None.
 
         Raises:
-            Failure: The bus did not take it.
+            Failure: The bus did not accept the message.
         """
         method, headers, body = render(message, payload)
         size = len(message.body) if payload is None else payload.size
@@ -71,7 +71,7 @@ class Bus:
                     started = True
                     start_relay(self.session.server)
                     wait = 0.0
-                # Who was silent for so long once will be again.
+                # No retry after a timeout: it took the whole time already.
                 final = not isinstance(error, (Unreachable, Closed))
             else:
                 if answer.status == 200:
@@ -79,7 +79,7 @@ class Bus:
                     return _subscribers(answer)
                 reason, final = refusal(answer, self.session.server, size)
                 wait = max(pause, retry_after(answer))
-            # The first attempt may have taken long because the link is slow: that is no reason not to try again.
+            # The time for retries begins after the first attempt, which may have been long on a slow link.
             last_try = last_try or min(monotonic() + RETRY, end or monotonic() + RETRY)
             if final or monotonic() + wait > last_try:
                 self.events.add("publish-failed", kind=message.kind, id=message.id, err=reason)
@@ -89,7 +89,7 @@ class Bus:
 
 
 def render(message: wire.Envelope, payload: Source | None = None) -> tuple[str, list[tuple[str, str]], bytes | Source]:
-    """Return method, headers and body of a publish. Raises Failure: it holds what is not Unicode text."""
+    """Return method, headers and body of a publish. Raises Failure if the message is not Unicode text."""
     text = _encode(message)
     body: bytes | Source = b" "
     if payload is None:
@@ -100,7 +100,7 @@ def render(message: wire.Envelope, payload: Source | None = None) -> tuple[str, 
             text = _encode(wire.Envelope(message.kind, message.url, message.mime, b"", message.id))
     else:
         body = payload
-    # A long URL too travels in the header, which is not bound by the message limit; the file is a blank then.
+    # The limit of a message does not apply to this header, so a long URL fits, too; its file is a single blank.
     return "PUT", [("Filename", wire.attachment_name(message.mime)), ("X-Message", text)], body
 
 
@@ -112,7 +112,7 @@ def _encode(message: wire.Envelope) -> str:
 
 
 def described(message: wire.Envelope, size: int) -> dict[str, Any]:
-    """Return what the log may hold of a message."""
+    """Return the fields that the log may hold of a message."""
     return {
         "kind": message.kind,
         "mime": message.mime[:80],
@@ -123,7 +123,7 @@ def described(message: wire.Envelope, size: int) -> dict[str, Any]:
 
 
 def event(line: bytes) -> dict[str, Any]:
-    """Return an event of the server's, empty if the line is none."""
+    """Parse an event that the server sent; return an empty dict if the line is none."""
     try:
         found = loads(line.decode("utf-8", "replace"))
     except ValueError:
@@ -137,13 +137,13 @@ def _subscribers(answer: Response) -> int | None:
 
 
 def retry_after(answer: Response) -> float:
-    """Return the seconds that the server asks to wait, or 0."""
+    """Return the seconds of a Retry-After header; 0 without one."""
     text = answer.headers.get("retry-after", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0
 
 
 def refusal(answer: Response, server: str, size: int) -> tuple[str, bool]:
-    """Say what a status other than 200 means, and whether trying again is pointless."""
+    """Return a line that explains a status other than 200, and whether a retry is pointless."""
     where = "the nssh relay" if server.startswith("unix:") else server
     status = answer.status
     if status == 401:
@@ -165,13 +165,13 @@ def refusal(answer: Response, server: str, size: int) -> tuple[str, bool]:
 
 
 def start_relay(server: str) -> None:
-    """Start this host's relay, if it is the one that the session names. Raises Failure."""
+    """Start this host's relay, if the session names it. Raises Failure."""
     from nssh.relay.daemon import ensure_running
-    from nssh.relay.places import Places, RelayError
+    from nssh.relay.places import RelayError, RelayPaths
 
-    places = Places()
+    places = RelayPaths()
     if server != "unix:" + places.socket:
-        return  # somebody else's to start
+        return  # another relay than that of this user
     try:
         ensure_running(places, timeout=RETRY)
     except RelayError as error:

@@ -1,4 +1,4 @@
-"""Whether this machine is somebody's desktop, where shims in place of `xclip` and `xdg-open` would do harm."""
+"""Detect a desktop, where shims in place of `xclip` and `xdg-open` would do harm."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 _X_SOCKETS = "/tmp/.X11-unix"  # noqa: S108 (where X puts them)
 
-# Those that drive a screen. Xvfb and Xvnc belong to tests and agents; Xwayland's compositor is known to logind.
+# X servers with a screen. Not Xvfb and Xvnc, which tests and agents use, nor Xwayland, which logind tells.
 _SCREEN_SERVERS = ("Xorg", "Xorg.bin", "X")
 
 
 def reason(environ: Mapping[str, str] = os.environ, platform: str = sys.platform, sockets: str = _X_SOCKETS) -> str:
-    """Say why this machine looks like the desktop of the calling user, or return an empty string.
+    """Return the reason why this machine looks like a desktop of the calling user; empty if it does not.
 
-    Takes 3 s at most (loginctl's deadline).
+    It takes 3 s at most, two timeouts of loginctl.
     """
     if platform == "darwin":
         return "it is a Mac"
     if environ.get("WAYLAND_DISPLAY"):
         return "WAYLAND_DISPLAY is set"
     display = environ.get("DISPLAY", "")
-    # sshd's X forwarding starts at display 10 and puts a host name before the colon; a local server has none.
+    # sshd's X forwarding uses displays from 10 on, with a host name before the colon; a local display has none.
     if display and (display.startswith(":") or not re.search(r":\d{2,}(\.\d+)?$", display)):
         return "DISPLAY is " + display if len(display) < 40 else "DISPLAY is set"
     server = _x_server(sockets)
@@ -41,7 +41,7 @@ def reason(environ: Mapping[str, str] = os.environ, platform: str = sys.platform
 
 
 def _x_server(directory: str) -> str:
-    """Find a live X server of ours that has a screen."""
+    """Return the reason if an X server of this user with a screen runs; otherwise empty."""
     try:
         names = sorted(os.listdir(directory))
     except OSError:
@@ -60,7 +60,7 @@ def _x_server(directory: str) -> str:
 
 
 def _listener(path: str) -> str:
-    """Name the program behind a socket; empty if nobody listens, or the system does not tell."""
+    """Return the name of the program that listens at a socket; empty if there is none, or the system does not tell."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(1.0)
         try:
@@ -89,7 +89,7 @@ def _loginctl(*args: str) -> str:
 
 
 def _graphical_session() -> str:
-    """Return the type (x11, wayland, mir) of the user's graphical session, as logind knows it, or nothing."""
+    """Return the type (x11, wayland, mir) of the user's graphical session that logind knows; otherwise empty."""
     session = _loginctl("show-user", str(os.geteuid()), "--property=Display", "--value")
     if not session:
         return ""

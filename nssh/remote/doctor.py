@@ -1,7 +1,7 @@
-"""`nssh doctor`'s hands on the remote: looks, tries the shims on a topic of its own, and leaves nothing behind.
+"""Run the remote half of `nssh doctor`: inspect the host, and try the shims on a topic of their own.
 
-Runs from memory (`deploy.script`) and takes orders on stdin, one JSON object a line; each is answered with one. At
-the end of stdin, which is also that of the connection, what it made is removed.
+It is run from memory (`deploy.script`). It reads orders from stdin, one JSON object a line, and answers each with one.
+At the end of stdin, which is also the end of the connection, it removes all that it created.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from typing import Any
 
 PREFIX = "doctor-"
-"""Of the directory's name in the state directory; the laptop chooses the rest."""
+"""The beginning of our directory's name in the state directory; the laptop chooses the rest."""
 
-_SILENCE = 120  # seconds without an order after which nobody is there any more
-_STALE = 3600.0  # seconds after which a directory belongs to one that was killed
+_SILENCE = 120  # seconds without an order after which we end
+_STALE = 3600.0  # seconds after which such a directory was left by a doctor that was killed
 _OUTPUT = 256 << 10
 _HEALTH = 5.0
 
-# What could lead a shim to the user's own topic, or to a display of the remote.
+# Variables that could lead a shim to the user's own topic, or to a display of the remote.
 _WITHOUT = ("NSSH_NTFY_BASE", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "NSSH_SHIM_DEPTH")
 
 
 def run(request: dict[str, Any], say: Callable[[str, str], None]) -> int:
-    """Take orders until there are no more; `request` has the `name` of the private directory."""
+    """Take orders until the end of stdin, and return the exit status; `request` has the `name` of our directory."""
     private = Private(files.state_dir(), str(request["name"]))
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, _leave)
@@ -78,7 +78,7 @@ def _reason(error: BaseException) -> str:
 
 
 class Private:
-    """A directory of our own in the state directory, made when it is first wanted."""
+    """A directory of our own in the state directory."""
 
     def __init__(self, state: str, name: str) -> None:
         self.state = state
@@ -86,7 +86,7 @@ class Private:
         self._made: list[str] = []
 
     def make(self) -> None:
-        """Make it. Raises OSError: it can't be made."""
+        """Create the directory and its missing parents. Raises OSError if that fails."""
         self._sweep()
         missing = []
         directory = self.state
@@ -96,11 +96,11 @@ class Private:
         for directory in [*reversed(missing), self.path, os.path.join(self.path, "nssh")]:
             os.mkdir(directory, 0o700)
             self._made.append(directory)
-        # A disk without space lets directories be made, and empty files.
+        # On a full disk directories and empty files can still be created.
         files.write_private(os.path.join(self.path, "probe"), b"x" * 4096)
 
     def _sweep(self) -> None:
-        """Remove what a doctor that was killed has left."""
+        """Remove directories that doctors have left which were killed."""
         try:
             names = os.listdir(self.state)
         except OSError:
@@ -113,7 +113,7 @@ class Private:
                 shutil.rmtree(path, ignore_errors=True)
 
     def remove(self) -> None:
-        """End the relay in it, and remove all that was made."""
+        """End the relay in the directory, and remove all that `make` created."""
         if self.path in self._made:
             stop.relay(self.path)
             shutil.rmtree(self.path, ignore_errors=True)
@@ -121,11 +121,11 @@ class Private:
             for directory in reversed([made for made in self._made if os.path.isdir(made)]):
                 os.rmdir(directory)
         except OSError:
-            pass  # somebody else uses it by now, and so those above it
+            pass  # another program uses it by now, and so its parents
 
 
 def facts(order: dict[str, Any], private: Private) -> dict[str, Any]:
-    """Say all there is to see."""
+    """Return all that can be found out without changing anything."""
     home = os.environ.get("HOME") or os.path.expanduser("~")
     bin_dir = os.path.join(home, ".local", "bin")
     return {
@@ -143,7 +143,7 @@ def facts(order: dict[str, Any], private: Private) -> dict[str, Any]:
 
 
 def _installed(bin_dir: str) -> dict[str, Any]:
-    """Say what `nssh infect` left here, and whether it runs."""
+    """Return what `nssh infect` has installed here, and whether it runs."""
     shims = [os.path.join(bin_dir, name) for name in stub.PERSONAS]
     others = [path for path in shims if not stub.is_ours(path)]
     found: dict[str, Any] = {
@@ -170,45 +170,45 @@ def _installed(bin_dir: str) -> dict[str, Any]:
 
 
 def _paths(bin_dir: str) -> list[dict[str, Any]]:
-    """Ask the shells for their PATH: as a login, for a command, and in a window that a login opens."""
+    """Return what each shell finds on its PATH: as a login shell, for a command, and in a window of a login."""
     shells = path_check.shells()
     first = path_check.ask([(shell, way, "") for shell in shells for way in (path_check.LOGIN, path_check.COMMAND)])
-    # Whichever shell a window runs, it inherits the PATH of the login that opened it.
-    login = next((question.path for question in first if question.login), "")
+    # The shell in a window inherits the PATH of the login that opened the window.
+    login = next((probe.path for probe in first if probe.login), "")
     later = path_check.ask([(shell, path_check.INTERACTIVE, login) for shell in shells])
     ours = [name for name in stub.PERSONAS if stub.is_ours(os.path.join(bin_dir, name))]
     own = shells[0] if shells else ""
-    return [_judge(question, ours, own) for question in [*first, *later]]
+    return [_judge(probe, ours, own) for probe in [*first, *later]]
 
 
-def _judge(question: path_check.Question, ours: list[str], own: str) -> dict[str, Any]:
-    way = path_check.LOGIN if question.login else path_check.INTERACTIVE
-    way = way if question.interactive else path_check.COMMAND
+def _judge(probe: path_check.ShellProbe, ours: list[str], own: str) -> dict[str, Any]:
+    way = path_check.LOGIN if probe.login else path_check.INTERACTIVE
+    way = way if probe.interactive else path_check.COMMAND
     shadows, missing, behind = {}, [], {}
     for name in ours:
-        found = path_check.which(name, question.path)
+        found = path_check.which(name, probe.path)
         if not found:
             missing.append(name)
         elif not stub.is_ours(found):
             shadows[name] = found
         else:
-            real = _behind(name, question.path)
+            real = _behind(name, probe.path)
             if real:
                 behind[name] = real
     return {
-        "shell": question.name,
-        "own": question.shell == own,
+        "shell": probe.name,
+        "own": probe.shell == own,
         "way": way,
-        "answered": bool(question.path),
+        "answered": bool(probe.path),
         "shadows": shadows,
         "missing": missing,
         "behind": behind,
-        "advice": path_check.advice_for(question),
+        "advice": path_check.advice_for(probe),
     }
 
 
 def _behind(name: str, path: str) -> str:
-    """Return the real tool that a shim would hand over to."""
+    """Return the real tool that a shim would run in its place; empty if there is none."""
     for directory in path.split(os.pathsep):
         found = path_check.which(name, directory)
         if found and not stub.is_ours(found):
@@ -221,7 +221,7 @@ def _state(private: Private) -> dict[str, Any]:
     try:
         found["mode"] = os.stat(private.state).st_mode & 0o777
     except OSError:
-        pass  # `make` says why
+        pass  # `make` fails, too, with a reason
     try:
         private.make()
     except OSError as error:
@@ -230,7 +230,7 @@ def _state(private: Private) -> dict[str, Any]:
 
 
 def _session(salt: str) -> dict[str, Any]:
-    """Say what the session file has; of the topic only a hash, which tells two apart and nothing else."""
+    """Return what the session file holds; of the topic only a salted hash, by which two topics can be compared."""
     path = os.path.join(files.state_dir(), "session")
     found: dict[str, Any] = {"path": path, "there": False, "problem": "", "overridden": "", "unusable": ""}
     try:
@@ -262,14 +262,14 @@ def _session(salt: str) -> dict[str, Any]:
 
 
 def _relay(state: str) -> str:
-    """Say whether the user's own relay runs: `none`, `healthy`, or what is wrong with it."""
+    """Return the state of the user's own relay: `none`, `healthy`, or what is wrong with it."""
     path = os.path.join(state, "relay.sock")
     if not os.path.exists(path):
         return "none"
     try:
         return _health("unix:" + path)
     except HttpError as error:
-        # A relay that was killed leaves its socket; the next one replaces it.
+        # A relay that was killed leaves its socket, which the next one replaces.
         return "none" if "refused" in str(error).lower() else str(error)
 
 
@@ -281,7 +281,7 @@ def _health(server: str) -> str:
 
 
 def reach(order: dict[str, Any], private: Private) -> dict[str, Any]:
-    """Say whether a server answers from here, and in how many milliseconds."""
+    """Return whether a server can be reached from here, and in how many milliseconds."""
     del private
     started = time.monotonic()
     said = _health(str(order["server"]))
@@ -289,7 +289,7 @@ def reach(order: dict[str, Any], private: Private) -> dict[str, Any]:
 
 
 def session(order: dict[str, Any], private: Private) -> dict[str, Any]:
-    """Write a session file for `run`; the server `relay` is the one in our directory."""
+    """Write the session file that `shim` uses; the server `relay` is one in our directory."""
     server = str(order["server"])
     if server == session_file.RELAY:
         server = "unix:" + os.path.join(private.path, "relay.sock")
@@ -301,7 +301,7 @@ def session(order: dict[str, Any], private: Private) -> dict[str, Any]:
 
 
 def shim(order: dict[str, Any], private: Private) -> dict[str, Any]:
-    """Run one of the installed shims in our own session; say its status, its output, and its milliseconds."""
+    """Run an installed shim in our own session; return its status, its output, and its milliseconds."""
     persona = str(order["persona"])
     home = os.environ.get("HOME") or os.path.expanduser("~")
     path = os.path.join(home, ".local", "bin", persona)

@@ -1,4 +1,4 @@
-"""Where every stub begins: the name it was called by decides what it is."""
+"""Run a stub: the name by which it was called selects the persona."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def main(argv: list[str]) -> NoReturn:
     if persona == "nssh-remote":
         status = _nssh_remote(argv[1:])
     else:
-        # As the tools that we stand for: Ctrl-C ends the process, and with it any transfer, at once.
+        # As with the real tools, Ctrl-C ends the process at once, and with it any transfer.
         if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         try:
             status = _persona(persona, argv)
         except BrokenPipeError:
-            # Whoever reads has enough. Python ignores the signal that the real tools die of.
+            # The reader of our output has gone. The real tools die of SIGPIPE, which Python ignores.
             _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             os.kill(os.getpid(), _signal.SIGPIPE)
             status = 141
-    # Everything of a persona was written with os.write; the interpreter's own end would take 2 ms more.
+    # Personas write with os.write, so nothing is left to flush; the interpreter's own end would take 2 ms more.
     os._exit(status)
 
 
 def _occupy_standard_streams() -> None:
-    """Open what of 0, 1 and 2 is closed, so that no connection gets its number; to use it fails as it did."""
+    """Open those of 0, 1 and 2 that are closed, so that no connection gets their numbers; using them still fails."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
@@ -50,7 +50,7 @@ def _nssh_remote(arguments: list[str]) -> int:
         from nssh.relay.main import main as relay
 
         status = relay(arguments[1:])
-        sys.stdout.flush()  # we leave without the interpreter's own end
+        sys.stdout.flush()  # os._exit does not
         return status
     if arguments[:1] in (["copy"], ["paste"]):
         return _persona("nssh", ["nssh", *arguments])
@@ -68,7 +68,7 @@ def _nssh_remote(arguments: list[str]) -> int:
 
 
 def _persona(persona: str, argv: list[str]) -> int:
-    from nssh.remote.failure import Failure, NotOurs, Said
+    from nssh.remote.failure import Failure, ToolExit, UseRealTool
     from nssh.remote.shim import NoSession, Shim, complain
 
     run, failed = _find(persona)
@@ -79,12 +79,12 @@ def _persona(persona: str, argv: list[str]) -> int:
     try:
         try:
             return run(shim, argv[1:])
-        except (NotOurs, NoSession) as error:
-            # On a desktop that is also a remote, the own clipboard serves while no laptop is there.
-            if isinstance(error, NotOurs) or _has_display():
+        except (UseRealTool, NoSession) as error:
+            # On a desktop that is also a remote, its own clipboard is used while there is no session.
+            if isinstance(error, UseRealTool) or _has_display():
                 _become_real(persona, argv)
             raise
-    except Said as error:
+    except ToolExit as error:
         if error.out:
             os.write(1, error.out.encode())
         complain(str(error))
@@ -94,7 +94,7 @@ def _persona(persona: str, argv: list[str]) -> int:
         return error.status or failed
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
+    except Exception as error:  # noqa: BLE001 (the user gets one line, not a traceback)
         shim.events.add("shim-error", err=_where(error))
         shim.say("nssh has failed (%s); please report it" % _where(error))
         return failed
@@ -111,7 +111,7 @@ def _has_display() -> bool:
 
 
 def _find(persona: str) -> tuple[Callable[[Shim, list[str]], int] | None, int]:
-    """Return a persona's code, and its status for a failure."""
+    """Return a persona's function (None if unknown), and its exit status for a failure."""
     run = None
     if persona in ("xdg-open", "sensible-browser", "x-www-browser", "www-browser", "open"):
         from nssh.remote import browser
@@ -142,7 +142,7 @@ def _find(persona: str) -> tuple[Callable[[Shim, list[str]], int] | None, int]:
 
 
 def _become_real(persona: str, argv: list[str]) -> None:
-    """Become the real tool, if there is one."""
+    """Replace this process by the real tool, if there is one."""
     from nssh.remote import fallback
 
     path = fallback.find(persona)
@@ -151,7 +151,7 @@ def _become_real(persona: str, argv: list[str]) -> None:
 
 
 def _where(error: BaseException) -> str:
-    """Name an unforeseen exception by type and place; its text may hold what must not be shown."""
+    """Return the type and the place of an unexpected exception, without its text, which may hold secrets."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

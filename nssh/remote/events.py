@@ -1,7 +1,7 @@
-"""The remote's event log (docs/protocol.md, "Events"): one JSON object a line, each line one append.
+"""Write the remote's event log (docs/protocol.md, "Events"): one JSON object a line, each appended by one write.
 
-Lines are gathered and written when there is time, after the work or while an answer is awaited. A log that can't be
-written never fails a shim. No payload, no topic, no path or query of a URL ever goes into it.
+Lines are collected, and written after the work or while an answer is awaited. A log that can't be written is no error
+for a shim. Payloads, topics, and paths and queries of URLs are never logged.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import time
 from nssh.wire.quickjson import quote
 
 MAX_SIZE = 1 << 20
-"""Bytes after which a log is set aside as `log.jsonl.1`, replacing the one before."""
+"""Bytes after which the log is renamed to `log.jsonl.1`, replacing an earlier one."""
 
 
 class Events:
     """The log of one shim's run.
 
     Args:
-        directory: The state directory; without one, nothing is logged.
+        directory: The state directory; nothing is logged if it does not exist.
         side: The persona.
     """
 
@@ -29,7 +29,7 @@ class Events:
         self._lines: list[str] = []
 
     def add(self, event: str, **fields: str | int | list[str]) -> None:
-        """Note an event now, to be written by `flush`; empty and zero fields are left out."""
+        """Note an event with the present time, to be written by `flush`; empty and zero fields are left out."""
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
         parts = ['"ts":"%s.%06dZ"' % (stamp, now % 1 * 1000000), '"event":%s' % quote(event)]
@@ -38,7 +38,7 @@ class Events:
         self._lines.append("{%s}\n" % ",".join(parts))
 
     def flush(self) -> None:
-        """Append what was noted."""
+        """Append the noted events to the file."""
         lines, self._lines = self._lines, []
         if not lines:
             return
@@ -50,7 +50,7 @@ class Events:
             finally:
                 os.close(fd)
         except OSError:
-            pass  # a full or read-only disk, or no session yet: the user's command matters more than its record
+            pass  # a full or read-only disk, or no session yet: the shim's own work must not fail because of that
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -60,7 +60,7 @@ class Events:
                 return fd
             import fcntl
 
-            # Two shims may find it full: the second one sees, under the lock, that the name has gone to another file.
+            # Two shims may find the log full: under the lock, the second one sees that it has been renamed.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(fd), os.stat(self._path)):
                 os.rename(self._path, self._path + ".1")

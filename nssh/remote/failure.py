@@ -1,16 +1,16 @@
-"""How a shim ends when it can't do what it was asked to."""
+"""Errors by which a shim ends."""
 
 
 class Failure(Exception):  # noqa: N818 (an outcome that the personas expect)
-    """One line for stderr (without the shim's name) and an exit status; 0 stands for the persona's usual failure."""
+    """The shim failed: one line for stderr, without the shim's name, and a status (0: the persona's usual one)."""
 
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
         self.status = status
 
 
-class Said(Exception):  # noqa: N818 (as the real tool ends)
-    """The persona ends as the real tool does: what that writes to stderr, to the last newline, and its status."""
+class ToolExit(Exception):  # noqa: N818 (an outcome that the personas expect)
+    """The shim ends as the real tool does: with its exact text on stderr, its status, and its text on stdout."""
 
     def __init__(self, text: str, status: int = 1, out: str = "") -> None:
         super().__init__(text)
@@ -18,10 +18,10 @@ class Said(Exception):  # noqa: N818 (as the real tool ends)
         self.out = out
 
 
-class NotOurs(Said):
-    """The call is not for the laptop but for the real tool; without one, for what that says on a machine like this."""
+class UseRealTool(ToolExit):
+    """The call is for the real tool; without one, the shim ends as that tool does on a machine without a display."""
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """Make text from elsewhere fit for a terminal: one line, no control characters, not endless."""
+    """Return text from the network as one line for a terminal: at most `limit` characters, no control characters."""
     return "".join(character if character.isprintable() else " " for character in text[:limit]).strip()

@@ -1,4 +1,4 @@
-"""The real tool of a name, further down the PATH: for every call that is not for the laptop."""
+"""Find and run the real tool of a name, further down the PATH, for calls that are not for the laptop."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
 _DEPTH = "NSSH_SHIM_DEPTH"
-# A real xdg-open may run sensible-browser, which may run xdg-open; eight of ours in a row is a circle.
+# A real xdg-open may run sensible-browser, which may run xdg-open: eight shims in a row are a loop.
 _DEEPEST = 8
 
 
 def find(name: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the first program called `name` on the PATH that is no shim of nssh, or an empty string."""
+    """Return the first program called `name` on the PATH that is no shim of nssh; empty if there is none."""
     for directory in environ.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(directory or ".", name)
         if os.path.isfile(path) and os.access(path, os.X_OK) and not stub.is_ours(path):
@@ -27,17 +27,17 @@ def find(name: str, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def run(path: str, argv: list[str], environ: MutableMapping[str, str] = os.environ) -> None:
-    """Become the real tool, with the arguments as they were given.
+    """Replace this process by the real tool, with the arguments as they were given.
 
     Raises:
-        Failure: It can't be started, or we were started by it, which was started by us, and so on.
+        Failure: The tool can't be started, or shim and tool start each other in a loop.
     """
     depth = environ.get(_DEPTH, "")
     count = int(depth) if depth.isascii() and depth.isdigit() and len(depth) < 4 else 0
     if count >= _DEEPEST:
         raise Failure("this shim and %s start each other in a circle (is it set as $BROWSER?)" % path)
     environ[_DEPTH] = str(count + 1)
-    # Python ignores these, and what is ignored stays so: the real tool is to die of a closed pipe as it always does.
+    # Python ignores these signals, and a new program would inherit that; the real tool expects to die of them.
     for name in ("SIGPIPE", "SIGXFSZ"):
         if hasattr(_signal, name):
             _signal.signal(getattr(_signal, name), _signal.SIG_DFL)

@@ -1,8 +1,8 @@
-"""Puts the remote side of nssh in place on the machine it runs on, and takes it away again.
+"""Install the remote side of nssh on the machine that this runs on, and remove it.
 
-Runs on the remote, from memory, with the interpreter that will run the shims (`deploy` sends it there); the laptop
-uses it for `infect self` too. Nothing is written through a symlink, nothing of anybody else's is destroyed, and what
-is on disk is, at any moment, a whole old version or a whole new one.
+`nssh.install.deploy` runs it on the remote, from memory, with the interpreter that will run the shims; and on the
+laptop for `infect self`. Nothing is written through a symlink, and no file of another program is destroyed. At any
+moment either the whole old version or the whole new one is on disk.
 """
 
 from __future__ import annotations
@@ -23,23 +23,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SAVED = ".nssh-saved"
-"""What is appended to the name of a file of somebody else's that `--force` moved out of the way."""
+"""The suffix of a foreign file that `--force` has moved aside."""
 
 _MADE = "made-directories"
 
 
 class InstallError(Exception):
-    """It can't be done; the text is one line for the user."""
+    """The installation or removal failed; the text is one line for the user."""
 
 
-class Places:
-    """Where things go for the calling user."""
+class InstallPaths:
+    """The paths of an installation for the calling user."""
 
     def __init__(self) -> None:
         home = os.environ.get("HOME") or os.path.expanduser("~")
         if not os.path.isabs(home) or not os.path.isdir(home):
             raise InstallError("the home directory %s does not exist" % home)
-        self.home = home
         self.data = files.data_dir()
         self.state = files.state_dir()
         self.bin = os.path.join(home, ".local", "bin")
@@ -47,22 +46,24 @@ class Places:
         self.command = os.path.join(self.data, stub.COMMAND)
         names = stub.PERSONAS + (stub.MAC_PERSONAS if sys.platform == "darwin" else ())
         self.shims = [os.path.join(self.bin, name) for name in names]
-        # Somebody's own nssh may live there: it stays, and `nssh copy` is what it says.
+        # A foreign program called nssh stays; then there is no `nssh copy` and `nssh paste`.
         own = os.path.join(self.bin, stub.OWN)
         if not _foreign(own):
             self.shims.append(own)
 
 
 def run(request: dict[str, object], say: Callable[[str, str], None]) -> int:
-    """Do what `request` asks for (`action` install or remove, `force`, `version`, `digest`, `files`).
+    """Install or remove.
 
-    `say` gets pairs of a key and one line of text: `error`, `warning`, `changed` (0 or 1), `version`, `python`.
+    Args:
+        request: Has `action` (install or remove), and for install `force`, `version`, `digest` and `files`.
+        say: Called with a key and one line of text: `error`, `warning`, `changed` (0 or 1), `version`, `python`.
 
     Returns:
         The exit status: 0, or 1 after an `error`.
     """
     try:
-        places = Places()
+        places = InstallPaths()
         removing = request["action"] == "remove"
         changed = remove(places, say) if removing else install(places, request, say)
     except InstallError as error:
@@ -75,12 +76,12 @@ def run(request: dict[str, object], say: Callable[[str, str], None]) -> int:
     return 0
 
 
-def install(places: Places, request: dict[str, object], say: Callable[[str, str], None]) -> bool:
-    """Install or repair; return whether anything had to be changed.
+def install(places: InstallPaths, request: dict[str, object], say: Callable[[str, str], None]) -> bool:
+    """Install or repair; return whether anything was changed.
 
     Raises:
-        InstallError: This is a desktop, or a file of somebody else's is in the way (neither with `force`).
-        OSError: The disk is full, a directory is not writable. What was there before still works.
+        InstallError: Without `force`: this is a desktop, or a foreign file is in the way.
+        OSError: The disk is full, or a directory is not writable; an earlier version still works.
     """
     force = bool(request["force"])
     why = "" if force else desktop.reason()
@@ -99,7 +100,9 @@ def install(places: Places, request: dict[str, object], say: Callable[[str, str]
         raise
 
 
-def _install(places: Places, request: dict[str, object], say: Callable[[str, str], None], made: list[str]) -> bool:
+def _install(
+    places: InstallPaths, request: dict[str, object], say: Callable[[str, str], None], made: list[str]
+) -> bool:
     force = bool(request["force"])
     with _Lock(places.data):
         blocked = [path for path in places.shims if _foreign(path)]
@@ -121,19 +124,19 @@ def _install(places: Places, request: dict[str, object], say: Callable[[str, str
         sources = request["files"]
         assert isinstance(sources, dict)  # noqa: S101 (for the type checker)
         changed = _write_library(lib, {str(name): str(text).encode() for name, text in sources.items()})
-        _remember(places, made)  # before anything else can fail: a removal is to find it
+        _remember(places, made)  # before anything else can fail, so that a removal finds it
         for path in [places.command, *places.shims]:
             changed = _put_stub(path, content, keep=path in blocked) or changed
         previous = _read(places.version).decode("utf-8", "replace").split(" ")
-        # Written last: who reads it may rely on all the rest. One line: version, digest, interpreter.
+        # One line: version, digest, interpreter. Written last, so that its readers can rely on all the rest.
         line = "%s %s %s\n" % (version, digest, python)
         changed = _replace(places.version, os.fsencode(line), 0o644) or changed
         keep = [os.path.basename(lib)]
         if len(previous) > 1 and "lib-%s-%s" % (previous[0], previous[1]) != keep[0]:
-            keep.append("lib-%s-%s" % (previous[0], previous[1]))  # a shim or relay of it may be running
+            keep.append("lib-%s-%s" % (previous[0], previous[1]))  # a shim or relay of that version may be running
         _sweep_libraries(places.data, keep, fresh=changed)
     if changed:
-        stop.relay(places.state)  # the next to need it starts the new one; its spool stays
+        stop.relay(places.state)  # the spool stays, and whoever needs the relay next starts the new version
     say("version", version)
     say("python", python)
     for warning in path_check.warnings(places.bin):
@@ -141,11 +144,11 @@ def _install(places: Places, request: dict[str, object], say: Callable[[str, str
     return changed
 
 
-def remove(places: Places, say: Callable[[str, str], None]) -> bool:
-    """Take everything away that `install` and the shims have put there; return whether there was anything.
+def remove(places: InstallPaths, say: Callable[[str, str], None]) -> bool:
+    """Remove everything that `install` and the shims have created; return whether there was anything.
 
     Raises:
-        OSError: Something can't be removed.
+        OSError: A file can't be removed.
     """
     changed = stop.relay(places.state)
     for path in places.shims:
@@ -170,7 +173,7 @@ def remove(places: Places, say: Callable[[str, str], None]) -> bool:
 
 
 class _Lock:
-    """Holds off a second installer; on a file system without locks there is none, and the atomic renames must do."""
+    """Keeps a second installer waiting; on a file system without locks, only the atomic renames protect."""
 
     def __init__(self, directory: str) -> None:
         self._fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
@@ -187,18 +190,18 @@ class _Lock:
 
 
 def _interpreter() -> str:
-    """Return the interpreter that stubs shall name: this one, or the one that its virtual environment was made from."""
+    """Return the interpreter for the stubs: this one, or the one that its virtual environment was made from."""
     python = sys.executable
     if not os.path.isabs(python):
         raise InstallError("python3 does not know its own path")
-    # Links are followed no further than out of the environment: /usr/bin/python3 outlives its python3.11.
+    # Links are followed only out of the environment: /usr/bin/python3 outlives the python3.11 it leads to.
     while os.path.exists(os.path.join(os.path.dirname(python), "..", "pyvenv.cfg")) and os.path.islink(python):
         python = os.path.normpath(os.path.join(os.path.dirname(python), os.readlink(python)))
     return python
 
 
-def _make_directories(places: Places, made: list[str]) -> None:
-    """Make what is missing on the way to the data and bin directories; note in `made` what was, outermost first."""
+def _make_directories(places: InstallPaths, made: list[str]) -> None:
+    """Create the data and bin directories and their parents; append what was missing to `made`, outermost first."""
     for target in (places.data, places.bin):
         missing = []
         directory = target
@@ -209,15 +212,15 @@ def _make_directories(places: Places, made: list[str]) -> None:
             try:
                 os.mkdir(directory, 0o700)
             except FileExistsError:  # noqa: PERF203 (a handful of them)
-                # Another installer was quicker, and notes it as its own.
+                # Another installer has created it, and records it.
                 if not os.path.isdir(directory):
                     raise
             else:
                 made.append(directory)
 
 
-def _remember(places: Places, made: list[str]) -> None:
-    """Note which directories are ours to remove; earlier notes stay."""
+def _remember(places: InstallPaths, made: list[str]) -> None:
+    """Record the directories that a removal has to remove, beside those recorded before."""
     path = os.path.join(places.data, _MADE)
     known = _read(path)
     new = b"".join(os.fsencode(directory) + b"\n" for directory in made if "\n" not in directory)
@@ -226,7 +229,7 @@ def _remember(places: Places, made: list[str]) -> None:
 
 
 def _foreign(path: str) -> bool:
-    """Whether something stands at `path` that is not a stub of ours: a link counts, wherever it leads."""
+    """Return whether a file that is no stub of ours is at `path`; a link counts, wherever it leads."""
     return os.path.lexists(path) and (os.path.islink(path) or not stub.is_ours(path))
 
 
@@ -235,7 +238,7 @@ def _saved(path: str) -> str:
 
 
 def _put_stub(path: str, content: bytes, *, keep: bool) -> bool:
-    """Write a stub, after moving aside what somebody else has there; if that fails it is put back."""
+    """Write a stub; with `keep`, first move the foreign file aside, and move it back if writing fails."""
     if keep:
         os.rename(path, _saved(path))
     try:
@@ -247,7 +250,7 @@ def _put_stub(path: str, content: bytes, *, keep: bool) -> bool:
 
 
 def _write_library(lib: str, sources: dict[str, bytes]) -> bool:
-    """Put the package tree at `lib` unless it is there already, whole (a crash may have left empty files)."""
+    """Write the package tree to `lib`, unless it is complete already; return whether it was written."""
     if os.path.isdir(lib) and all(_read(os.path.join(lib, name)) == text for name, text in sources.items()):
         return False
     temporary = tempfile.mkdtemp(prefix=".lib-", dir=os.path.dirname(lib))
@@ -257,7 +260,7 @@ def _write_library(lib: str, sources: dict[str, bytes]) -> bool:
             path = os.path.join(temporary, *_parts(name))
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             _write(path, text, 0o644)
-            # No time stamps in it: copies and backups of a home directory change them.
+            # Without time stamps, which change when a home directory is copied or restored.
             py_compile.compile(
                 path,
                 dfile=os.path.join(lib, name),
@@ -281,7 +284,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _sweep_libraries(data: str, keep: list[str], *, fresh: bool) -> None:
-    """Remove library directories that no stub uses any more, and what interrupted installs left."""
+    """Remove library directories that no stub uses any more, and those of interrupted installations."""
     for name in os.listdir(data):
         stale = name.startswith(".lib-") or (fresh and name.startswith("lib-") and name not in keep)
         path = os.path.join(data, name)
@@ -295,13 +298,13 @@ def _write(path: str, content: bytes, mode: int) -> None:
         view = memoryview(content)
         while view:
             view = view[os.write(fd, view) :]
-        os.fchmod(fd, mode)  # whatever the umask says
+        os.fchmod(fd, mode)  # the umask does not apply
     finally:
         os.close(fd)
 
 
 def _replace(path: str, content: bytes, mode: int) -> bool:
-    """Make `path` a file of this content, in one step; return whether it was not already."""
+    """Make `path` a file with this content and mode, atomically; return whether it had to be changed."""
     try:
         info = os.lstat(path)
         if (info.st_mode & 0o177777) == (0o100000 | mode) and _read(path) == content:
@@ -311,7 +314,7 @@ def _replace(path: str, content: bytes, mode: int) -> bool:
     temporary = "%s.%d.nssh-new" % (path, os.getpid())
     try:
         _write(temporary, content, mode)
-        os.rename(temporary, path)  # replaces a link itself, not what it leads to
+        os.rename(temporary, path)  # replaces a link, not the file it leads to
     except OSError:
         _unlink(temporary)
         raise
@@ -338,7 +341,7 @@ def _rmdir_if_empty(directory: str) -> None:
     try:
         os.rmdir(directory)
     except OSError:
-        return  # something of somebody else's is in it by now, or it is gone
+        return  # it holds files of others by now, or is gone
 
 
 def _explain(error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""Command lines read as the real tools read them: X's toolkit options, and GNU's long options."""
+"""Parse command lines as the real tools do: X's toolkit options, and GNU's long options."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-class BadOption(Exception):  # noqa: N818 (the personas make of it what the real tool would say)
-    """An option that the real tool refuses, in the words of getopt_long, without the program's name."""
+class BadOption(Exception):  # noqa: N818 (the personas turn it into the real tool's message)
+    """The real tool refuses an option; the text is getopt_long's, without the program's name."""
 
 
 class Options:
-    """What was found: options by full name (a flag's value is empty), and the words that are none."""
+    """Parsed options by their full names (a flag's value is empty), and the words that are no options."""
 
     def __init__(self) -> None:
         self.found: dict[str, str] = {}
@@ -22,32 +22,32 @@ class Options:
         return name in self.found
 
     def add(self, name: str, value: str = "") -> None:
-        """Note an option; one that is given twice counts where, and as what, it was given last."""
+        """Add an option; of one that is given twice, the last place and value count."""
         self.found.pop(name, None)
         self.found[name] = value
 
     def get(self, name: str) -> str:
-        """Return an option's value, the last one if it was given twice; empty if it was not given."""
+        """Return an option's value; empty if it was not given."""
         return self.found.get(name, "")
 
     def last(self, *names: str) -> str:
-        """Return which of these was given last; empty if none was."""
+        """Return which of these options was given last; empty if none was."""
         return next((name for name in reversed(list(self.found)) if name in names), "")
 
     def flags(self) -> list[str]:
-        """Return the names of the options given: what a log may hold of a command line."""
+        """Return the names of the given options with a dash, which is all of a command line that a log may hold."""
         return ["-" + name for name in self.found]
 
 
 def parse_x(arguments: list[str], known: Mapping[str, bool], exact: tuple[str, ...] = ()) -> Options:
-    """Read options as XrmParseCommand does: one dash, any unambiguous abbreviation, the value in the next word.
+    """Parse options as XrmParseCommand does: one dash, any unambiguous abbreviation, the value in the next word.
 
-    What it does not know, an option that lacks its value included, stays as a word.
+    Unknown options, and options that lack their value, are words.
 
     Args:
         arguments: Without the program's name.
-        known: Full names without the dash; whether they take a value.
-        exact: Those of them that can't be abbreviated.
+        known: Maps full names without the dash to whether they take a value.
+        exact: Names that can't be abbreviated.
     """
     options = Options()
     rest = iter(arguments)
@@ -68,15 +68,15 @@ def parse_x(arguments: list[str], known: Mapping[str, bool], exact: tuple[str, .
 
 
 def parse_gnu(arguments: list[str], known: Mapping[str, str], ends: tuple[str, ...] = ()) -> Options:
-    """Read options as getopt_long does: `-nt TYPE`, `-tTYPE`, `--type=TYPE`, `--ty TYPE`, words in between, `--`.
+    """Parse options as getopt_long does: `-nt TYPE`, `-tTYPE`, `--type=TYPE`, `--ty TYPE`, words in between, `--`.
 
     Args:
         arguments: Without the program's name.
-        known: Full names; the one-letter form, followed by `:` if a value is taken.
-        ends: Options after which the real tool looks at nothing else, such as help.
+        known: Maps full names to the one-letter form (or nothing), followed by `:` if a value is taken.
+        ends: Options behind which the real tool reads nothing, such as help.
 
     Raises:
-        BadOption: An option is unknown, ambiguous, lacks its value or has one that it does not take.
+        BadOption: An option is unknown or ambiguous, lacks its value, or has one that it does not take.
     """
     options = Options()
     letters = {form[0]: name for name, form in known.items() if form[:1] not in ("", ":")}

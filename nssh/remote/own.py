@@ -1,11 +1,11 @@
-"""`nssh copy` and `nssh paste`: the clipboard under a name of our own, for scripts and programs without xclip."""
+"""`nssh copy` and `nssh paste`: the laptop's clipboard for scripts, whatever tools are installed."""
 
 from __future__ import annotations
 
 import os
 import time
 
-from nssh.remote.failure import Failure, NotOurs, Said
+from nssh.remote.failure import Failure, ToolExit, UseRealTool
 from nssh.remote.options import BadOption, parse_gnu
 from nssh.remote.shim import TEXT, Unavailable, write_all, write_payload
 from nssh.wire import mimes
@@ -23,29 +23,29 @@ usage: nssh copy [-t TYPE] [FILE…]
 """
 
 KEPT = 24 * 3600.0
-"""Seconds that a file of `nssh paste --file` is kept."""
+"""Seconds after which a file of `nssh paste --file` may be removed."""
 
 OPTIONS = {"type": "t:", "file": "f", "list": "l", "help": "h"}
 _SUFFIXES = {TEXT: ".txt", mimes.HTML: ".html", "image/jpeg": ".jpg", "image/svg+xml": ".svg"}
 
 
 def run(shim: Shim, arguments: list[str]) -> int:
-    """Copy or paste. Raises Failure; NotOurs for every other command of nssh."""
+    """Copy or paste. Raises Failure; UseRealTool for every other command of nssh."""
     if arguments[:1] in (["-h"], ["--help"], ["help"]):
-        raise NotOurs("", 0, USAGE + "Sessions start on your own machine.\n")
+        raise UseRealTool("", 0, USAGE + "Sessions start on your own machine.\n")
     if arguments[:1] not in (["copy"], ["paste"]):
-        raise NotOurs(
+        raise UseRealTool(
             "nssh: on a remote there are nssh copy and nssh paste; sessions start on your own machine\n" + USAGE, 2
         )
     try:
         options = parse_gnu(arguments[1:], OPTIONS, ("help",))
     except BadOption as error:
-        raise Said("nssh: %s\n%s" % (error, USAGE), 2) from None
+        raise ToolExit("nssh: %s\n%s" % (error, USAGE), 2) from None
     if "help" in options:
-        raise Said("", 0, USAGE)
+        raise ToolExit("", 0, USAGE)
     copies = arguments[0] == "copy"
     if (options.words and not copies) or (copies and ("file" in options or "list" in options)):
-        raise Said("nssh: %s does not take that\n%s" % (arguments[0], USAGE), 2)
+        raise ToolExit("nssh: %s does not take that\n%s" % (arguments[0], USAGE), 2)
     mime = options.get("type")
     if mime not in ("", "image") and not mimes.canonical(mime):
         raise Failure("the clipboard takes text and images here, not this type")
@@ -76,7 +76,7 @@ def _copy(shim: Shim, mime: str, names: list[str]) -> None:
 
 
 def _paste(shim: Shim, mime: str, *, as_file: bool) -> None:
-    # A path is wanted by programs that take images so; text they read by themselves.
+    # Programs ask for a file to get an image by its path; they read text from our output.
     wanted = mime or (mimes.ANY_IMAGE if as_file else mimes.ANYTHING)
     wanted = mimes.ANY_IMAGE if wanted == "image" else wanted
     try:
@@ -92,7 +92,7 @@ def _paste(shim: Shim, mime: str, *, as_file: bool) -> None:
 
 
 def keep(pieces: Iterable[bytes], mime: str) -> str:
-    """Write content to a file that only its user can read, and return its path. Raises Failure."""
+    """Write content to a new file that only the user can read; return its path. Raises Failure."""
     suffix = _SUFFIXES.get(mime, "." + mime.partition("/")[2])
     directory = os.path.join(state_dir(), "pasted")
     try:
@@ -122,4 +122,4 @@ def _sweep(directory: str) -> None:
             if name.startswith("clip-") and os.lstat(path).st_mtime < time.time() - KEPT:
                 os.unlink(path)
         except OSError:
-            continue  # another one has just done it
+            continue  # another process has just removed it

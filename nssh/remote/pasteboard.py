@@ -1,8 +1,8 @@
-"""pbcopy and pbpaste, on a remote that is a Mac."""
+"""Stand in for pbcopy and pbpaste, on a remote that is a Mac."""
 
 from __future__ import annotations
 
-from nssh.remote.failure import NotOurs
+from nssh.remote.failure import UseRealTool
 from nssh.remote.options import Options
 from nssh.remote.shim import TEXT, Unavailable, write_payload
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def copy(shim: Shim, arguments: list[str]) -> int:
-    """Do what pbcopy would. Raises Failure; NotOurs for another pasteboard."""
+    """Copy as pbcopy does. Raises Failure; UseRealTool for another pasteboard."""
     _parse(shim, arguments)
     data = shim.input()
     data.read_from(0)
@@ -21,7 +21,7 @@ def copy(shim: Shim, arguments: list[str]) -> int:
 
 
 def paste(shim: Shim, arguments: list[str]) -> int:
-    """Do what pbpaste would: text, byte for byte, or nothing at all. Raises Failure; NotOurs for another pasteboard."""
+    """Print text as pbpaste does, byte for byte, or nothing. Raises Failure; UseRealTool for another pasteboard."""
     _parse(shim, arguments)
     try:
         _, data = shim.paste(TEXT)
@@ -36,9 +36,9 @@ def _parse(shim: Shim, arguments: list[str]) -> None:
     rest = iter(arguments)
     for word in rest:
         value = next(rest, "")
-        # Whatever is preferred, the laptop gives text.
+        # Both preferences are answered with plain text.
         ours = {"-pboard": value == "general", "-Prefer": value in ("txt", "ascii")}
         if not ours.get(word):
-            raise NotOurs("%s: only the text of the general pasteboard goes to the laptop\n" % shim.persona)
+            raise UseRealTool("%s: only the text of the general pasteboard goes to the laptop\n" % shim.persona)
         options.add(word[1:], value)
     shim.start(options)

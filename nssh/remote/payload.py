@@ -1,4 +1,4 @@
-"""What is copied or pasted, of whatever size: small in memory, larger in a private file that has no name."""
+"""Keep what is copied or pasted: a little in memory, more in a private file without a name."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 IN_MEMORY = 256 << 10
-"""Bytes that are kept in memory; what is beyond goes to the file."""
+"""Bytes that are kept in memory; larger content goes to a file."""
 
 _PIECE = 256 << 10
 
 
 class Payload:
-    """Bytes that are written once and may be read again and again, as a retried upload does.
+    """Bytes that are written once, and may be read several times, as by the retries of an upload.
 
     Args:
-        limit: Bytes; more is a Failure that calls the content `what`.
-        what: How the user calls it.
+        limit: The most bytes that may be written.
+        what: The content's name in error texts.
     """
 
     def __init__(self, limit: int, what: str = "the input") -> None:
@@ -33,7 +33,7 @@ class Payload:
         self._fd = -1
 
     def write(self, data: bytes) -> None:
-        """Append. Raises Failure: too much, or no space left."""
+        """Append `data`. Raises Failure if that is too much, or no space is left."""
         self.size += len(data)
         if self.size > self.limit:
             raise Failure("%s is larger than %s, the most that can be sent" % (self._what, describe(self.limit)))
@@ -54,14 +54,14 @@ class Payload:
     def _open(self) -> None:
         name = os.path.join(state_dir(), ".payload-%s" % os.urandom(8).hex())
         try:
-            # Not in /tmp, which may be memory. The name is gone before anything is written.
+            # Not in /tmp, which may be in memory. The name is removed before anything is written.
             self._fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             os.unlink(name)
         except OSError as error:
             raise Failure("can't keep %s in %s: %s" % (self._what, state_dir(), error.strerror)) from None
 
     def read_from(self, fd: int) -> None:
-        """Append what a descriptor gives up to its end. Raises Failure."""
+        """Append all that can be read from a descriptor. Raises Failure."""
         while True:
             try:
                 piece = os.read(fd, _PIECE)
@@ -75,7 +75,7 @@ class Payload:
             self.write(piece)
 
     def clear(self) -> None:
-        """Start again from nothing."""
+        """Drop the content."""
         self.size = 0
         self._memory.clear()
         if self._fd >= 0:
@@ -115,7 +115,7 @@ class Payload:
 
 
 def wait_for(fd: int, *, output: bool = False) -> None:
-    """Wait for a descriptor that somebody who shares it has made non-blocking."""
+    """Wait until a descriptor is ready that another process, which shares it, has made non-blocking."""
     from select import POLLIN, POLLOUT, poll
 
     poller = poll()
@@ -124,7 +124,7 @@ def wait_for(fd: int, *, output: bool = False) -> None:
 
 
 def describe(size: int) -> str:
-    """Say a limit as people do."""
+    """Return a size for the user, as `64 MiB`."""
     return (
         "%d MiB" % (size >> 20)
         if size >= 1 << 20

@@ -1,4 +1,4 @@
-"""What the personas share: the session, input and output, the log, and what is done with a clipboard."""
+"""What the personas share: session, input and output, event log, and the operations on the clipboard."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ if TYPE_CHECKING:
 
 TEXT = mimes.TEXT
 
-
-# What is asked instead of a laptop that does not know these.
+# What to ask for instead if the laptop does not know these.
 _WILD = {mimes.ANYTHING: TEXT, mimes.ANY_IMAGE: mimes.PNG}
 
 
 class NoSession(Failure):
-    """No laptop has ever connected here, or its session file can't be used."""
+    """No laptop has connected here yet, or its session file can't be used."""
 
 
-class Unavailable(Exception):  # noqa: N818 (each persona says it as the real tool does)
-    """The laptop's clipboard has nothing of the type asked for.
+class Unavailable(Exception):  # noqa: N818 (each persona reports it as the real tool does)
+    """The laptop's clipboard has no content of the requested type.
 
     Attributes:
-        is_empty: It has nothing at all; otherwise it has something of another type.
+        is_empty: The clipboard is empty; otherwise it has content of another type.
     """
 
     def __init__(self, *, is_empty: bool) -> None:
@@ -54,10 +53,10 @@ class Shim:
         self._bus: Bus | None = None
 
     def start(self, options: Options, mime: str = "") -> None:
-        """Note that the shim runs (nothing is written yet), and look for the session before any input is read.
+        """Load the session before any input is read, and note the start for the log.
 
         Raises:
-            NoSession: There is none.
+            NoSession: There is no session.
         """
         self.session()
         self.events.add("shim-start", persona=self.persona, args=options.flags(), mime=mime[:80])
@@ -72,7 +71,7 @@ class Shim:
         return self._session
 
     def bus(self) -> Bus:
-        """Return the session's bus. Raises NoSession, or Failure if its server is no address."""
+        """Return the session's bus. Raises NoSession, or Failure if the server's address is malformed."""
         if self._bus is None:
             try:
                 self._bus = Bus(self.session(), self.events)
@@ -81,17 +80,17 @@ class Shim:
         return self._bus
 
     def say(self, text: str) -> None:
-        """Tell the user something, on stderr; nothing if there is nothing to say."""
+        """Print a line with the shim's name on stderr, unless `text` is empty."""
         if text:
             complain("%s: %s\n" % (self.persona, text))
 
     def publish(self, message: wire.Envelope, payload: Payload | None = None) -> None:
-        """Hand over a message; say so if it has to wait for the laptop. Raises Failure."""
+        """Publish a message; tell the user if it has to wait for the laptop. Raises Failure."""
         if self.bus().publish(message, payload) == 0:
             self.say("no laptop is connected; kept until your laptop is back")
 
     def input(self) -> Payload:
-        """Return a place for what is to be copied, as large as this session's laptop takes."""
+        """Return an empty payload for what is to be copied, with the limit of this session's laptop."""
         limit = CONTENT_LIMIT
         for feature in self.session().features:
             name, _, value = feature.partition("=")
@@ -111,7 +110,7 @@ class Shim:
             if not self._knows("types"):
                 self.say("nothing to copy; the laptop's clipboard stays as it is")
                 return
-            wanted = TEXT  # a file without a byte can't travel, and nothing is nothing, whatever its type
+            wanted = TEXT  # an empty attachment can't travel, and the type of empty content does not matter
         message = wire.Envelope(wire.KIND_CLIP_WRITE, mime=wanted, id=wire.new_id())
         if wire.wants_attachment(wanted, data.size):
             self.publish(message, data)
@@ -120,33 +119,36 @@ class Shim:
             self.publish(message)
 
     def clear(self) -> None:
-        """Leave nothing on the laptop's clipboard. Raises Failure."""
+        """Empty the laptop's clipboard. Raises Failure."""
         if self._knows("types"):
             self.publish(wire.Envelope(wire.KIND_CLIP_WRITE, id=wire.new_id()))
         else:
             raise Failure("clearing is not carried to this laptop's nssh; its clipboard stays as it is")
 
     def paste(self, mime: str) -> tuple[str, Payload]:
-        """Fetch the laptop's clipboard as this type, or as `mimes.ANYTHING` or `ANY_IMAGE`; return its type, too.
+        """Return the type and the content of the laptop's clipboard.
+
+        Args:
+            mime: The wanted type, `mimes.ANYTHING` or `mimes.ANY_IMAGE`.
 
         Raises:
-            Unavailable: It has nothing of this type.
-            Failure: As always.
+            Unavailable: The clipboard has no content of this type.
+            Failure: The clipboard can't be read.
         """
         wanted = mime if mime in _WILD else _bridged(mime)
         if not self._knows("types"):
             wanted = _WILD.get(wanted, wanted)
         got, data = self._ask(wanted)
         if not data.size and not (got and _fits(got, wanted) and self._knows("types")):
-            # A laptop of ours says what else there is; one that does not know better has nothing.
+            # With the feature `types`, the answer names what else there is; without, empty means empty.
             raise Unavailable(is_empty=not got or not self._knows("types"))
-        # A laptop that knows only text and PNG answers any other type with text: that is not what was asked for.
+        # Without that feature, a laptop answers any other type than text and PNG with text.
         if not _fits(got, wanted):
             raise Unavailable(is_empty=False)
         return mimes.base(got) or TEXT, data
 
     def targets(self) -> list[str]:
-        """Return the MIME types that the laptop's clipboard offers, or may offer if it can't tell. Raises Failure."""
+        """Return the MIME types on the laptop's clipboard, or all it may have if it can't tell. Raises Failure."""
         if not self._knows("targets"):
             return [TEXT, mimes.PNG]
         _, data = self._ask("TARGETS")
@@ -157,9 +159,9 @@ class Shim:
         return feature in self.session().features
 
     def _ask(self, mime: str) -> tuple[str, Payload]:
-        from nssh.remote.question import Question
+        from nssh.remote.clipboard_read import ClipboardRead
 
-        return Question(self.bus(), mime, timeout(self.environ)).ask()
+        return ClipboardRead(self.bus(), mime, timeout(self.environ)).ask()
 
 
 def _bridged(mime: str) -> str:
@@ -182,7 +184,7 @@ ANSWER_WITHIN = 5.0
 
 
 def timeout(environ: Mapping[str, str]) -> float:
-    """Return how many seconds a read waits: NSSH_TIMEOUT, or `ANSWER_WITHIN`."""
+    """Return the seconds that a read waits: NSSH_TIMEOUT from 0.1 to 600, by default `ANSWER_WITHIN`."""
     try:
         seconds = float(environ.get("NSSH_TIMEOUT", ""))
     except ValueError:
@@ -191,15 +193,15 @@ def timeout(environ: Mapping[str, str]) -> float:
 
 
 def complain(text: str) -> None:
-    """Write to stderr as it is."""
+    """Write text to stderr unchanged."""
     try:
         os.write(2, text.encode("utf-8", "surrogateescape"))
     except OSError:
-        return  # stderr is closed: nobody wants to know
+        return  # stderr is closed
 
 
 def write_all(data: bytes) -> None:
-    """Write to stdout. Raises Failure; BrokenPipeError when whoever reads has enough."""
+    """Write to stdout. Raises Failure; BrokenPipeError if the reader has gone."""
     view = memoryview(data)
     try:
         while view:
@@ -219,6 +221,6 @@ def _write(data: memoryview) -> int:
 
 
 def write_payload(data: Payload) -> None:
-    """Write content to stdout. Raises as `write_all`."""
+    """Write content to stdout; raises as `write_all` does."""
     for piece in data.pieces():
         write_all(piece)

@@ -1,4 +1,4 @@
-"""Ends the relay of this host and removes what the remote role of nssh keeps in the state directory."""
+"""End the relay of this host, and remove the files of the remote role from the state directory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import time
 _PATIENCE = 3.0
 
 OURS = ("session", "log.jsonl", "log.jsonl.1", "relay.sock", "relay.lock", "relay")
-"""Of the state directory: what belongs to the remote role. The laptop's own files (sessions, topics) are left alone."""
+"""The remote role's files in the state directory; the others (sessions, topics) belong to the laptop's role."""
 
 
 def relay(state: str) -> bool:
-    """End the relay that listens in the state directory, if there is one; return whether there was.
+    """End the relay that listens in the state directory; return whether there was one. Its spool stays.
 
-    The process is the one that the kernel names as the listener of the socket, so it can't be a stranger with a reused
-    PID. Its spool stays. Takes 3 s at most; a relay that does not end is left.
+    The kernel tells the PID of the socket's listener, so no other process with a reused PID can be hit. It waits 3 s at
+    most; a relay that has not ended by then is left.
     """
     pid = _listener(os.path.join(state, "relay.sock"))
     if pid <= 1 or pid == os.getpid():
@@ -37,7 +37,7 @@ def relay(state: str) -> bool:
 
 
 def _listener(path: str) -> int:
-    """Return the PID of the process of ours that listens on a unix socket, or 0."""
+    """Return the PID of the process of this user that listens on a unix socket; 0 if there is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(1.0)
         try:
@@ -51,7 +51,7 @@ def _listener(path: str) -> int:
 
 
 def forget(state: str) -> bool:
-    """Remove the remote role's files, and the directory itself if nothing else is in it; tell if there were any."""
+    """Remove the remote role's files, and the directory if it is empty then; return whether anything was removed."""
     changed = False
     if os.path.islink(state) or not os.path.isdir(state):
         return False
@@ -66,5 +66,5 @@ def forget(state: str) -> bool:
     try:
         os.rmdir(state)
     except OSError:
-        return changed  # this host is somebody's laptop too: sessions and topics of its own
+        return changed  # this host is used as a laptop, too: the directory holds sessions and topics
     return True

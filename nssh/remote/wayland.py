@@ -1,10 +1,10 @@
-"""wl-copy and wl-paste, for the regular clipboard."""
+"""Stand in for wl-copy and wl-paste, for the regular clipboard."""
 
 from __future__ import annotations
 
 import os
 
-from nssh.remote.failure import NotOurs, Said
+from nssh.remote.failure import ToolExit, UseRealTool
 from nssh.remote.options import BadOption, parse_gnu
 from nssh.remote.shim import TEXT, Unavailable, write_all, write_payload
 from nssh.wire import mimes
@@ -58,7 +58,7 @@ _TEXT_NAMES = [TEXT, "text/plain;charset=utf-8", "TEXT", "STRING", "UTF8_STRING"
 
 
 def copy(shim: Shim, arguments: list[str]) -> int:
-    """Do what wl-copy would. Raises Failure; NotOurs for the primary selection and another seat."""
+    """Copy as wl-copy does. Raises Failure; UseRealTool for the primary selection and another seat."""
     options = _parse(shim, arguments, _COPY)
     mime = options.get("type")
     shim.start(options, mime)
@@ -77,30 +77,30 @@ def copy(shim: Shim, arguments: list[str]) -> int:
 
 
 def paste(shim: Shim, arguments: list[str]) -> int:
-    """Do what wl-paste would. Raises Failure; NotOurs for the primary selection, watching, and another seat."""
+    """Paste as wl-paste does. Raises Failure; UseRealTool for the primary selection, watching, and another seat."""
     options = _parse(shim, arguments, _PASTE)
     if options.words:
-        raise NotOurs("Unexpected argument: %s\n%s" % (options.words[0], _USAGE["wl-paste"]))
+        raise UseRealTool("Unexpected argument: %s\n%s" % (options.words[0], _USAGE["wl-paste"]))
     if "watch" in options:
-        raise NotOurs("wl-paste: the laptop's clipboard can't be watched from here; ask for it when it is needed\n")
+        raise UseRealTool("wl-paste: the laptop's clipboard can't be watched from here; ask for it when it is needed\n")
     mime = options.get("type")
     shim.start(options, mime)
     if "list-types" in options:
         types = shim.targets()
         if not types:
-            raise Said("No selection\n")
+            raise ToolExit("No selection\n")
         names = [*(_TEXT_NAMES if TEXT in types else []), *(name for name in types if name != TEXT)]
         write_all("".join(name + "\n" for name in names).encode())
         return 0
     wanted = {"": mimes.ANYTHING, "image": mimes.ANY_IMAGE}.get(mime, mime)
     if wanted not in (mimes.ANYTHING, mimes.ANY_IMAGE) and not mimes.canonical(wanted):
-        raise Said(_UNSUITABLE)
+        raise ToolExit(_UNSUITABLE)
     try:
         got, data = shim.paste(wanted)
     except Unavailable as error:
-        raise Said("No selection\n" if error.is_empty else _UNSUITABLE) from None
+        raise ToolExit("No selection\n" if error.is_empty else _UNSUITABLE) from None
     write_payload(data)
-    # As the real one: text for people to read ends with a newline, everything else is as it is.
+    # As the real one does: a newline is added to text, and to nothing else.
     if mimes.is_text(got) and "no-newline" not in options:
         write_all(b"\n")
     return 0
@@ -111,10 +111,10 @@ def _parse(shim: Shim, arguments: list[str], known: dict[str, str]) -> Options:
     try:
         options = parse_gnu(arguments, known, ("help", "version"))
     except BadOption as error:
-        raise NotOurs("%s: %s\n%s" % (shim.persona, error, usage)) from None
+        raise UseRealTool("%s: %s\n%s" % (shim.persona, error, usage)) from None
     if "help" in options or "version" in options:
-        raise NotOurs("", 0, usage if "help" in options else _VERSION)
+        raise UseRealTool("", 0, usage if "help" in options else _VERSION)
     if "primary" in options or "seat" in options:
         lacking = "" if shim.environ.get("XDG_RUNTIME_DIR") else _NO_RUNTIME_DIR
-        raise NotOurs(lacking + _NO_DISPLAY)
+        raise UseRealTool(lacking + _NO_DISPLAY)
     return options

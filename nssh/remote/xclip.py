@@ -1,10 +1,10 @@
-"""xclip, for the clipboard selection."""
+"""Stand in for xclip, for the clipboard selection."""
 
 from __future__ import annotations
 
 import os
 
-from nssh.remote.failure import Failure, NotOurs, Said
+from nssh.remote.failure import Failure, ToolExit, UseRealTool
 from nssh.remote.options import parse_x
 from nssh.remote.shim import TEXT, Unavailable, write_all, write_payload
 from nssh.wire import mimes
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from nssh.remote.payload import Payload
     from nssh.remote.shim import Shim
 
-# xclip 0.13's table, and what newer ones have; True: the next word is the value.
+# The options of xclip 0.13 and newer versions; True: the next word is the value.
 _OPTIONS = {
     "in": False, "out": False, "selection": True, "target": True, "filter": False, "rmlastnl": False, "loops": True,
     "display": True, "wait": True, "silent": False, "quiet": False, "verbose": False, "sensitive": False,
     "noutf8": False, "version": False, "help": False, "debug": False,
 }  # fmt: skip
 
-# Newer than the habit of writing -se for -selection and -d for -display.
+# These came later, and must not make -se (for -selection) and -d (for -display) ambiguous.
 _EXACT = ("sensitive", "debug")
 
 _TEXT_ATOMS = ["UTF8_STRING", "STRING", "TEXT", "text/plain;charset=utf-8", TEXT]
@@ -42,15 +42,15 @@ nssh's stand-in: -selection clipboard is the clipboard of the machine you sit at
 
 
 def run(shim: Shim, arguments: list[str]) -> int:
-    """Do what xclip would. Raises Failure; NotOurs for other selections and displays."""
+    """Copy or paste as xclip does. Raises Failure; UseRealTool for other selections and displays."""
     options = parse_x(arguments, _OPTIONS, _EXACT)
     asked = options.last("version", "help")
     if asked:
-        raise NotOurs(_HELP[asked], 0)
+        raise UseRealTool(_HELP[asked], 0)
     # xclip looks at the first letter alone.
     if options.get("selection")[:1].lower() != "c" or "display" in options:
         display = options.get("display") if "display" in options else shim.environ.get("DISPLAY", "(null)")
-        raise NotOurs("Error: Can't open display: %s\n" % display)
+        raise UseRealTool("Error: Can't open display: %s\n" % display)
     target = "STRING" if "noutf8" in options else options.get("target")
     shim.start(options, target)
     strip = "rmlastnl" in options
@@ -58,7 +58,7 @@ def run(shim: Shim, arguments: list[str]) -> int:
         if target == "TARGETS":
             _targets(shim)
         else:
-            # The real one asks for UTF8_STRING, then for STRING, and names the latter.
+            # The real xclip asks for UTF8_STRING, then for STRING, and its error names the latter.
             utf8 = "target" not in options or target == "UTF8_STRING"
             _out(shim, "STRING" if utf8 else target, strip=strip)
         return 0
@@ -77,7 +77,7 @@ def run(shim: Shim, arguments: list[str]) -> int:
 
 
 def _out(shim: Shim, target: str, *, strip: bool) -> None:
-    missing = Said("Error: target %s not available\n" % target)
+    missing = ToolExit("Error: target %s not available\n" % target)
     if not target or not mimes.canonical(target):
         raise missing
     try:
@@ -90,10 +90,10 @@ def _out(shim: Shim, target: str, *, strip: bool) -> None:
 
 
 def _targets(shim: Shim) -> None:
-    """List what an X selection owner would: the atoms for plain text if there is any, then the types themselves."""
+    """Print targets as an X selection owner does: the atoms for plain text, if there is text, then the types."""
     types = shim.targets()
     if not types:
-        raise Said("Error: target TARGETS not available\n")
+        raise ToolExit("Error: target TARGETS not available\n")
     atoms = ["TARGETS", *(_TEXT_ATOMS if TEXT in types else [])]
     atoms += [mime for mime in types if mime not in atoms]
     write_all("".join(atom + "\n" for atom in atoms).encode())
@@ -106,10 +106,10 @@ def _read(data: Payload, names: list[str]) -> None:
         try:
             fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise Said("xclip: %s: %s\n" % (name, error.strerror)) from None
+            raise ToolExit("xclip: %s: %s\n" % (name, error.strerror)) from None
         try:
             data.read_from(fd)
         except Failure as failure:
-            raise Said("xclip: %s: %s\n" % (name, failure)) from None
+            raise ToolExit("xclip: %s: %s\n" % (name, failure)) from None
         finally:
             os.close(fd)

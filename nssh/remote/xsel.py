@@ -1,10 +1,10 @@
-"""xsel, for the clipboard selection."""
+"""Stand in for xsel, for the clipboard selection."""
 
 from __future__ import annotations
 
 import os
 
-from nssh.remote.failure import NotOurs
+from nssh.remote.failure import UseRealTool
 from nssh.remote.options import Options
 from nssh.remote.shim import TEXT, Unavailable, complain, write_payload
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nssh.remote.payload import Payload
     from nssh.remote.shim import Shim
 
-# xsel 1.2.1's; a letter may be joined to others, a word can't be abbreviated.
+# The options of xsel 1.2.1; letters may be joined, words can't be abbreviated.
 _OPTIONS = {
     "-h": "help", "-v": "verbose", "-a": "append", "-f": "follow", "-z": "zeroflush", "-i": "input", "-o": "output",
     "-c": "clear", "-d": "delete", "-p": "primary", "-s": "secondary", "-b": "clipboard", "-k": "keep",
@@ -38,26 +38,26 @@ nssh's stand-in: --clipboard is the clipboard of the machine you sit at.
 """
 
 
-class _Bad(Exception):  # noqa: N818 (the real one prints its usage and is content)
-    """An option that xsel does not know, or without its value."""
+class _BadOption(Exception):  # noqa: N818 (the real xsel prints its usage and exits with 0)
+    """An option is unknown, or lacks its value."""
 
 
 def run(shim: Shim, arguments: list[str]) -> int:
-    """Do what xsel would. Raises Failure; NotOurs for other selections and displays."""
+    """Copy or paste as xsel does. Raises Failure; UseRealTool for other selections and displays."""
     try:
         options = _parse(arguments)
-    except _Bad:
-        raise NotOurs("", 0, _USAGE) from None
+    except _BadOption:
+        raise UseRealTool("", 0, _USAGE) from None
     told = (_VERSION if "version" in options else "") + (_USAGE if "help" in options else "")
     if told:
-        raise NotOurs("", 0, told)
-    # --clipboard counts, wherever it stands; keep and exchange are about the other selections.
+        raise UseRealTool("", 0, told)
+    # --clipboard counts wherever it stands; keep and exchange are for the other selections.
     if "clipboard" not in options or "display" in options or "keep" in options or "exchange" in options:
         display = options.get("display") if "display" in options else "(null)"
-        # Whatever went wrong before is what it says went wrong: its look for a terminal, if nothing was tried.
+        # xsel prints errno, which is that of isatty if no connection was tried.
         tried = options.get("display") or shim.environ.get("DISPLAY")
         reason = "Connection refused" if tried and ":" in tried else "Inappropriate ioctl for device"
-        raise NotOurs("xsel: Can't open display: %s\n: %s\n" % (display, reason))
+        raise UseRealTool("xsel: Can't open display: %s\n: %s\n" % (display, reason))
     shim.start(options)
     output, reads = _mode(options)
     appends = "append" in options
@@ -95,19 +95,19 @@ def _parse(arguments: list[str]) -> Options:
     for word in rest:
         name = _OPTIONS.get(word, word[2:] if word.startswith("--") else "")
         if name not in _NAMES:
-            raise _Bad
+            raise _BadOption
         value = next(rest, None) if name in _VALUED else ""
         if value is None:
-            raise _Bad
+            raise _BadOption
         options.add(name, value)
     return options
 
 
 def _mode(options: Options) -> tuple[bool, bool]:
-    """Return whether to print and whether to read: as told, or by which of our ends are no terminals."""
+    """Return whether to print and whether to read, by the options, or else by which of our ends are terminals."""
     prints, reads = not os.isatty(1), not os.isatty(0)
     if not prints and not reads:
-        prints = True  # at a terminal: show what there is
+        prints = True  # both are terminals
     told_to_read = any(name in options for name in ("input", "append", "follow", "zeroflush"))
     told_to_print = "output" in options
     if told_to_read or any(name in options for name in ("clear", "delete")):

@@ -115,14 +115,11 @@ def test_a_stream_opens_first_and_brings_only_what_comes_then_in_order(
     collector.stream.close()
 
 
-def test_each_of_two_streams_gets_every_message_and_the_relay_counts_them(
-    door: Door, topic: str, threads: Threads
-) -> None:
+def test_each_of_two_streams_gets_every_message(door: Door, topic: str, threads: Threads) -> None:
     client = door.client()
-    assert client.publish(topic, "nobody").subscribers == (0 if door.is_relay else None)
     collectors = [Collector(client.stream(topic), threads) for _ in range(2)]
     until(lambda: all(collector.opened for collector in collectors))
-    assert client.publish(topic, "both").subscribers == (2 if door.is_relay else None)
+    client.publish(topic, "both")
     for collector in collectors:
         until(lambda collector=collector: collector.texts == ["both"])  # type: ignore[misc]
         collector.stream.close()

@@ -82,7 +82,7 @@ def serve_request(data: bytes) -> None:
     """The relay reads any number of requests and their bodies, or refuses with a status that HTTP has."""
     piece = data[0] if data else 1
     wire: Any = _Wire(data[1:], piece)
-    connection = protocol.Connection(wire)
+    connection = protocol.ServerConnection(wire)
     total = 0
     try:
         while (request := connection.read_request()) is not None:
@@ -144,7 +144,7 @@ def read_options(data: bytes) -> None:
         assert all(word in arguments for word in options.words)
     try:
         selected = xsel._parse(arguments)
-    except xsel._Bad:
+    except xsel._BadOption:
         return
     assert set(selected.found) <= xsel._NAMES
     assert all(isinstance(part, bool) for part in xsel._mode(selected))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nssh.relay import main, server
-from nssh.relay.places import Places
+from nssh.relay.places import RelayPaths
 from nssh.wire import RETENTION
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def relay(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[server.Server]:
     monkeypatch.chdir(tmp_path)  # it goes elsewhere, and comes back with the test's end
-    made = main._make_server(Places(str(tmp_path), ""), main._Options("serve", ["--foreground"]))
+    made = main._make_server(RelayPaths(str(tmp_path), ""), main._Options("serve", ["--foreground"]))
     yield made
     made._stop()
 

@@ -440,7 +440,7 @@ def test_a_directory_that_another_installer_makes_meanwhile_is_no_error_and_not_
     monkeypatch.setenv("HOME", os.fspath(tmp_path))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setattr(os, "mkdir", late)
-    places = install.Places()
+    places = install.InstallPaths()
     made: list[str] = []
     install._make_directories(places, made)
     assert os.path.isdir(places.data)

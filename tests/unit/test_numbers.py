@@ -57,7 +57,7 @@ NUMBERS = [
         ("guide", "A read waits 5 seconds for an answer, or `$NSSH_TIMEOUT`"),
         ("shims", "(5 seconds of silence, or `$NSSH_TIMEOUT`)"),
     )),
-    Number("nssh.remote.question:_ARRIVAL", 2, (
+    Number("nssh.remote.clipboard_read:_ARRIVAL", 2, (
         ("guide", "(just after a login, when it is on its way: after two seconds)"),
         ("programs", "within two seconds of a login a read waits for it"),
     )),

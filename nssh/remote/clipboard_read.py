@@ -1,10 +1,10 @@
-"""Asking the laptop for its clipboard, and getting the answer, whatever the server does in between.
+"""Ask the laptop for its clipboard, and wait for the answer.
 
-Only what is published after a subscription's `open` is sure to come along it. The relay is next door, so there the
-question follows the `open`. On an ntfy server that would cost a round trip: there the question goes out beside the
-subscription, on a second connection, and what may have been answered before the `open` is polled for afterwards, from
-the question's own id on. A poll may come too early, too, because ntfy delivers a message before it stores it
-(docs/ntfy.md, trap 1), so it is repeated while nothing has come.
+A subscription is sure to bring only what is published after its `open` event. On the relay, which is on this machine,
+the request is published after that event. On an ntfy server this would cost a round trip: there the request is
+published at the same time, on a second connection, and an answer that came before the `open` is found by polling from
+the request's own id on. A poll may be too early, because ntfy delivers a message before it stores it (docs/ntfy.md,
+trap 1), so it is repeated.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
 
     _Found = tuple[wire.Envelope, dict[str, Any] | None]
 
-# Seconds that a server may take from telling of a file to having it.
+# Seconds from a message until its file can be fetched.
 _FILE_DELAY = 2.0
-# Seconds after the `open` at which an answer that has not come is looked for. It comes sooner on all but slow links.
+# Seconds after the `open` at which an answer is polled for; on a fast link it has come along the stream by then.
 _POLLS = (0.25, 1.0, 3.0)
 _POLL_LIMIT = 16 << 20
-# Seconds after a login in which a laptop that is not there yet may still come: its bridge starts beside ours.
+# Seconds after a login within which its laptop may still subscribe: its bridge starts at the same time as we.
 _ARRIVAL = 2.0
 _NO_LAPTOP = "no laptop is connected to this host; connect with `nssh <host>`, or wait for it to come back"
 _NO_ANSWER = "the laptop did not answer within %g s"
 
 
-class Unclear(Exception):  # noqa: N818 (no error for the user: it is asked anew)
-    """Whether the question arrived is not known, or the server wants to be asked later."""
+class AskAgain(Exception):  # noqa: N818 (no error for the user)
+    """The request may not have arrived, or the server wants it later: it is to be asked anew."""
 
 
-class Question:
+class ClipboardRead:
     """One read of the laptop's clipboard.
 
     Args:
-        bus: The session's.
-        mime: What is asked for.
-        timeout: Seconds of silence after which there is no answer; a laptop that is sending says so in between.
+        bus: The session's bus.
+        mime: The type that is asked for.
+        timeout: Seconds of silence after which the read fails; a laptop that prepares an answer sends notices.
     """
 
     def __init__(self, bus: Bus, mime: str, timeout: float) -> None:
@@ -61,20 +61,20 @@ class Question:
         self._alone = False
 
     def ask(self) -> tuple[str, Payload]:
-        """Return the type that the laptop says it is, and the content.
+        """Ask, and return the content with the type that the laptop tells.
 
         Raises:
-            Failure: There is no laptop, no answer, or the laptop's answer is an error.
-            BrokenPipeError: Whoever wanted the content has gone.
+            Failure: There is no laptop, no answer, or the answer is an error.
+            BrokenPipeError: The reader of our output has gone.
         """
         attempts = [self._ask, self._ask] if self._bus.is_relay else [self._ask_beside, self._ask, self._ask]
         for number, attempt in enumerate(attempts, 1):
-            # A new id each time: the laptop drops what it has had before.
+            # A new id for each attempt: the laptop ignores an id that it knows.
             self._id = wire.new_id()
             try:
                 return attempt(wire.Envelope(wire.KIND_CLIP_READ_REQUEST, mime=self._mime, id=self._id))
-            except (Closed, Unclear) as error:
-                # The server went away between question and answer, and the answer with it: ask anew.
+            except (Closed, AskAgain) as error:
+                # The server ended between request and answer, and the answer may be lost.
                 if number == len(attempts) or monotonic() >= self._end:
                     raise Failure(str(error)) from None
             except Timeout:
@@ -92,7 +92,7 @@ class Question:
         return "/%s/json" % self._bus.session.topic
 
     def _ask(self, message: wire.Envelope) -> tuple[str, Payload]:
-        """Subscribe, and ask when that is open."""
+        """Subscribe, and publish the request when the subscription is open."""
         stream = self._subscribe(min(self._timeout, RETRY))
         try:
             self._await_open(stream)
@@ -105,10 +105,10 @@ class Question:
             stream.close()
 
     def _expect_laptop(self) -> None:
-        """Wait no longer than for a laptop that has just logged in, and has run us at once: it finds the question."""
-        from nssh.remote import login
+        """Limit the wait to the time in which a laptop that has just logged in may still subscribe. Raises Failure."""
+        from nssh.remote import login_age
 
-        left = _ARRIVAL - login.age()
+        left = _ARRIVAL - login_age.age()
         if left <= 0:
             raise self._nobody()
         self._alone = True
@@ -119,7 +119,7 @@ class Question:
         return Failure(_NO_LAPTOP)
 
     def _ask_beside(self, message: wire.Envelope) -> tuple[str, Payload]:
-        """Subscribe and ask at the same time; for anything out of the ordinary there is `_ask`."""
+        """Subscribe and publish the request at the same time. Raises AskAgain if anything goes wrong."""
         publisher = self._bus.publisher
         method, headers, body = render(message)
         subscriber = self._bus.client(min(self._timeout, RETRY))
@@ -133,23 +133,23 @@ class Question:
                 self._await_open(stream)
                 answer = publisher.receive(deadline=self._end)
             except HttpError as error:
-                raise Unclear(str(error)) from None
+                raise AskAgain(str(error)) from None
             asked = self._accepted(answer)
             self._bus.events.add("msg-send", **described(message, 0))
             self._bus.events.flush()
             return self._await_answer(stream, asked)
-        except Unclear:
+        except AskAgain:
             publisher.close()
             raise
         finally:
             subscriber.close()
 
     def _accepted(self, answer: Response) -> str:
-        """Return the id of the message that a publish made, to poll from. Raises Unclear or Failure: it made none."""
+        """Return the id of the published message, to poll from. Raises AskAgain or Failure if it was refused."""
         if answer.status != 200:
             reason, final = refusal(answer, self._bus.session.server, 0)
             if not final:
-                raise Unclear(reason)
+                raise AskAgain(reason)
             self._bus.events.add("publish-failed", kind=wire.KIND_CLIP_READ_REQUEST, id=self._id, err=reason)
             raise Failure(reason)
         asked = event(answer.body).get("id")
@@ -181,7 +181,7 @@ class Question:
             pass
 
     def _await_answer(self, stream: LineStream, asked: str) -> tuple[str, Payload]:
-        """Read the stream up to the answer; poll from the message `asked` on, unless that is empty."""
+        """Read the stream up to the answer; also poll from the message `asked` on, unless it is empty."""
         polls = [monotonic() + seconds for seconds in _POLLS] if asked else []
         while True:
             try:
@@ -195,12 +195,12 @@ class Question:
                 return self._accept(*found)
 
     def _poll(self, asked: str) -> _Found | None:
-        """Look for the answer among what was published since; an unknown id brings everything there is."""
+        """Return the answer if it is among the messages since `asked`; an unknown id returns all messages."""
         try:
             path = "%s?poll=1&since=%s" % (self._path, asked)
             answer = self._bus.publisher.request("GET", path, limit=_POLL_LIMIT, deadline=self._end)
         except HttpError:
-            return None  # the next one, or the stream
+            return None  # the next poll or the stream may bring it
         for line in answer.body.split(b"\n") if answer.status == 200 else ():
             if self._id.encode() in line or b'"attachment"' in line:
                 found = self._answer(event(line), quiet=True)
@@ -209,7 +209,7 @@ class Question:
         return None
 
     def _answer(self, heard: dict[str, Any], *, quiet: bool = False) -> _Found | None:
-        """Return envelope and attachment of an event if it is the answer; one that says "wait" moves the deadline."""
+        """Return envelope and attachment of an event if it is the answer; a notice to wait moves the deadline."""
         text = heard.get("message")
         if heard.get("event") != "message" or not isinstance(text, str):
             return None
@@ -220,7 +220,7 @@ class Question:
         attachment = heard.get("attachment")
         file = attachment if isinstance(attachment, dict) else None
         if answer is None and file is not None and str(file.get("name")).startswith("attachment."):
-            # An envelope just too long for a message: ntfy has made a file of it, and names it by what it looks like.
+            # The envelope was too long for a message: ntfy turned it into an attachment (docs/ntfy.md, trap 5).
             try:
                 envelope = Payload(1 << 16)
                 self._download(file, envelope)
@@ -277,7 +277,7 @@ class Question:
             except HttpError as error:
                 reason = str(error)
                 final = not isinstance(error, Closed)
-            # ntfy tells its subscribers of a file before it can be had: a 404 then, with the length of the file itself.
+            # ntfy delivers a message before its file can be fetched: until then a 404, with the length of the file.
             if final or monotonic() + pause > give_up:
                 raise Failure("the clipboard's content can't be fetched: " + reason)
             into.clear()
@@ -293,7 +293,7 @@ def _next(stream: LineStream, end: float) -> dict[str, Any]:
 
 
 def _watching(into: Payload) -> Any:
-    """Return a `write` that gives up when nobody reads our output any more: then nobody waits for the rest."""
+    """Return a `write` that checks after each MiB whether our output still has a reader. Raises BrokenPipeError."""
 
     def write(piece: bytes) -> None:
         before = into.size >> 20
@@ -308,13 +308,13 @@ def _check_reader() -> None:
     from select import POLLERR, poll
 
     poller = poll()
-    poller.register(1, 0)  # errors are told unasked: a pipe without a reader is one
+    poller.register(1, 0)  # POLLERR is always reported: here a pipe without a reader
     if any(happened & POLLERR for _, happened in poller.poll(0)):
         raise BrokenPipeError
 
 
 def _connect_beside(client: Client) -> Any:
-    """Connect on a thread of its own; the lock that comes back is free when that is over."""
+    """Connect on a thread of its own; the returned lock is released when that has ended."""
     import _thread
 
     done = _thread.allocate_lock()
@@ -324,7 +324,7 @@ def _connect_beside(client: Client) -> Any:
         try:
             client.connect()
         except OSError:
-            pass  # the request that follows meets it again, and reports it
+            pass  # the request that follows meets the error again
         finally:
             done.release()
 
