@@ -89,6 +89,7 @@ def _spawn(places: RelayPaths, options: Sequence[str], deadline: float) -> bool:
     read, write = os.pipe()
     try:
         log = _open_log(places)
+        said = os.fstat(log).st_size
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, write, 1),
@@ -110,7 +111,19 @@ def _spawn(places: RelayPaths, options: Sequence[str], deadline: float) -> bool:
         os.waitpid(pid, 0)  # it has reported and ends: leave no zombie
     if word == "busy":
         return False
-    raise RelayError(word or "the nssh relay did not start: see %s" % places.log)
+    raise RelayError(word or "the nssh relay did not start%s: see %s" % (_last_words(places.log, said), places.log))
+
+
+def _last_words(path: str, start: int) -> str:
+    """Return the last line that a log has behind `start`, in brackets for a message: why the daemon died."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            lines = file.read(MAX_LOG).decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return " (%s)" % "".join(letter if letter.isprintable() else "?" for letter in last[:200]) if last else ""
 
 
 def _open_log(places: RelayPaths) -> int:

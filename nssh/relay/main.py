@@ -36,6 +36,9 @@ usage: nssh relay start|dial|serve [options]
   --mark WORD          dial: print WORD on a line of its own first, so that noise before it can be told apart
 """ % (IDLE, KEEPALIVE, RETENTION)
 
+STARTUP = 60.0
+"""Seconds within which a detached relay is ready, or ended by the kernel: nobody who waits for it would end it."""
+
 _NUMBERS = {"--idle": IDLE, "--keepalive": KEEPALIVE, "--retention": float(RETENTION)}
 _TEXTS = {"--state": "", "--socket": "", "--listen": "", "--mark": ""}
 _FLAGS = {"--foreground", "--detached"}  # `start` gives --detached to the daemon's process
@@ -116,10 +119,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _serve(places: RelayPaths, options: _Options) -> None:
     """Run the server; with `--detached`, detach from the starting process and report to it on standard output."""
+    from signal import ITIMER_REAL, setitimer
+
     is_detached = "--detached" in options.flags
     os.umask(0o077)
     if is_detached:
         _detach()
+        setitimer(ITIMER_REAL, STARTUP)
     try:
         relay = _make_server(places, options)
     except RelayError as error:
@@ -129,6 +135,7 @@ def _serve(places: RelayPaths, options: _Options) -> None:
         return
     relay.catch_signals()
     if is_detached:
+        setitimer(ITIMER_REAL, 0.0)
         os.write(1, b"ready\n")
         os.dup2(2, 1)
     else:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from nssh.relay.daemon import ensure_running
+from nssh.relay.places import RelayError, RelayPaths
 from nssh.wire.http import HttpError
 from tests.relay.harness import LIMIT, Relay, accepted, eventually, relay_of, texts
 from tests.wire.interpreters import INTERPRETERS
@@ -255,3 +258,43 @@ def test_an_address_that_cannot_be_had_is_one_clear_error(relay: Relay, listen: 
         assert result.returncode == 1
         assert result.stderr.startswith(f"nssh relay: cannot listen on {listen}: ")
         assert result.stderr.count("\n") == 1
+
+
+def test_a_daemon_that_dies_at_its_start_is_started_once_and_told_by_its_last_words(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(
+        f"#!/bin/sh\necho start >> {tmp_path}/starts\nprintf 'Traceback\\nBoom: \\033broken\\n\\n' >&2\n"
+    )
+    program.chmod(0o755)
+    places = RelayPaths(str(relay.state))
+    places.make()
+    Path(places.log).write_text("an error of yesterday\n")
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(RelayError) as failure:
+        ensure_running(places)
+    assert str(failure.value) == f"the nssh relay did not start (Boom: ?broken): see {places.log}"
+    assert (tmp_path / "starts").read_text() == "start\n"
+
+
+HANGING = "main._make_server = lambda *_: time.sleep(600)"
+
+
+@pytest.mark.parametrize(("sabotage", "word", "status"), [(HANGING, b"", -signal.SIGALRM), ("", b"ready\n", 0)])
+def test_a_daemon_that_hangs_at_its_start_is_ended_and_no_other(
+    relay: Relay, sabotage: str, word: bytes, status: int
+) -> None:
+    """Nobody who waited for it is there any more, and while it is there it keeps all others from starting."""
+    code = f"""if True:
+        import sys, time
+        sys.path.insert(0, sys.argv.pop(1))
+        from nssh.relay import main
+        main.STARTUP = 1.0
+        {sabotage}
+        main.main(sys.argv[1:])
+    """
+    root = Path(__file__).resolve().parents[2]
+    argv = [sys.executable, "-I", "-S", "-c", code, str(root), *relay.argv("serve", "--detached", "--idle", "1.5")[4:]]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, check=False, timeout=LIMIT)
+    assert (done.returncode, done.stdout) == (status, word)
