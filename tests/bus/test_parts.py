@@ -17,6 +17,8 @@ from nssh.bus.client import DEAD_AFTER, BusClient
 from nssh.bus.messages import MAX_LINE, BadLineError, Lines, parse_event, parse_published
 from nssh.bus.schedule import BUSY_SECONDS, CONFIRM_SECONDS, IDLE_SECONDS, SETTLE_SECONDS, Schedule
 from nssh.bus.sockets import Cutter, as_socket
+from nssh.wire import MESSAGE_LIMIT
+from nssh.wire import envelope as wire
 from tests.lab.scripted import ScriptedServer, answer
 
 if TYPE_CHECKING:
@@ -260,6 +262,18 @@ def test_a_cutter_leaves_connections_alone_that_were_forgotten_or_replaced() -> 
     assert first_end.recv(1) == b"y"
     for sock in (first, first_end, second, second_end):
         sock.close()
+
+
+def test_what_is_longer_than_a_message_has_its_payload_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = BusClient("http://127.0.0.1:9")
+    taken: list[str] = []
+    monkeypatch.setattr(client, "publish", lambda *_: taken.append("message"))
+    monkeypatch.setattr(client, "publish_file", lambda *_: taken.append("file"))
+    body = b"x" * 2900
+    room = MESSAGE_LIMIT - len(wire.encode(wire.Envelope("clip-write", "", "text/plain", body, "1"))) + 1
+    for length in (room, room + 1):
+        client.publish_envelope("t", wire.Envelope("clip-write", "", "text/plain", body, "1" * length))
+    assert taken == ["message", "file"]
 
 
 @pytest.mark.real

@@ -31,6 +31,11 @@ pytestmark = pytest.mark.real
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.2; done"
 
 
+def test_they_have_their_seconds_unless_a_test_says_otherwise() -> None:
+    assert end_servers.pack([]).stdin.count(b"\n%d\n" % end_servers.GRACE) == 1
+    assert b"\n%d\n" % end_servers.GRACE not in end_servers.pack([], 1).stdin
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start a program whose file is called mosh-server: a shell that runs a script."""

@@ -23,6 +23,7 @@ from nssh.config.settings import (
     load,
     split_command,
 )
+from nssh.wire import CONTENT_LIMIT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +98,12 @@ on_connect = "168h"
         log=LogConfig(604800.0),
         sweep=SweepConfig(604800.0),
     )
+
+
+def test_no_more_than_can_be_sent(home: Home) -> None:
+    home.load(f'[clipboard]\ncopy_limit = "{CONTENT_LIMIT} B"\n')
+    for key in ("copy_limit", "paste_limit"):
+        assert "64 MiB" in home.refuse(f'[clipboard]\n{key} = "{CONTENT_LIMIT + 1} B"\n')
 
 
 def test_inline_tables_dotted_keys_and_a_byte_order_mark_are_toml_too(home: Home) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -60,6 +61,21 @@ def files(directory: Path) -> None:
     (directory / "big").write_bytes(b"z" * 300_000)
 
 
+def openers(directory: Path) -> Path:
+    """Make a PATH with xdg-open and sensible-browser, what they are made of, and none of this machine's browsers."""
+    path = directory / "bin"
+    path.mkdir()
+    for tool in ("xdg-open", "xdg-mime", "sh", "basename", "cat", "cut", "dirname", "egrep", "file", "grep", "head",
+                 "readlink", "sed", "tr", "uname", "which"):  # fmt: skip
+        if found := shutil.which(tool, path="/usr/bin:/bin"):
+            (path / tool).symlink_to(found)
+    # Debian's looks for some browsers in one directory, whatever the PATH is.
+    script = Path("/usr/bin/sensible-browser").read_text()
+    (path / "sensible-browser").write_text(script.replace("/usr/bin/", f"{path}/"))
+    (path / "sensible-browser").chmod(0o755)
+    return path
+
+
 class Real:
     """The tools of this machine, on a display of their own."""
 
@@ -71,7 +87,9 @@ class Real:
         require("xclip", "xsel", "wl-copy", "wl-paste", "xdg-open")
         self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="nssh-", dir="/tmp")))
         files(self._directory)
-        self._base = {"PATH": "/usr/bin:/bin", "HOME": str(self._directory), "LC_ALL": "C.UTF-8"}
+        common = {"HOME": str(self._directory), "LC_ALL": "C.UTF-8"}
+        self._base = {"PATH": "/usr/bin:/bin", **common}
+        self._without_browsers = {"PATH": os.fspath(openers(self._directory)), **common}
         display = self._stack.enter_context(wayland() if self._kind == "wayland" else xvfb())
         self._environ = {**self._base, **display}
         self._clipboard: Clipboard
@@ -89,7 +107,8 @@ class Real:
     def run(self, case: Case) -> Outcome:
         if case.display:
             self._prepare(case)
-        environ = self._environ if case.display else self._base
+        opens = case.argv[0] in {"xdg-open", "sensible-browser"}
+        environ = self._environ if case.display else self._without_browsers if opens else self._base
         with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             stdin.write(case.stdin)
             stdin.seek(0)
