@@ -49,6 +49,8 @@ NUMBERS = [
     # The relay.
     Number("nssh.relay.main:IDLE", 10 * MINUTE, (("guide", "gone after ten idle minutes"),)),
     Number("nssh.relay.main:KEEPALIVE", 45, ()),
+    Number("nssh.relay.main:STARTUP", MINUTE, (("supervision", "after 60 s it is ended"),)),
+    Number("nssh.relay.daemon:START_TIMEOUT", 10, (("supervision", "10 s are waited for it"),)),
     Number("nssh.relay.store:ANSWERED", MINUTE, (
         ("protocol", "the files of answers that are more than a minute old make room"),
     )),
@@ -123,7 +125,9 @@ NUMBERS = [
     Number("nssh.launch.bridge:INTENSITY", 5, (
         ("architecture", "(5 times in 60 s)"),
         ("supervision", "the launcher's 5 restarts in 60 s"),
+        ("supervision", "5 in 60 s; then the session goes on without"),
     )),
+    Number("nssh.launch.bridge:_SHUTDOWN", 5, (("supervision", "5 s, by the end of its pipe"),)),
     Number("nssh.launch.bridge:PERIOD", 60, (("architecture", "(5 times in 60 s)"),)),
     Number("actors.__main__:_LAST_MOMENT", 4, (
         ("architecture", "is gone within 5 s"),
@@ -150,6 +154,7 @@ NUMBERS = [
         ("sweep", "default `60s`, `0` spares none"),
         ("sweep", "those younger than a minute"),
     )),
+    Number("nssh.sweep.child:_SHUTDOWN", 3, (("supervision", "3 s, by the end of its pipe"),)),
     Number("nssh.sweep.sweep_options:TIMEOUT", 20, (("sweep", "for a host to answer; default `20s`"),)),
     Number("nssh.sweep.end_servers:GRACE", 11, (("sweep", "still there 11 seconds later"),)),
     Number("nssh.tui._selection:OLD", DAY, (("sweep", "those older than 24 h"),)),
