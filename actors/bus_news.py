@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from actors.messages import LinkUp, Log, Problem, Update
+from actors.messages import BusUp, Log, Problem, Update
 from nssh.base.durations import format_gap
 from nssh.bus.feed import Down, Up
 from nssh.bus.losses import Lost, timestamp
@@ -67,7 +67,7 @@ class BusNews:
                 self._send("log_writer", Log("subscribe-up", fields))
                 self._change("up")
                 self._send("session_registry", Problem("bus", ""))
-                self._send("publisher", LinkUp())  # no need to sit out its backoff
+                self._send("publisher", BusUp())  # no need to sit out its backoff
 
     def lost(self, text: str) -> None:
         """Let `nssh status` tell what can't be had any more: the newest such thing, for a day."""

@@ -20,11 +20,11 @@ from nssh.wire import mimes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.messages import Work
     from actors.outbox import Outbox
     from actors.supervision._incarnation import Context
     from actors.supervision._timers import Timer
     from nssh.bus.client import BusClient
+    from nssh.bus.deliveries import Delivery
     from nssh.bus.ledger import Ledger
     from nssh.local.clipboard import Clipboard as Backend
 
@@ -71,13 +71,13 @@ class Clipboard(Worker):
         self._outbox = outbox
         self._config = config or ClipboardConfig()
         # A write whose attachment can't be had at the moment, since when, and whether it is out of the others' way.
-        self._pending: Work | None = None
+        self._pending: Delivery | None = None
         self._since = 0.0
         self._postponed = False
         self._retry: Timer | None = None
         self._attempts = backoff.attempts(_LONGEST_PAUSE)
 
-    def handle(self, message: Work | Retry) -> None:
+    def handle(self, message: Delivery | Retry) -> None:
         """Do one thing with the clipboard."""
         self.busy(_BUSY)
         if isinstance(message, Retry):
@@ -109,14 +109,14 @@ class Clipboard(Worker):
             self.send("log_writer", Log("clip-superseded", {"kind": old.envelope.kind, "id": old.id}))
             self._settle(old)
 
-    def _settle(self, work: Work) -> None:
+    def _settle(self, work: Delivery) -> None:
         if work is self._pending:
             self._pending = None
             if self._retry is not None:
                 self._retry.cancel()
         self.finish(work)
 
-    def _write(self, work: Work) -> None:
+    def _write(self, work: Delivery) -> None:
         envelope = work.envelope
         fields: dict[str, object] = {"kind": envelope.kind, "mime": envelope.mime, "id": work.id}
         try:
@@ -138,7 +138,7 @@ class Clipboard(Worker):
             self.send("session_registry", Problem("clipboard", ""))
         self._settle(work)
 
-    def _payload(self, work: Work) -> Content:
+    def _payload(self, work: Delivery) -> Content:
         """Return what came with a write, however it came. Raises BusError, ToolError."""
         if work.attachment is None:
             check_size(len(work.envelope.body), self._config.copy_limit)
@@ -163,7 +163,7 @@ class Clipboard(Worker):
             check_uris(data)
         self._backend().store(mime or mimes.TEXT, data)
 
-    def _wait(self, work: Work, error: BusError) -> bool:
+    def _wait(self, work: Delivery, error: BusError) -> bool:
         """Try again later, if that may help: soon at first, and then in nobody's way."""
         now = self.context.clock.monotonic()
         if self._pending is None:
@@ -183,7 +183,7 @@ class Clipboard(Worker):
         self.send("log_writer", Log("clip-write-failed", {**fields, "err": reason}))
         self.send("session_registry", Problem("clipboard", f"a clipboard write failed: {reason}"))
 
-    def _read(self, work: Work) -> None:
+    def _read(self, work: Delivery) -> None:
         asked = work.envelope
         mime = asked.mime or mimes.TEXT
         reply = wire.Envelope(wire.KIND_CLIP_READ_RESPONSE, mime=mime, id=asked.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.messages import Lend, Log, SweepNews, Tick
+from actors.messages import Lend, Log, LookForConnection, SweepNews
 from actors.supervision._actor import BaseActor
 from actors.supervision._directory import AskError
 from nssh.base.errors import ConnectError, RemoteError
@@ -44,16 +44,16 @@ class ConnectSweeper(BaseActor):
     def started(self) -> None:
         """Wait a moment; neither a later life nor a restarted bridge begins again."""
         if self.context.generation == 1 and not self._session.restarts:
-            self.after(_PAUSE, Tick())
+            self.after(_PAUSE, LookForConnection())
 
     def handle(self, message: object) -> None:
         """Begin when there is a connection; log what comes of it."""
         match message:
-            case Tick():
+            case LookForConnection():
                 try:
                     connection: Connection = self.ask("remote_host", Lend(), _LEND)
                 except (ConnectError, AskError):
-                    self.after(_PAUSE, Tick())
+                    self.after(_PAUSE, LookForConnection())
                     return
                 remote = ScriptRunner(connection)
                 self.spawn_reader(lambda: self._sweep(remote), "sweep", close=remote.close)

@@ -13,8 +13,9 @@ import socket
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.messages import Expect, Flush, Log, Probe, ProbeExpired, Problem, Publish, Report, Update, Work
+from actors.messages import Expect, Flush, Log, Probe, ProbeExpired, Problem, Publish, Report, Update
 from actors.worker import Worker
+from nssh.bus.deliveries import Delivery
 from nssh.local.callback_finder import find_callbacks
 from nssh.wire import envelope as wire
 
@@ -112,7 +113,7 @@ class LivenessResponder(Worker):
                 connection.close()
                 return
 
-    def handle(self, message: Work | Probe | ProbeExpired | Report) -> None:
+    def handle(self, message: Delivery | Probe | ProbeExpired | Report) -> None:
         """Answer a ping; begin or end a probe."""
         match message:
             case Probe(connection):
@@ -121,7 +122,7 @@ class LivenessResponder(Worker):
                 self._reply(probe_id)
             case Report():
                 self._report()
-            case Work() if not self.is_repeated(message):
+            case Delivery() if not self.is_repeated(message):
                 ping = message.envelope
                 if not self._arrived(ping.id) and ping.id:
                     self._publish(wire.KIND_PONG, ping.id, _PONG_WITHIN)

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-    from nssh.bus.feed import CaughtUp, Down, Up
-    from nssh.bus.losses import Lost
-    from nssh.bus.messages import Attachment, Message
+    from nssh.bus.deliveries import Moved
+    from nssh.bus.feed import News as BusNews
+    from nssh.bus.losses import Reach
+    from nssh.bus.messages import Message
     from nssh.launch.session_info import SessionInfo
     from nssh.local.callback_finder import Callback
     from nssh.local.callback_flow import FlowEnded, FlowSucceeded
@@ -95,7 +96,11 @@ class NetworkChanged(NamedTuple):
 
 
 class LinkUp(NamedTuple):
-    """From the remote host to the subscriber: there is a connection; and from it to the publisher: the bus is up."""
+    """From the remote host to the subscriber: there is a connection."""
+
+
+class BusUp(NamedTuple):
+    """From the subscriber to the publisher: the bus can be reached again."""
 
 
 class Report(NamedTuple):
@@ -137,11 +142,11 @@ class Flush(NamedTuple):
 
 
 class FeedNews(NamedTuple):
-    """The subscriber's feed to it: it is up or down, or messages are lost."""
+    """The subscriber's feed to it: it is up or down, messages are lost, or how far it has come."""
 
     feed: int
     """Which of the feeds that this life had."""
-    news: Up | Down | Lost | CaughtUp
+    news: BusNews | Moved | Reach
 
 
 class Arrived(NamedTuple):
@@ -150,20 +155,6 @@ class Arrived(NamedTuple):
     feed: int
     messages: tuple[Message, ...]
     replayed: bool
-
-
-class Work(NamedTuple):
-    """From the subscriber to those who act: one message of the bus, checked, to be answered with `Done`."""
-
-    id: str
-    envelope: Envelope
-    attachment: Attachment | None
-    time: int
-    key: str
-    """What it is claimed by in the ledger: its sender's own id, the same in a repetition, or else the message's."""
-    held: bool = False
-    """An `open` that is not to be opened by itself."""
-    attempt: int = 1
 
 
 class Done(NamedTuple):
@@ -194,8 +185,28 @@ class Retry(NamedTuple):
     """From an actor's own timer: try again what failed."""
 
 
-class Tick(NamedTuple):
-    """From an actor's own timer: look at the clock."""
+class ClockJumped(NamedTuple):
+    """From the subscriber's look at the clock to it: the machine slept, or its clock was set."""
+
+
+class LeaseFreed(NamedTuple):
+    """From the registry's wait for the lease to it: it may be ours now."""
+
+
+class CountHeld(NamedTuple):
+    """From the URL opener's own timer: tell how many URLs are held."""
+
+
+class ForgetComplaint(NamedTuple):
+    """From the OAuth proxy's own timer: the login that could not be finished was given up by now."""
+
+
+class LookForConnection(NamedTuple):
+    """From the connect sweeper's own timer: see whether the remote is reached by now."""
+
+
+class SweepExpired(NamedTuple):
+    """From a remote sweeper's own timer: the host has had time enough."""
 
 
 class Drain(NamedTuple):

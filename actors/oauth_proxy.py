@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from actors.messages import Expect, FlowNews, LeaseChanged, Lend, Log, Problem, Report, Suspect, Tick
+from actors.messages import Expect, FlowNews, ForgetComplaint, LeaseChanged, Lend, Log, Problem, Report, Suspect
 from actors.supervision._actor import BaseActor
 from nssh.base.errors import ConnectError
 from nssh.local import callback_store as store
@@ -70,7 +70,7 @@ class OAuthProxy(BaseActor):
         self.spawn_reader(self._proxy.run, "proxy", close=self._close)
         self.send("session_registry", Report(self.context.id))
 
-    def handle(self, message: Expect | FlowNews | LeaseChanged | Report | Tick) -> None:
+    def handle(self, message: Expect | FlowNews | LeaseChanged | Report | ForgetComplaint) -> None:
         """Listen for callbacks; or take note of a flow's end."""
         match message:
             case Expect(callbacks, asker):
@@ -90,7 +90,7 @@ class OAuthProxy(BaseActor):
                     self._adopt()
             case Report(to):
                 self.send(to, Problem("callback", self._complaint[1]))
-            case Tick():
+            case ForgetComplaint():
                 self._complain(0, "")
 
     def stopped(self) -> None:
@@ -124,7 +124,7 @@ class OAuthProxy(BaseActor):
         self.send("log_writer", Log("callback-failed", {"port": port, "err": reason}))
         text = f"port {port} {reason}: a login on {self._destination} that waits for its answer there can't be finished"
         self._complain(port, text)
-        self.after(LONGEST, Tick())
+        self.after(LONGEST, ForgetComplaint())
         if port >= LOWEST_PORT:  # a lower one is nobody's login as a rule, but a page or a redirect for show
             self.spawn_reader(lambda: notify("nssh", text), "notify")
 

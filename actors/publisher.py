@@ -6,11 +6,11 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from actors.lines import ATTEMPTS
-from actors.messages import Flush, LinkUp, Log, Publish, Retry
+from actors.messages import BusUp, Flush, Log, Publish, Retry
 from actors.supervision._actor import BaseActor
 from nssh.base.errors import BusError
 from nssh.bus import backoff
+from nssh.bus.deliveries import ATTEMPTS
 from nssh.bus.upload import Upload
 from nssh.wire import envelope as wire
 
@@ -42,10 +42,10 @@ class Publisher(BaseActor):
         """Go on with what a life before this one left."""
         self.post(Flush())
 
-    def handle(self, message: Flush | Retry | LinkUp) -> None:
+    def handle(self, message: Flush | Retry | BusUp) -> None:
         """Send what there is, unless the last attempt failed a moment ago."""
         if self._waiting is not None and not isinstance(message, Flush):
-            self._waiting.cancel()  # LinkUp: no need to sit out the backoff
+            self._waiting.cancel()  # BusUp: no need to sit out the backoff
             self._waiting = None
         while self._waiting is None and (publish := self._outbox.first()) is not None:
             self._send(publish)

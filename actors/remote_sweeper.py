@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from actors.messages import BeginSweep, EndServers, Log, SweepNews, Tick
+from actors.messages import BeginSweep, EndServers, Log, SweepExpired, SweepNews
 from actors.supervision._actor import BaseActor
 from nssh.base.errors import ConnectError, RemoteError
 from nssh.base.printable import LONGEST, printable
@@ -82,7 +82,7 @@ class RemoteSweeper(BaseActor):
         elif sweep.chosen is not None:
             self._spawn(self._end)
         elif not sweep.listed:
-            self.after(sweep.timeout + _SLACK, Tick())
+            self.after(sweep.timeout + _SLACK, SweepExpired())
             self._spawn(self._look)
 
     def handle(self, message: object) -> None:
@@ -98,7 +98,7 @@ class RemoteSweeper(BaseActor):
                     self._spawn(self._end)
             case SweepNews(news):
                 self._news(news)
-            case Tick():
+            case SweepExpired():
                 if not sweep.listed:
                     self._news(Failed(sweep.number, f"{sweep.target.destination}: no answer in {sweep.timeout:g} s"))
                     self._close()

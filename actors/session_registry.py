@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.messages import LeaseChanged, Log, Problem, Report, Retry, Tick, Told, Update
+from actors.messages import LeaseChanged, LeaseFreed, Log, Problem, Report, Retry, Told, Update
 from actors.supervision._actor import BaseActor
 from nssh.base import process
 from nssh.state import records
@@ -53,7 +53,7 @@ class SessionRegistry(BaseActor):
         for source in _SOURCES:
             self.send(source, Report(self.context.id))
 
-    def handle(self, message: Update | Problem | Told | Report | Tick | Retry) -> None:
+    def handle(self, message: Update | Problem | Told | Report | LeaseFreed | Retry) -> None:
         """Take a change to the record; or look at the lease again."""
         match message:
             case Update(fields):
@@ -68,7 +68,7 @@ class SessionRegistry(BaseActor):
                     self._complain("remote", session.problem)
             case Report(to):
                 self.send(to, LeaseChanged(self._lease.held))
-            case Tick():
+            case LeaseFreed():
                 self._look_at_lease()
             case Retry():
                 self._will_retry = False
@@ -116,9 +116,9 @@ class SessionRegistry(BaseActor):
     def _stand_by(self) -> None:
         """Look at the lease again once it is ours, or whoever keeps us from wanting it has gone."""
         if self._is_behind():
-            self.watch(_LEASE_INTERVAL, lambda: None if self._is_behind() else Tick())
+            self.watch(_LEASE_INTERVAL, lambda: None if self._is_behind() else LeaseFreed())
         else:
-            self._lease.wait(lambda: self.post(Tick()))
+            self._lease.wait(lambda: self.post(LeaseFreed()))
 
     def _change(self, **fields: object) -> None:
         self._record = self._record._replace(**fields)  # type: ignore[arg-type]  # senders name fields of Record

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from actors.arrivals import WORKERS
 from actors.clipboard import Clipboard
 from actors.connect_sweeper import ConnectSweeper
 from actors.liveness_responder import LivenessResponder
@@ -46,9 +47,6 @@ _DIAL = 20.0
 
 # Log lines that may wait: a backlog of the bus brings thousands at once.
 _LINES = 20_000
-
-# Those who are given messages of the bus.
-_WORKERS = frozenset({"liveness_responder", "clipboard", "url_opener"})
 
 
 class Tree:
@@ -179,7 +177,7 @@ class Tree:
                 fields["trace"] = event.trace
             directory.send("log_writer", Log("actor-restart", fields))
             directory.send("session_registry", Update({"actor_restarts": self._restarts}))
-        elif event.kind is EventKind.STARTED and event.generation > 1 and event.id in _WORKERS:
+        elif event.kind is EventKind.STARTED and event.generation > 1 and event.id in WORKERS.values():
             directory.send("subscriber", Redeliver(event.id))
         elif event.kind in {EventKind.ABANDONED, EventKind.DROPPED}:
             directory.send("log_writer", Log(f"actor-{event.kind.value}", {"actor": event.id, "err": event.error}))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.messages import Expect, Log, Problem, Report, Tick, Update
+from actors.messages import CountHeld, Expect, Log, Problem, Report, Update
 from actors.worker import Worker
 from nssh.base.errors import ToolError
+from nssh.bus.deliveries import Delivery
 from nssh.local import browser_launcher
 from nssh.local.callback_finder import find_callbacks
 from nssh.local.flood import Flood
@@ -16,7 +17,6 @@ from nssh.wire import envelope as wire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actors.messages import Work
     from actors.supervision._incarnation import Context
     from nssh.bus.ledger import Ledger
 
@@ -43,23 +43,23 @@ class UrlOpener(Worker):
         """Tell how many are held: a life before this one may have held one more, and not come to tell."""
         self._count()
 
-    def handle(self, message: Work | Report | Tick) -> None:
+    def handle(self, message: Delivery | Report | CountHeld) -> None:
         """Open a URL, or hold it; or count those that are held."""
         match message:
             case Report():
                 self._count()
-            case Tick():
+            case CountHeld():
                 self._counting = False
                 self._count()
-            case _ if not self.is_repeated(message):
+            case Delivery():
                 self._act(message)
 
-    def _act(self, work: Work) -> None:
+    def _act(self, work: Delivery) -> None:
         envelope = work.envelope
         fields: dict[str, object] = {"kind": envelope.kind, "id": work.id, "url": wire.redact(envelope.url)}
         if work.held or not self._flood.admits():
             self._hold(work, fields)
-        # Claimed before it is done: a second tab is worse than none after a crash between the two.
+        # Claimed before it is done: a second tab is worse than none after a crash between the two. A copy ends here.
         elif self.ledger.claim(work.key):
             self.busy(_OPENING)
             try:
@@ -88,7 +88,7 @@ class UrlOpener(Worker):
         self.send("log_writer", Log("open-failed", {**fields, "err": reason}))
         self.send("session_registry", Problem("browser", f"a URL was not opened: {reason}"))
 
-    def _hold(self, work: Work, fields: dict[str, object]) -> None:
+    def _hold(self, work: Delivery, fields: dict[str, object]) -> None:
         # Claimed after it is done: what is held twice does no harm, what is lost does.
         if self.ledger.seen(work.key):
             return
@@ -104,7 +104,7 @@ class UrlOpener(Worker):
         self.send("log_writer", Log("open-held", fields))
         if not self._counting:
             self._counting = True
-            self.after(_COUNT_AFTER, Tick())
+            self.after(_COUNT_AFTER, CountHeld())
 
     def _count(self) -> None:
         try:

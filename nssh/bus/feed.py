@@ -52,6 +52,9 @@ class CaughtUp(NamedTuple):
     """What that returned; it answers all before it, too."""
 
 
+News = Up | Down | Lost | CaughtUp
+
+
 def uptime() -> float:
     """Return seconds of a clock that never jumps and, where the system has one, goes on while the machine sleeps."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
@@ -59,7 +62,7 @@ def uptime() -> float:
 
 
 class Memory(Protocol):
-    """What the feed remembers by: a `Ledger`, or an `Intake` before one."""
+    """What the feed remembers by: a `Ledger`, or a `FeedMemory` before one."""
 
     @property
     def cursor(self) -> str | None:
@@ -88,8 +91,8 @@ class Memory(Protocol):
         """Whether a message was handed over before."""
         ...
 
-    def claim(self, message_id: str, /) -> bool:
-        """Note that a message was handed over; True the first time."""
+    def claim(self, message_id: str, /) -> object:
+        """Note that a message was handed over."""
         ...
 
 
@@ -109,7 +112,7 @@ class Feed:
         topic: str,
         ledger: Memory,
         deliver: Callable[[list[Message], bool], None],
-        notify: Callable[[Up | Down | Lost | CaughtUp], None],
+        notify: Callable[[News], None],
         *,
         clock: Callable[[], float] = uptime,
         attempts: Attempts | None = None,

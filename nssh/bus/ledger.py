@@ -113,7 +113,7 @@ class Ledger:
         with self._loaded_lock():
             if reach != self._reach:
                 self._reach = reach
-                self._append(_REACH, " ".join(map(str, reach)))
+                self._append(_REACH, _words(reach))
 
     @property
     def lost(self) -> tuple[int, str] | None:
@@ -125,26 +125,27 @@ class Ledger:
         """Record a loss: when it was noticed (seconds since the epoch), and one line of ASCII about it."""
         with self._loaded_lock():
             self._lost = (at, text)
-            self._append(_LOST, f"{at} {text}")
+            self._append(_LOST, _words(self._lost))
 
     def seen(self, any_id: str) -> bool:
         """Return whether `claim` was called with this id."""
         with self._loaded_lock():
             return _key(any_id) in self._handled
 
-    def claim(self, any_id: str) -> bool:
-        """Record the id of a message or an envelope; return True the first time, False ever after.
+    def claim(self, *ids: str) -> bool:
+        """Record ids, of a message or an envelope; return whether the first of them is new, False ever after.
 
         When this returns, the record survives the death of the process. So an id is claimed before an action that must
         not happen twice, and after one that may.
         """
         with self._loaded_lock():
-            key = _key(any_id)
-            if key in self._handled:
-                return False
-            self._remember(key)
-            self._append(_HANDLED, key)
-            return True
+            keys = list(map(_key, ids))
+            fresh = [key for key in dict.fromkeys(keys) if key not in self._handled]
+            if fresh:
+                for key in fresh:
+                    self._remember(key)
+                self._append(_HANDLED, *fresh)
+            return fresh[:1] == keys[:1]
 
     def close(self) -> None:
         """Close the file; the next use loads it again."""
@@ -185,10 +186,11 @@ class Ledger:
         if len(self._handled) > self._ring:
             del self._handled[next(iter(self._handled))]
 
-    def _append(self, kind: str, key: str) -> None:
-        record = f"{kind} {key}{_END}".encode()
+    def _append(self, kind: str, *values: str) -> None:
+        """Write records of one kind, in one piece."""
+        record = "".join([f"{kind} {value}{_END}" for value in values]).encode()
         if self.failure is None and self._records < 2 * self._ring + 1000:
-            self._records += 1
+            self._records += len(values)
             try:
                 written = os.write(self._fd, record)
             except OSError as error:
@@ -209,9 +211,9 @@ class Ledger:
         lines = [f"{_HANDLED} {key}{_END}" for key in self._handled]
         lines += [f"{_CURSOR} {key}{_END}" for key in (self._anchor, self._cursor) if key is not None]
         if self._reach != Reach():
-            lines.append(f"{_REACH} {' '.join(map(str, self._reach))}{_END}")
+            lines.append(f"{_REACH} {_words(self._reach)}{_END}")
         if self._lost is not None:
-            lines.append(f"{_LOST} {self._lost[0]} {self._lost[1]}{_END}")
+            lines.append(f"{_LOST} {_words(self._lost)}{_END}")
         try:
             write_private(self._path, "".join(lines).encode())
             self._close()
@@ -225,6 +227,10 @@ class Ledger:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _words(values: tuple[object, ...]) -> str:
+    return " ".join(map(str, values))
 
 
 def _parse_reach(text: str) -> Reach | None:

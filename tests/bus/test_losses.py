@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nssh.bus.client import BusClient
-from nssh.bus.intake import Intake
 from nssh.bus.ledger import Ledger
 from nssh.bus.losses import Continuity, Lost, Reach, Reason, expired, reach_after, timestamp
 from nssh.bus.messages import Message
@@ -296,17 +295,3 @@ def test_anchor_and_reach_and_what_was_lost_survive_the_process_and_damage(tmp_p
             file.write(f"{junk};\n")
         assert (ledger.reach, ledger.lost, ledger.damaged) == (Reach(4, 5, 6), (8, "what was sent; and more"), True)
         ledger.close()
-
-
-def test_how_far_is_on_disk_only_when_all_of_it_is_done(tmp_path: Path) -> None:
-    ledger = Ledger(os.fspath(tmp_path / "ledger"))
-    intake = Intake(ledger)
-    intake.begin("a")
-    intake.set_cursor("z")
-    intake.set_cursor("a")
-    assert (intake.anchor, intake.cursor) == ("z", "a")
-    intake.set_reach(Reach(7))
-    assert (intake.reach, ledger.reach) == (Reach(7), Reach())
-    intake.done("a")
-    assert (intake.reach, ledger.reach) == (Reach(7), Reach(7))
-    assert (ledger.anchor, ledger.cursor) == ("z", "a")

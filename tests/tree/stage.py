@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from actors.clipboard import Clipboard
 from actors.liveness_responder import LivenessResponder
 from actors.log_writer import LogWriter
-from actors.messages import Arrived, Expect, Flush, Log, NetworkChanged, Told, Work
+from actors.messages import Arrived, Expect, Flush, Log, NetworkChanged, Told
 from actors.oauth_proxy import OAuthProxy
 from actors.publisher import Publisher
 from actors.remote_host import RemoteHost
@@ -30,6 +30,7 @@ from actors.tree import Tree
 from actors.url_opener import UrlOpener
 from nssh.base import process
 from nssh.bus.client import BusClient
+from nssh.bus.deliveries import Delivery
 from nssh.config.settings import BrowserConfig, Config
 from nssh.launch.session_info import SessionInfo
 from nssh.state import records
@@ -58,10 +59,10 @@ PARTS = {
     "session_registry": Part(SessionRegistry, Told),
     "remote_host": Part(RemoteHost, NetworkChanged),
     "publisher": Part(Publisher, Flush),
-    "liveness_responder": Part(LivenessResponder, Work),
-    "clipboard": Part(Clipboard, Work),
+    "liveness_responder": Part(LivenessResponder, Delivery),
+    "clipboard": Part(Clipboard, Delivery),
     "oauth_proxy": Part(OAuthProxy, Expect),
-    "url_opener": Part(UrlOpener, Work),
+    "url_opener": Part(UrlOpener, Delivery),
     "subscriber": Part(Subscriber, Arrived),
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors.messages import Tick
+from actors.messages import LeaseFreed
 from actors.supervision._events import EventKind
 from nssh.log import event_log
 from nssh.state import records
@@ -154,7 +154,7 @@ def test_records_and_held_urls_that_can_not_be_written_disturb_no_session(
         stage.open_url()
         eventually(lambda: stage.opened() == stage.published, "opened all the same")
         stage.send("liveness_responder", Poke())
-        stage.send("session_registry", Tick())
+        stage.send("session_registry", LeaseFreed())
         ping = stage.ask(wire.KIND_PING)
         eventually(lambda: stage.answers(wire.KIND_PONG, ping), "the topic answers")
         sessions.unlink()

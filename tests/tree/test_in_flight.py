@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.clipboard import Clipboard
-from actors.lines import Line
-from actors.messages import Tick, Work
+from actors.messages import LeaseFreed
 from actors.supervision._events import EventKind
 from actors.url_opener import UrlOpener
+from nssh.bus.deliveries import Delivery
 from nssh.local import browser_launcher
 from nssh.local.clipboard import MemoryClipboard
 from nssh.state import held_urls
@@ -19,45 +19,13 @@ from nssh.state.lease import Lease
 from nssh.wire import envelope as wire
 from tests.tree.stage import PARTS, Faults, InjectedError, Poke, Stage
 from tests.tree.support import PATIENCE, eventually
+from tests.tree.way_of_a_message import Calls, profile
 
 if TYPE_CHECKING:
     from actors.worker import Worker
     from nssh.local.clipboard_content import Content
 
 pytestmark = pytest.mark.real
-
-
-def work(message_id: str) -> Work:
-    return Work(message_id, wire.Envelope(wire.KIND_PING), None, 0, message_id)
-
-
-def test_a_line_gives_one_after_another_and_again_what_was_not_done() -> None:
-    line = Line()
-    assert line.add(work("a")) == work("a")
-    assert line.add(work("b")) is None
-    assert line.add(work("c")) is None
-    assert line.done("b") is None, "not given yet: nothing of ours"
-    given, failed = line.again()
-    assert given == work("a")._replace(attempt=2)
-    assert failed is None
-    # The second time it is what crashes; those behind it crashed nobody.
-    assert line.again() == (work("b"), work("a")._replace(attempt=2))
-    assert line.done("b") == work("c")
-    assert line.done("b") is None, "the answer to a copy"
-    assert line.done("c") is None
-    assert not line
-
-
-def test_a_line_puts_what_was_postponed_first_again_in_order() -> None:
-    line = Line()
-    for name in "abcd":
-        line.add(work(name))
-    assert line.postpone("a") == work("b")
-    assert line.postpone("x") is None
-    assert line.postpone("b") == work("c")
-    assert line.again() == (work("a"), None)
-    assert [line.done(name) for name in "abcd"] == [work("b"), work("c")._replace(attempt=2), work("d"), None]
-    assert not line
 
 
 @pytest.mark.parametrize("name", ["url_opener", "clipboard", "liveness_responder"])
@@ -69,7 +37,7 @@ def test_what_crashes_its_actor_twice_is_let_go_and_the_rest_is_served(
     crashed: list[int] = []
 
     def crash_on_poison(actor: Worker, message: Any) -> object:
-        if isinstance(message, Work) and message.envelope.id == "poison":
+        if isinstance(message, Delivery) and message.envelope.id == "poison":
             crashed.append(message.attempt)
             raise InjectedError("poison")
         return handle(actor, message)
@@ -122,7 +90,7 @@ def crash_on_each_third(patch: pytest.MonkeyPatch, name: str) -> None:
 
     def crash_on_third(actor: Worker, message: Any) -> object:
         nonlocal count
-        first = isinstance(message, Work) and message.attempt == 1
+        first = isinstance(message, Delivery) and message.attempt == 1
         count += first
         if first and count % 6 == 1:
             raise InjectedError("before")
@@ -219,7 +187,7 @@ def test_a_standby_leads_as_soon_as_it_can_even_if_it_hears_of_it_in_pieces(
             for _ in range(2):
                 stage.send("subscriber", Poke())
             leader.release()
-            stage.send("session_registry", Tick())
+            stage.send("session_registry", LeaseFreed())
             stage.send("session_registry", Poke())
             eventually(lambda: stage.record().bus == "up", "it leads")
             stage.served(url, "early", ping)
@@ -254,7 +222,7 @@ class Gate:
         self.written: list[str] = []
         write = Clipboard._write
 
-        def slow(clipboard: Clipboard, job: Work) -> None:
+        def slow(clipboard: Clipboard, job: Delivery) -> None:
             self.began.set()
             assert self.release.wait(PATIENCE)
             self.written.append(job.id)
@@ -379,3 +347,14 @@ def test_hundreds_of_messages_that_waited_are_dealt_with_once(stage: Stage) -> N
         stage.serves()
         assert len(stage.log("msg-recv")) >= 300, "no line is lost"
         assert stage.count(EventKind.DROPPED) == 0
+
+
+def test_an_open_is_looked_up_and_claimed_no_more_often_than_it_must_be(stage: Stage) -> None:
+    """Looked up: by the feed, under its key, and as one that was handed out for the last time. Claimed: before it is
+    opened, under its key, and behind that, under its own id.
+    """
+    calls = Calls()
+    with calls.noted(), stage.playing():
+        profile(stage, calls)
+    assert calls.named("actors.url_opener", "_act") == 1
+    assert (calls.named("nssh.bus.ledger", "seen"), calls.named("nssh.bus.ledger", "claim")) == (3, 2)
