@@ -11,8 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from actors.messages import Drain, Log
-from actors.supervision._directory import AskError
-from actors.supervision._supervisor import Outcome, StartError
+from actors.supervision import AskError, Outcome, StartError
 from actors.supervision.debug import dump_stacks
 from actors.tree import Tree
 from nssh.base import process

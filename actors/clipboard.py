@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.outbox import Outbox
-    from actors.supervision._incarnation import Context
-    from actors.supervision._timers import Timer
+    from actors.supervision import Context, Timer
     from nssh.bus.client import BusClient
     from nssh.bus.deliveries import Delivery
     from nssh.bus.ledger import Ledger

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors.messages import Lend, Log, LookForConnection, SweepNews
-from actors.supervision._actor import BaseActor
-from actors.supervision._directory import AskError
+from actors.supervision import AskError, BaseActor
 from nssh.base.errors import ConnectError, RemoteError
 from nssh.base.printable import LONGEST, printable
 from nssh.sweep import connect_host, own_mosh, server_choice
@@ -15,7 +14,7 @@ from nssh.sweep.run_scripts import ScriptRunner
 from nssh.sweep.sweep_options import SweepOptions
 
 if TYPE_CHECKING:
-    from actors.supervision._incarnation import Context
+    from actors.supervision import Context
     from nssh.launch.session_info import SessionInfo
     from nssh.ssh.connection import Connection
     from nssh.sweep.end_servers import Verdict

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.outbox import Outbox
-    from actors.supervision._incarnation import Context
+    from actors.supervision import Context
     from nssh.bus.ledger import Ledger
     from nssh.local.callback_finder import Callback
 

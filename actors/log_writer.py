@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from actors.supervision._actor import BaseActor
+from actors.supervision import BaseActor
 from nssh.log import event_log
 from nssh.state import records
 
 if TYPE_CHECKING:
     from actors.messages import Log
-    from actors.supervision._incarnation import Context
+    from actors.supervision import Context
 
 # Characters of one field; a trace needs most.
 _LONGEST = 3000

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from actors.messages import Expect, FlowNews, ForgetComplaint, LeaseChanged, Lend, Log, Problem, Report, Suspect
-from actors.supervision._actor import BaseActor
+from actors.supervision import BaseActor
 from nssh.base.errors import ConnectError
 from nssh.local import callback_store as store
 from nssh.local.callback_flow import LONGEST, FlowEnded, FlowSucceeded
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from actors.supervision._incarnation import Context
+    from actors.supervision import Context
     from nssh.local.callback_finder import Callback
     from nssh.local.callback_proxy import Refusal
     from nssh.ssh.connection import Channel, Connection

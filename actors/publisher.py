@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from actors.messages import BusUp, Flush, Log, Publish, Retry
-from actors.supervision._actor import BaseActor
+from actors.supervision import BaseActor
 from nssh.base.errors import BusError
 from nssh.bus import backoff
 from nssh.bus.deliveries import ATTEMPTS
@@ -16,8 +16,7 @@ from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
     from actors.outbox import Outbox
-    from actors.supervision._incarnation import Context
-    from actors.supervision._timers import Timer
+    from actors.supervision import Context, Timer
     from nssh.bus.client import BusClient
 
 # Seconds that one attempt may take without any progress, and longer; the client's own deadlines end each step of it.

@@ -24,8 +24,7 @@ from actors.messages import (
     Told,
     Update,
 )
-from actors.supervision._actor import BaseActor
-from actors.supervision._restarts import Attempts, Backoff
+from actors.supervision import Attempts, Backoff, BaseActor
 from nssh.base.errors import ConnectError, RemoteError
 from nssh.launch import prepare_remote
 from nssh.ssh import control_connection
@@ -36,7 +35,7 @@ from nssh.wire import files
 from nssh.wire import session as session_file
 
 if TYPE_CHECKING:
-    from actors.supervision._incarnation import Context
+    from actors.supervision import Context
     from nssh.launch.session_info import SessionInfo
     from nssh.ssh.connection import Channel, Connection
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from actors.messages import BeginSweep, EndServers, Log, SweepExpired, SweepNews
-from actors.supervision._actor import BaseActor
+from actors.supervision import BaseActor
 from nssh.base.errors import ConnectError, RemoteError
 from nssh.base.printable import LONGEST, printable
 from nssh.sweep import connect_host
@@ -16,7 +16,7 @@ from nssh.sweep.run_scripts import ScriptRunner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.supervision._incarnation import Context
+    from actors.supervision import Context
     from nssh.ssh.connection import Connection
     from nssh.ssh.identity import Target
     from nssh.sweep.child_messages import News

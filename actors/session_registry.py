@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors.messages import LeaseChanged, LeaseFreed, Log, Problem, Report, Retry, Told, Update
-from actors.supervision._actor import BaseActor
+from actors.supervision import BaseActor
 from nssh.base import process
 from nssh.state import records
 
 if TYPE_CHECKING:
-    from actors.supervision._incarnation import Context
+    from actors.supervision import Context
     from nssh.state.lease_waiter import AwaitedLease
     from nssh.state.records import Record
 

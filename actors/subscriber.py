@@ -24,7 +24,7 @@ from actors.messages import (
     Report,
     Retry,
 )
-from actors.supervision._actor import BaseActor
+from actors.supervision import BaseActor
 from nssh.bus.deliveries import Deliveries, FeedMemory, Moved
 from nssh.bus.feed import CaughtUp, Feed
 from nssh.bus.losses import Reach
@@ -32,7 +32,7 @@ from nssh.bus.losses import Reach
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.supervision._incarnation import Context
+    from actors.supervision import Context
     from nssh.bus.client import BusClient
     from nssh.bus.feed import News
     from nssh.bus.ledger import Ledger

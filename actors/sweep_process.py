@@ -20,9 +20,7 @@ import nssh.ssh.paramiko_connection  # noqa: F401
 from actors.log_writer import LogWriter
 from actors.messages import BeginSweep, EndServers, Log
 from actors.remote_sweeper import RemoteSweeper, Sweep
-from actors.supervision._events import Event, EventKind
-from actors.supervision._spec import ChildSpec, Restart
-from actors.supervision._supervisor import Outcome, StartError, Supervisor
+from actors.supervision import ChildSpec, Event, EventKind, Outcome, Restart, StartError, Supervisor
 from actors.supervision.debug import dump_stacks
 from nssh.sweep import child_messages
 from nssh.sweep.child_messages import End, Job
@@ -41,7 +39,7 @@ class SweepTree:
 
     def __init__(self, job: Job, tell: Callable[[News], object]) -> None:
         sweeps = [Sweep(number, target, job.timeout, tell) for number, target in enumerate(job.targets)]
-        specs = [ChildSpec("log_writer", lambda context: LogWriter.start(context, job.log, job.keep))]
+        specs = [ChildSpec("log_writer", lambda context: LogWriter(context, job.log, job.keep))]
         specs += [_spec(sweep) for sweep in sweeps]
         # Each host may crash its sweeper twice before that gives it up; the other hosts must not suffer.
         intensity = 5 + 2 * len(sweeps)
@@ -75,7 +73,7 @@ def _name(number: int) -> str:
 def _spec(sweep: Sweep) -> ChildSpec:
     return ChildSpec(
         _name(sweep.number),
-        lambda context: RemoteSweeper.start(context, sweep),
+        lambda context: RemoteSweeper(context, sweep),
         restart=Restart.TRANSIENT,
         shutdown=1.0,
     )

@@ -20,10 +20,7 @@ from actors.publisher import Publisher
 from actors.remote_host import RemoteHost
 from actors.session_registry import SessionRegistry
 from actors.subscriber import Subscriber, drift
-from actors.supervision._directory import AskError
-from actors.supervision._events import Event, EventKind
-from actors.supervision._spec import ChildSpec, Strategy
-from actors.supervision._supervisor import Supervisor
+from actors.supervision import AskError, ChildSpec, Event, EventKind, Strategy, Supervisor
 from actors.url_opener import UrlOpener
 from nssh.base.errors import ConnectError, NsshError
 from nssh.bus.client import BusClient
@@ -82,39 +79,33 @@ class Tree:
         browser = config.browser.command or None
         # A specification's `start` is called for every life: it finds the session and the record as they are then.
         specs = [
-            ChildSpec(
-                "log_writer", lambda context: LogWriter.start(context, session.log, config.log.keep), mailbox=_LINES
-            ),
+            ChildSpec("log_writer", lambda context: LogWriter(context, session.log, config.log.keep), mailbox=_LINES),
             ChildSpec(
                 "session_registry",
-                lambda context: SessionRegistry.start(
+                lambda context: SessionRegistry(
                     context, self._record(), self._lease, joined=session.joined, behind=session.behind
                 ),
             ),
-            ChildSpec("remote_host", lambda context: RemoteHost.start(context, self._session), shutdown=2.0),
-            ChildSpec("publisher", lambda context: Publisher.start(context, self._client(), session.topic, outbox)),
+            ChildSpec("remote_host", lambda context: RemoteHost(context, self._session), shutdown=2.0),
+            ChildSpec("publisher", lambda context: Publisher(context, self._client(), session.topic, outbox)),
             ChildSpec(
                 "liveness_responder",
-                lambda context: LivenessResponder.start(
-                    context, self._ledger, socket_path, outbox, lambda: self._lease.held
-                ),
+                lambda context: LivenessResponder(context, self._ledger, socket_path, outbox, lambda: self._lease.held),
             ),
             ChildSpec(
                 "clipboard",
-                lambda context: Clipboard.start(
+                lambda context: Clipboard(
                     context, self._ledger, self._client(), memory, outbox, config=config.clipboard
                 ),
             ),
             ChildSpec(
                 "oauth_proxy",
-                lambda context: OAuthProxy.start(context, callbacks_path, session.target.destination, ports),
+                lambda context: OAuthProxy(context, callbacks_path, session.target.destination, ports),
             ),
-            ChildSpec(
-                "url_opener", lambda context: UrlOpener.start(context, self._ledger, held_path, browser), health=20.0
-            ),
+            ChildSpec("url_opener", lambda context: UrlOpener(context, self._ledger, held_path, browser), health=20.0),
             ChildSpec(
                 "subscriber",
-                lambda context: Subscriber.start(
+                lambda context: Subscriber(
                     context,
                     self._client(),
                     session.topic,
@@ -126,7 +117,7 @@ class Tree:
             ),
         ]
         if (age := config.sweep.on_connect) is not None:
-            specs.append(ChildSpec("connect_sweeper", lambda context: ConnectSweeper.start(context, session, age)))
+            specs.append(ChildSpec("connect_sweeper", lambda context: ConnectSweeper(context, session, age)))
         # Everyone resolves peers by id with each message, so one that fails is restarted alone.
         self.supervisor = Supervisor(
             specs,

@@ -17,7 +17,7 @@ from nssh.wire import envelope as wire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actors.supervision._incarnation import Context
+    from actors.supervision import Context
     from nssh.bus.ledger import Ledger
 
 # Seconds that a browser may take to say that it opened something.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors.messages import Done
-from actors.supervision._actor import BaseActor
+from actors.supervision import BaseActor
 
 if TYPE_CHECKING:
-    from actors.supervision._incarnation import Context
+    from actors.supervision import Context
     from nssh.bus.deliveries import Delivery
     from nssh.bus.ledger import Ledger
 

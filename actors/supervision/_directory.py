@@ -10,82 +10,22 @@ these is reported.
 from __future__ import annotations
 
 import contextlib
-import math
 import queue
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any
 
-import pykka
+from pykka._envelope import Envelope
 
 from actors.supervision._incarnation import AbandonedError
+from actors.supervision._mail import ActorGoneError, Mail, Reply, UnknownActorError, settle
+from actors.supervision._ref import ChildRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from actors.supervision._incarnation import Incarnation
-
-
-class UnknownActorError(LookupError):
-    """No child of the tree has this id: a slip in the code, not a state to wait out."""
-
-
-class AskError(Exception):
-    """An ask got no answer."""
-
-
-class AskTimeoutError(AskError, TimeoutError):
-    """No answer came within the timeout; the message may still be handled, or not."""
-
-
-class ActorGoneError(AskError):
-    """There will be no answer: the actor is gone for good, was abandoned over the message, or its mailbox is full."""
-
-
-class Reply:
-    """The answer to an ask, to be settled once; whoever comes second is ignored."""
-
-    def __init__(self) -> None:
-        self._settled = threading.Event()
-        self._lock = threading.Lock()
-        self._value: Any = None
-        self._error: Exception | None = None
-
-    def settle(self, value: Any = None, error: Exception | None = None) -> None:
-        """Answer with `value`, or with `error`."""
-        with self._lock:
-            if not self._settled.is_set():
-                self._value, self._error = value, error
-                self._settled.set()
-
-    def get(self, timeout: float) -> Any:
-        """Wait for the answer.
-
-        Raises:
-            AskTimeoutError: If there is none within `timeout` seconds.
-            Exception: What the handler raised.
-        """
-        if not self._settled.wait(timeout):
-            raise AskTimeoutError(f"no answer within {timeout:g} s")
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-
-class Mail(NamedTuple):
-    """A message on its way."""
-
-    message: Any
-    reply: Reply | None = None
-    expires: float = math.inf  # when its asker stops waiting
-    bound: bool = False  # to this generation: from an actor's own timers and threads, void once it is gone
-    taken: Callable[[], object] | None = None  # called when the actor takes it up, or when it is void
-
-    @property
-    def expired(self) -> bool:
-        """Whether its asker has stopped waiting, by the same clock."""
-        return time.monotonic() > self.expires
 
 
 class _Entry:
@@ -93,21 +33,21 @@ class _Entry:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.incarnation: Incarnation | None = None  # the one that takes messages
-        self.parked: deque[Mail] = deque()  # while there is none
-        self.gone = False  # and none will come
+        self.life: Incarnation | None = None  # the one that takes messages
+        self.inbox: queue.SimpleQueue[Any] | None = None  # its
+        self.parked: deque[Any] = deque()  # while there is none
+        self.gone = ""  # why none will come
 
 
 class Directory:
     """The ids of a tree, and the way to whoever bears them now. All methods may be called from any thread.
 
     Args:
-        mailboxes: For each id, the number of unhandled messages that are kept.
         on_drop: Called, without locks, for a message that nobody will handle: (id, what and why).
     """
 
-    def __init__(self, mailboxes: dict[str, int], on_drop: Callable[[str, str], object]) -> None:
-        self._entries = {child_id: _Entry(limit) for child_id, limit in mailboxes.items()}
+    def __init__(self, on_drop: Callable[[str, str], object]) -> None:
+        self._entries: dict[str, _Entry] = {}
         self._on_drop = on_drop
         self._lock = threading.RLock()
 
@@ -124,7 +64,20 @@ class Directory:
             UnknownActorError: If there is no such child.
             AbandonedError: If `sender` was abandoned.
         """
-        return self._post(to, Mail(message), sender)
+        with self._lock:
+            if sender is not None and sender.abandoned:
+                raise AbandonedError(sender.name)
+            entry = self._entries.get(to)
+            if entry is None:
+                raise UnknownActorError(f"no actor has the id {to}")
+            inbox = entry.inbox
+            if inbox is not None and inbox.qsize() < entry.limit:
+                inbox.put(message)
+                return True
+            refusal = self._park(entry, message)
+        if refusal:
+            self._on_drop(to, f"{_type_of(message)}: {refusal}")
+        return not refusal
 
     def ask(self, to: str, message: Any, timeout: float, *, sender: Incarnation | None = None) -> Any:
         """Tell `to` something and wait for the answer, also across a restart of `to`.
@@ -137,9 +90,26 @@ class Directory:
             Exception: What the handler raised.
         """
         reply = Reply()
-        if not self._post(to, Mail(message, reply, time.monotonic() + timeout), sender):
+        if not self.send(to, Mail(message, reply, time.monotonic() + timeout), sender=sender):
             raise ActorGoneError(f"{to} takes no messages")
-        return reply.get(timeout)
+        return reply.get(timeout=timeout)
+
+    def ref(self, child_id: str) -> ChildRef:
+        """Return a ref to a child, which survives its restarts, for whoever likes pykka's refs and proxies better.
+
+        Raises:
+            UnknownActorError: If there is no such child.
+        """
+        with self._lock:
+            if child_id not in self._entries:
+                raise UnknownActorError(f"no actor has the id {child_id}")
+        return ChildRef(self, child_id)
+
+    def takes(self, child_id: str) -> bool:
+        """Whether `child_id` is up, or will be up again, so that messages to it are delivered or kept."""
+        with self._lock:
+            entry = self._entries.get(child_id)
+            return entry is not None and not entry.gone
 
     def unwell(self, patience: float) -> list[str]:
         """Return the ids of those that would not answer now: down, or at one message for `patience` seconds.
@@ -148,126 +118,117 @@ class Directory:
         """
         with self._lock:
             entries = list(self._entries.items())
-        return [child for child, entry in entries if not (entry.incarnation and entry.incarnation.is_well(patience))]
-
-    def _post(self, to: str, mail: Mail, sender: Incarnation | None) -> bool:
-        with self._lock:
-            if sender is not None and sender.abandoned:
-                raise AbandonedError(sender.name)
-            entry = self._entries.get(to)
-            if entry is None:
-                raise UnknownActorError(f"no actor has the id {to}")
-            refusal = self._put(entry, mail)
-        if refusal:
-            self._on_drop(to, f"{type(mail.message).__name__}: {refusal}")
-        return not refusal
+        return [child for child, entry in entries if not (entry.life and entry.life.is_well(patience))]
 
     @staticmethod
-    def _put(entry: _Entry, mail: Mail) -> str:
-        """Deliver or park a message; returns why not."""
+    def _park(entry: _Entry, message: Any) -> str:
+        """Keep a message for a life to come; returns why not."""
         if entry.gone:
-            return "it has ended"
-        if entry.incarnation is not None and entry.incarnation.ref is not None:
-            ref = entry.incarnation.ref
-            if _inbox(ref).qsize() >= entry.limit:
-                return "its mailbox is full"
-            try:
-                ref.tell(mail)
-            except pykka.ActorDeadError:
-                pass  # it is just about to detach itself: park the message for its successor
-            else:
-                return ""
-        if len(entry.parked) >= entry.limit:
+            return entry.gone
+        if entry.inbox is not None or len(entry.parked) >= entry.limit:
             return "its mailbox is full"
-        entry.parked.append(mail)
+        entry.parked.append(message)
         return ""
 
     # --- For an actor about itself ------------------------------------------------------------------------------------
 
-    def deliver(self, incarnation: Incarnation, mail: Mail) -> bool:
+    def deliver(self, life: Incarnation, mail: Mail) -> bool:
         """Put `mail` into the mailbox of just this life, up or not yet; False if it is over."""
         with self._lock:
-            ref = incarnation.ref
-            if ref is None or not ref.is_alive():
+            if life.inbox is None:
                 return False
-            ref.tell(mail)
+            life.inbox.put(mail)
             return True
 
-    def attach(self, incarnation: Incarnation) -> None:
-        """This life takes messages from now on; it is given what was kept for it.
+    def attach(self, life: Incarnation) -> None:
+        """Deliver new messages to this life, after those that were kept while there was none.
 
         Raises:
             AbandonedError: If it was given up in the meantime.
         """
         with self._lock:
-            if incarnation.abandoned:
-                raise AbandonedError(incarnation.name)
-            entry = self._entries[incarnation.id]
-            entry.incarnation = incarnation
-            if incarnation.ref is not None:
-                while entry.parked:
-                    incarnation.ref.tell(entry.parked.popleft())
+            if life.abandoned or life.inbox is None:
+                raise AbandonedError(life.name)
+            entry = self._entries[life.id]
+            entry.life, entry.inbox = life, life.inbox
+            while entry.parked:
+                life.inbox.put(entry.parked.popleft())
 
-    def detach(self, incarnation: Incarnation, first: Mail | None = None) -> None:
-        """This life takes no more messages; `first`, and what is in its mailbox, is kept for the next one."""
+    def detach(self, life: Incarnation, first: Any = None) -> list[Envelope[Any]]:
+        """Deliver nothing to this life any more; keep `first`, and what is in its mailbox, for the next one.
+
+        Returns:
+            What came through its pykka ref, and so is to this life only.
+        """
         with self._lock:
-            ref = incarnation.ref
-            mails = [] if first is None else [first]
-            if ref is not None:
-                mails += _drain(ref)
-            for mail in mails:
-                if mail.taken is not None:
-                    mail.taken()
-            entry = self._entries[incarnation.id]
-            if entry.incarnation is incarnation:
-                entry.incarnation = None
-            entry.parked.extendleft(mail for mail in reversed(mails) if not mail.bound)
+            items = [] if first is None else [first]
+            if life.inbox is not None:
+                items += _drain(life.inbox)
+                life.inbox = None
+            entry = self._entries[life.id]
+            if entry.life is life:
+                entry.life = entry.inbox = None
+            kept = []
+            for item in items:
+                if isinstance(item, Mail) and item.taken is not None:
+                    item.taken()
+                if not isinstance(item, Envelope) and not (isinstance(item, Mail) and item.bound):
+                    kept.append(item)
+            if entry.inbox is None:
+                entry.parked.extendleft(reversed(kept))
+            else:  # a ghost that had taken a message, and was given up before it began, comes back after its successor
+                for item in kept:
+                    entry.inbox.put(item)
+            return [item for item in items if isinstance(item, Envelope)]
 
     # --- For the supervisor -------------------------------------------------------------------------------------------
 
-    def abandon(self, incarnation: Incarnation) -> None:
-        """From now on nothing that `incarnation` says is heard, and whoever waits for its answer waits no longer."""
+    def abandon(self, life: Incarnation) -> None:
+        """From now on nothing that `life` says is heard, and whoever waits for its answer waits no longer."""
         with self._lock:
-            incarnation.abandoned = True
-            ref, reply = incarnation.ref, incarnation.reply
-            if ref is not None:  # nothing is delivered any more; should it ever come back, its loop ends
-                pykka.ActorRegistry.unregister(ref)
-                ref.actor_stopped.set()
-            self.detach(incarnation)
-        if reply is not None:
-            reply.settle(error=ActorGoneError(f"{incarnation.id} was abandoned while it handled the message"))
+            life.abandoned = life.must_leave = True
+            work = life.work
+            envelopes = self.detach(life)
+        gone = ActorGoneError(f"{life.id} was abandoned while it handled the message")
+        for reply in [work and work.reply, *(envelope.reply_to for envelope in envelopes)]:
+            settle(reply, error=gone)
+
+    def add(self, child_id: str, mailbox: int) -> None:
+        """There is a child `child_id`, for which up to `mailbox` unhandled messages are kept."""
+        with self._lock:
+            self._entries[child_id] = _Entry(mailbox)
+
+    def remove(self, child_id: str) -> None:
+        """There is none any more."""
+        self.retire(child_id)
+        with self._lock:
+            del self._entries[child_id]
 
     def expect(self, child_id: str) -> None:
         """A life of `child_id` is about to begin: keep messages for it."""
         with self._lock:
-            self._entries[child_id].gone = False
+            self._entries[child_id].gone = ""
 
     def retire(self, child_id: str) -> None:
-        """`child_id` is down for good: refuse messages, and report those that were kept as dropped."""
+        """Refuse messages to `child_id`, which will not live again, and report those that were kept as dropped."""
         with self._lock:
             entry = self._entries[child_id]
-            entry.gone = True
-            mails = list(entry.parked)
+            entry.gone = "it has ended"
+            items = list(entry.parked)
             entry.parked.clear()
-        for mail in mails:
-            if mail.reply is not None:
-                mail.reply.settle(error=ActorGoneError(f"{child_id} has ended"))
-            self._on_drop(child_id, f"{type(mail.message).__name__}: it has ended")
+        for item in items:
+            if isinstance(item, Mail):
+                settle(item.reply, error=ActorGoneError(f"{child_id} has ended"))
+            self._on_drop(child_id, f"{_type_of(item)}: it has ended")
 
 
-def _inbox(ref: pykka.ActorRef[Any]) -> queue.Queue[Any]:
-    # pykka types an inbox as what its loop needs; a threading actor's is a Queue.
-    return cast("queue.Queue[Any]", ref.actor_inbox)
+def _type_of(item: Any) -> str:
+    return type(item.message if isinstance(item, Mail) else item).__name__
 
 
-def _drain(ref: pykka.ActorRef[Any]) -> Iterable[Mail]:
-    """Take the messages out of an inbox; pykka's own (a request to stop, an ask through a ref) stay in, in order."""
-    inbox = _inbox(ref)
-    envelopes = []
+def _drain(inbox: queue.SimpleQueue[Any]) -> list[Any]:
+    items = []
     with contextlib.suppress(queue.Empty):  # its owner may be taking messages at the same time
         while True:
-            envelopes.append(inbox.get_nowait())
-    for envelope in envelopes:
-        if not isinstance(envelope.message, Mail):
-            inbox.put(envelope)
-    return [envelope.message for envelope in envelopes if isinstance(envelope.message, Mail)]
+            items.append(inbox.get_nowait())
+    return items

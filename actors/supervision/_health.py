@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from actors.supervision._incarnation import Incarnation, Work
+    from actors.supervision._incarnation import Incarnation
 
 CONFIRM = 1.0
 """A second look follows after so many seconds, or a tenth of the limit if that is less.
@@ -25,7 +25,7 @@ goes on; this gives its actors the time to go on, too.
 
 
 class _Suspect(NamedTuple):
-    work: Work
+    task: tuple[Any, ...]  # the very same is one message, with one deadline
     confirm_at: float
 
 
@@ -59,15 +59,16 @@ class HealthWatch:
         wedged = []
         looks: list[float] = []
         for incarnation in running:
-            work = incarnation.work
-            if work is None or work.deadline == math.inf:
+            task = incarnation.task
+            if task is None:
                 continue
-            if now < work.deadline:
-                looks.append(work.deadline)
+            since, deadline = task[:2]
+            if now < deadline:
+                looks.append(deadline)
                 continue
             suspect = self._suspects.get(incarnation)
-            if suspect is None or suspect.work != work:
-                suspect = _Suspect(work, now + min(CONFIRM, (work.deadline - work.since) / 10))
+            if suspect is None or suspect.task is not task:
+                suspect = _Suspect(task, now + min(CONFIRM, (deadline - since) / 10))
             if now < suspect.confirm_at:
                 suspects[incarnation] = suspect
                 looks.append(suspect.confirm_at)

@@ -10,18 +10,16 @@ from __future__ import annotations
 import enum
 import math
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import pykka
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from actors.supervision.debug import describe, trace_of
 
 if TYPE_CHECKING:
+    import queue
     from collections.abc import Callable
 
-    from actors.supervision._directory import Directory, Reply
-    from actors.supervision._timers import Clock, Timers
+    from actors.supervision._health import HealthWatch
+    from actors.supervision._timers import Clock
 
 
 class AbandonedError(BaseException):
@@ -32,114 +30,120 @@ class AbandonedError(BaseException):
 
 
 class WedgedError(Exception):
-    """An actor did not come back: from its constructor, from `started()`, from a message, or from `stopped()`."""
+    """A child did not come back: from its constructor, from its start, from a message, or from its end."""
 
 
 class Phase(enum.IntEnum):
     """How far a life got; it only ever goes up."""
 
-    STARTING = 1  # from the constructor to the end of `started()`
+    STARTING = 1  # until it is up: for an actor, from the constructor to the end of `started()`
     RUNNING = 2
-    LEAVING = 3  # it takes no more messages; `stopped()` is due or running
+    LEAVING = 3  # it takes no more messages, and releases what it holds
     ENDED = 4  # its thread will not touch anything any more
 
 
 class Work(NamedTuple):
     """What an actor is busy with."""
 
-    serial: int  # tells one message from the next of the same type
-    what: str  # the type of the message, never its content
     since: float
     deadline: float  # when it counts as wedged; infinite for an actor that is not checked
+    message: Any
+    reply: Any = None  # what the asker waits for, if it was asked
     declared: bool = False  # it said itself that this may take long
+
+    @property
+    def what(self) -> str:
+        """The type of the message, never its content."""
+        return type(self.message).__name__
+
+
+class Body(Protocol):
+    """What lives: an actor, a process, a tree."""
+
+    def run(self, life: Incarnation) -> None:
+        """Live, on the thread of `life`: call `life.up()` when that is so; return at the end, or raise its reason."""
+
+    def request_stop(self, patience: float) -> None:
+        """End within `patience` seconds. Any thread; returns at once."""
+
+    def abandon(self) -> None:
+        """It was given up: do no more than can't be helped. Any thread; returns at once."""
 
 
 class Incarnation:
-    """The record of one life, shared by the actor's thread, which reports, and the supervisor, which waits.
+    """The record of one life, shared by its thread, which reports, and the supervisor, which waits.
 
     Attributes:
         phase, error, trace, up_at, leaving_at: Written under `changed`, read anywhere. `error` is the first one only.
-        work: What it is busy with, or None; written by its own thread alone.
+        task: What it is busy with, as the fields of `Work`, or None; written by its own thread alone.
+        inbox: Where an actor's messages go; None before it is made and after it has left.
         abandoned: Set once, under the lock of the directory, so that no message passes after it.
-        reply: What the asker of the message in hand waits for, if it was asked.
+        must_leave: Whether it takes up no more messages: it was abandoned, or its time to stop is half over.
     """
 
     def __init__(
-        self, child_id: str, generation: int, *, health: float | None, changed: threading.Condition, clock: Clock
+        self,
+        child_id: str,
+        generation: int,
+        *,
+        health: float | None,
+        changed: threading.Condition,
+        clock: Clock,
+        watch: HealthWatch,
     ) -> None:
         self.id = child_id
         self.generation = generation
+        self.name = f"{child_id}#{generation}"
+        """Its id and generation, as threads and log lines show it."""
         self.phase = Phase.STARTING
         self.error: BaseException | None = None
         self.trace = ""
         self.up_at: float | None = None
         self.leaving_at: float | None = None
         self.abandoned = False
+        self.must_leave = False
         self.stop_requested = False
-        self.hurried = False
-        self.work: Work | None = None
-        self.reply: Reply | None = None
-        self.ref: pykka.ActorRef[Any] | None = None
+        self.task: tuple[float, float, Any, Any, bool] | None = None
+        self.inbox: queue.SimpleQueue[Any] | None = None
         self.thread: threading.Thread | None = None
+        self._body: Body | None = None
         self._health = math.inf if health is None else health
         self._changed = changed
-        self._clock = clock
-        self._serial = 0
-        self._body: Callable[[], None] | None = None
-        self._on_busy: Callable[[float], None] = lambda _deadline: None
+        self._now = clock.monotonic
+        self._watch = watch
 
     # --- The life itself, on a thread of its own ----------------------------------------------------------------------
 
-    def launch(self, start: Callable[[], object], on_busy: Callable[[float], None]) -> None:
-        """Begin this life on a new thread. `on_busy(deadline)` is called there whenever a message is taken up."""
-        self._on_busy = on_busy
-        self.thread = threading.Thread(target=self._live, args=(start,), name=self.name, daemon=True)
+    def launch(self, make: Callable[[], Body]) -> None:
+        """Begin this life on a new thread, which makes its body and is all that the body runs on.
+
+        Constructor, messages and end share one thread, so that what a constructor makes (an SQLite connection) may be
+        used later.
+        """
+        self.thread = threading.Thread(target=self._live, args=(make,), name=self.name, daemon=True)
         self.thread.start()
 
-    @property
-    def name(self) -> str:
-        """Its id and generation, as threads and log lines show it."""
-        return f"{self.id}#{self.generation}"
-
-    def adopt(self, ref: pykka.ActorRef[Any], body: Callable[[], None]) -> None:
-        """Take in the actor that `start` has constructed; `body` is its whole life.
-
-        pykka would run it on another thread; this way the constructor, the messages and the end share one, and what a
-        constructor makes (an SQLite connection) may be used later.
-
-        Raises:
-            AbandonedError: If it took so long that it was given up.
-            RuntimeError: If it is started outside a supervisor, or a second time with one context.
-        """
-        if threading.current_thread() is not self.thread or self.ref is not None:
-            raise RuntimeError(f"{self.name}: an actor is started by its supervisor, once per context")
-        if self.abandoned:
-            raise AbandonedError(self.name)
-        self.ref = ref
-        self._body = body
-
-    def _live(self, start: Callable[[], object]) -> None:
+    def _live(self, make: Callable[[], Body]) -> None:
         # The only place where a life ends, so its end is reported once whatever happened, SystemExit included.
         try:
-            start()
-            if self._body is None:
-                raise TypeError(f"{self.id}: start must start a BaseActor with its context")  # noqa: TRY301 - ends it, as any error
-            self._body()
+            self._body = body = make()
+            # Whoever gives it up, or stops it, either finds the body or is found here.
+            if self.abandoned:
+                raise AbandonedError(self.name)  # noqa: TRY301 - ends it, as any error
+            if not self.stop_requested:
+                body.run(self)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor wants to know
             self.leave(error)
         finally:
-            self._body = None
-            if self.ref is not None:  # whatever happened, pykka must not count on an actor without a thread
-                pykka.ActorRegistry.unregister(self.ref)
-                self.ref.actor_stopped.set()
+            self._body = None  # an actor that is over is free to be collected
             self._advance(Phase.ENDED)
 
     # --- Reports, made on that thread ---------------------------------------------------------------------------------
 
     def up(self) -> None:
-        """`started()` has returned."""
+        """It is up."""
         with self._changed:
-            self.up_at = self._clock.monotonic()
+            self.up_at = self._now()
             self._advance(Phase.RUNNING)
 
     def leave(self, error: BaseException | None = None) -> None:
@@ -153,7 +157,7 @@ class Incarnation:
                 elif self.error is not error:
                     self.trace += f"\nand then {describe(error)}"
             if self.leaving_at is None:
-                self.leaving_at = self._clock.monotonic()
+                self.leaving_at = self._now()
             self._advance(Phase.LEAVING)
 
     def _advance(self, phase: Phase) -> None:
@@ -161,41 +165,51 @@ class Incarnation:
             self.phase = max(self.phase, phase)
             self._changed.notify_all()
 
-    def begin(self, what: str, reply: Reply | None) -> None:
-        """It takes up a message of the type `what`."""
-        now = self._clock.monotonic()
-        self._serial += 1
-        self.reply = reply
-        self._set_work(Work(self._serial, what, now, now + self._health))
+    def begin(self, message: Any, reply: Any = None) -> None:
+        """It takes up a message."""
+        now = self._now()
+        deadline = now + self._health
+        self.task = (now, deadline, message, reply, False)
+        # The watch may be asleep until some later deadline. Write first, then tell: see HealthWatch.look.
+        if deadline < self._watch.next_look:
+            self._watch.on_busy(deadline)
 
     def extend(self, seconds: float) -> None:
         """The message in hand may take `seconds` from now, if that is later than what it may take anyway."""
-        if self.work is not None:
-            deadline = max(self.work.deadline, self._clock.monotonic() + seconds)
-            self._set_work(self.work._replace(deadline=deadline, declared=True))
-
-    def _set_work(self, work: Work) -> None:
-        # The watch may be asleep until some later deadline. Write first, then tell: see HealthWatch.look.
-        self.work = work
-        self._on_busy(work.deadline)
+        if self.task is not None:
+            since, deadline, message, reply, _ = self.task
+            deadline = max(deadline, self._now() + seconds)
+            self.task = (since, deadline, message, reply, True)
+            self._watch.on_busy(deadline)
 
     def finish(self) -> None:
         """The message in hand is done."""
-        self.work = None
-        self.reply = None
+        self.task = None
+
+    @property
+    def work(self) -> Work | None:
+        """What it is busy with."""
+        task = self.task
+        return None if task is None else Work(*task)
 
     # --- Requests, made by the supervisor -----------------------------------------------------------------------------
 
-    def request_stop(self) -> None:
-        """Ask it to stop after the messages that are in its mailbox now."""
+    def request_stop(self, patience: float) -> None:
+        """Ask it to be down in `patience` seconds: an actor may handle the messages that it has by now before."""
         self.stop_requested = True
-        ref = self.ref
-        if ref is not None:
-            ref.stop(block=False)
+        body = self._body
+        if body is not None:
+            body.request_stop(patience)
 
     def hurry(self) -> None:
         """Ask it to stop after the message in hand."""
-        self.hurried = True
+        self.must_leave = True
+
+    def abandon(self) -> None:
+        """Give it up; the directory has marked it so before."""
+        body = self._body
+        if body is not None:
+            body.abandon()
 
     @property
     def has_thread(self) -> bool:
@@ -214,45 +228,16 @@ class Incarnation:
 
     @property
     def came_up(self) -> bool:
-        """Whether `started()` has returned, however long ago."""
+        """Whether it ever was up, however long ago."""
         return self.up_at is not None
 
     def is_well(self, patience: float) -> bool:
-        """Whether it takes messages, and has not been at one for `patience` seconds without having said so."""
+        """Whether it is up, and has not been at one message for `patience` seconds without having said so."""
         work = self.work  # written by its own thread
         if self.phase is not Phase.RUNNING or not self.has_thread:
             return False
-        return work is None or work.declared or self._clock.monotonic() - work.since < patience
+        return work is None or work.declared or self._now() - work.since < patience
 
     def uptime(self, now: float) -> float:
         """Seconds since it came up, 0.0 if it never did."""
         return 0.0 if self.up_at is None else now - self.up_at
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every actor's constructor is given.
-
-    Attributes:
-        id: The child's id.
-        directory: The way to all peers.
-        timers: The tree's timers; an actor uses `after`, which binds them to its generation.
-        clock: The tree's clock.
-        incarnation: Where this life's progress is reported.
-    """
-
-    id: str
-    directory: Directory
-    timers: Timers
-    clock: Clock
-    incarnation: Incarnation
-
-    @property
-    def generation(self) -> int:
-        """1 for the child's first life, one more for each further one."""
-        return self.incarnation.generation
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether this life was given up: look before an act that can't be undone and that takes no message."""
-        return self.incarnation.abandoned

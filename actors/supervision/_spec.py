@@ -9,11 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import pykka
-
-    from actors.supervision._incarnation import Context
-    from actors.supervision._process import Program
-
 
 class Restart(enum.Enum):
     """When a child that ended is started again. The words are OTP's."""
@@ -42,6 +37,14 @@ class Strategy(enum.Enum):
         return ids[at:] if self is Strategy.REST_FOR_ONE else ids[at : at + 1]
 
 
+class AutoShutdown(enum.Enum):
+    """Whether a tree ends by itself once significant children have ended. The words are OTP's."""
+
+    NEVER = "never"
+    ANY_SIGNIFICANT = "any_significant"  # with the first of them
+    ALL_SIGNIFICANT = "all_significant"  # with the last of them
+
+
 class Default(enum.Enum):
     """What an option is if it is not given, where that depends on the others."""
 
@@ -53,9 +56,9 @@ class ChildSpec:
 
     Attributes:
         id: Its name, unique in the tree; peers send to it.
-        start: Makes the actor and starts it: `LogWriter.start`, or `lambda context: LogWriter.start(context, path)`.
-            Called on the thread that the actor will live on, once per generation, so a constructor that raises or
-            hangs harms nobody else. Or a `Program`, for a process.
+        start: Makes what is to live, without starting it: an actor (`LogWriter`, or `lambda context: Counter(3)`) or
+            a `Supervisor`. Called with a `Context` on the thread that the child will live on, once per generation, so
+            a constructor that raises or hangs harms nobody else. Or a `Program`, for a process.
         restart: When to start it again after it ended.
         startup: Seconds that it may take until it is up; then it is abandoned.
         shutdown: Seconds from the request to stop until it is down; then it is abandoned.
@@ -63,23 +66,25 @@ class ChildSpec:
             that the actor counts as wedged and is abandoned. For a process, seconds without a heartbeat. None: it is
             never checked. The default is 10 for what is made by a callable, None for a `Program`.
         mailbox: Unhandled messages kept for it, whether it is running or just being restarted; more are dropped.
+        significant: Whether its end may end the tree; see `AutoShutdown`.
 
     Raises:
         ValueError: If a value makes no sense.
     """
 
-    __slots__ = ("health", "id", "mailbox", "restart", "shutdown", "start", "startup")
+    __slots__ = ("health", "id", "mailbox", "restart", "shutdown", "significant", "start", "startup")
 
     def __init__(
         self,
         id: str,  # noqa: A002 - OTP's word
-        start: Callable[[Context], pykka.ActorRef[Any]] | Program,
+        start: Callable[[Any], object] | object,
         restart: Restart = Restart.PERMANENT,
         *,
         startup: float = 10.0,
         shutdown: float = 5.0,
         health: float | Default | None = Default.HEALTH,
         mailbox: int = 1000,
+        significant: bool = False,
     ) -> None:
         if not id:
             raise ValueError("a child needs an id")
@@ -90,6 +95,8 @@ class ChildSpec:
                 raise ValueError(f"{id}: {name} must be a positive number of seconds, not {seconds}")
         if mailbox < 1:
             raise ValueError(f"{id}: mailbox must hold at least one message, not {mailbox}")
+        if significant and restart is Restart.PERMANENT:
+            raise ValueError(f"{id}: a permanent child is always started again, so its end can't be significant")
         self.id = id
         self.start = start
         self.restart = restart
@@ -97,3 +104,4 @@ class ChildSpec:
         self.shutdown = shutdown
         self.health: float | None = health
         self.mailbox = mailbox
+        self.significant = significant

@@ -7,44 +7,38 @@ the end of the process ends its threads.
 
 from __future__ import annotations
 
-import enum
+import math
 import random as random_module
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actors.supervision._child import Child
 from actors.supervision._events import Event, EventKind
 from actors.supervision._ghosts import Ghosts
 from actors.supervision._incarnation import WedgedError
-from actors.supervision._lifecycle import Lifecycle
-from actors.supervision._restarts import Backoff, RestartWindow, check_reachable
-from actors.supervision._spec import Restart, Strategy
+from actors.supervision._mail import UnknownActorError
+from actors.supervision._nested import TreeBody
+from actors.supervision._outcome import Outcome, StartError
+from actors.supervision._requests import Requests
+from actors.supervision._restarts import Attempts, Backoff, RestartWindow, check_reachable
+from actors.supervision._shared import Shared
+from actors.supervision._spec import AutoShutdown, Restart, Strategy
 from actors.supervision._timers import Clock
 from actors.supervision.debug import describe, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from actors.supervision._context import Context
+    from actors.supervision._ref import ChildRef
     from actors.supervision._spec import ChildSpec
 
 LIVENESS = 30.0
 """Seconds after which the supervisor of an idle tree wakes up to see that every thread is still there."""
 
 
-class Outcome(enum.Enum):
-    """How a tree ended."""
-
-    STOPPED = "stopped"  # as requested
-    FAILED = "failed"  # a child did not start in the first place
-    ESCALATED = "escalated"  # it failed too often: the process should end with a status other than 0
-
-
-class StartError(Exception):
-    """A child did not start; what had been started before it is stopped again. `__cause__` is its error, if any."""
-
-
 class Supervisor:
-    """Runs a tree of one level: ordered children, each on its own thread, and this supervisor on another.
+    """Runs ordered children, each on its own thread, and itself on another; may be a child of another supervisor.
 
     Args:
         children: Their specifications, in the order to start them in; they are stopped in reverse.
@@ -55,13 +49,16 @@ class Supervisor:
         abandonments: This many abandoned threads are borne, counting those that are younger than `abandonment_period`
             and those that still exist; one more escalates.
         abandonment_period: Seconds.
+        auto_shutdown: Whether the tree ends by itself once significant children have ended.
+        heartbeat: Called on the supervisor's thread at least every `LIVENESS` seconds, as long as that does its work.
         clock: Where time comes from; every deadline of the tree but the timeout of an ask is measured by it.
         random: Numbers from 0 to 1, for the jitter.
         on_event: Told what happens: mostly on the supervisor's thread, `DROPPED` on the sender's. It must not block;
             it may send to a child (what is dropped on the way is not reported again).
 
     Raises:
-        ValueError: If ids are not unique, or with these limits the tree would never escalate.
+        ValueError: If ids are not unique, an option contradicts another, or with these limits the tree would never
+                escalate.
     """
 
     def __init__(
@@ -74,25 +71,30 @@ class Supervisor:
         backoff: Backoff | None = None,
         abandonments: int = 1,
         abandonment_period: float = 600.0,
+        auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+        heartbeat: Callable[[], object] | None = None,
         clock: Clock | None = None,
         random: Callable[[], float] = random_module.random,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        backoff = Backoff() if backoff is None else backoff
-        specs = list(children)
-        self._children = {spec.id: Child(spec, backoff, random) for spec in specs}
-        if len(self._children) != len(specs):
-            raise ValueError("two children have the same id")
         self._strategy = strategy
+        self._auto_shutdown = auto_shutdown
+        self._backoff = Backoff() if backoff is None else backoff
+        self._random = random
         self._window = RestartWindow(intensity, period)
-        check_reachable(self._window, backoff)
+        check_reachable(self._window, self._backoff)
+        self._heartbeat = heartbeat
         self._clock = Clock() if clock is None else clock
         self._ghosts = Ghosts(abandonments, abandonment_period)
-        self._lives = Lifecycle(specs, self._ghosts, self._clock, on_event)
-        self._timers = self._lives.timers
-        self.directory = self._lives.directory
+        self._shared = Shared(self._ghosts, self._clock, on_event)
+        self.directory = self._shared.directory
+        self._requests = Requests(self._shared.wake)
+        self._children: dict[str, Child] = {}
+        for spec in children:
+            self._add(spec)
         self._thread: threading.Thread | None = None
         self._up = False
+        self._completed = False
         self._start_error: StartError | None = None
         self._escalation: str | None = None
         self._outcome: Outcome | None = None
@@ -107,13 +109,13 @@ class Supervisor:
             StartError: If one did not start, or `stop` was called meanwhile; all are stopped then.
             RuntimeError: If the tree was started before.
         """
-        with self._lives.changed:
+        with self._shared.changed:
             if self._thread is not None:
                 raise RuntimeError("a supervisor is started once")
             self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
             self._thread.start()
             while not self._up and self._outcome is None:
-                self._lives.changed.wait()
+                self._shared.changed.wait()
             error = self._start_error
         if error is None and not self._up:
             error = StartError(self._escalation or "the tree was stopped")
@@ -127,7 +129,7 @@ class Supervisor:
             timeout: Seconds for all children together, besides their own deadlines. Each may take half of what is
                 left, so that one that hangs does not cost the others their orderly end; the last may take all of it.
         """
-        self._lives.request_stop(timeout)
+        self._shared.request_stop(timeout)
 
     def stop(self, timeout: float | None = None) -> tuple[str, ...]:
         """Stop all children, from last to first, each within its deadline; returns when the tree is down.
@@ -156,17 +158,155 @@ class Supervisor:
     @property
     def restarts(self) -> int:
         """How often children were started again, siblings that had to follow included."""
-        return sum(child.restarts for child in self._children.values())
+        return sum(child.restarts for child in list(self._children.values()))
+
+    # --- Children that come and go while the tree runs ----------------------------------------------------------------
+    # Any thread but the supervisor's own (`on_event`). An actor that calls these waits as with `ask`: it declares with
+    # `busy` what may take long, and a supervisor that wants to stop it meanwhile lets it wait no longer.
+
+    def start_child(self, spec: ChildSpec, timeout: float | None = None) -> ChildRef:
+        """Add a child behind the others and start it; returns when it is up. A temporary one is forgotten at its end.
+
+        Raises:
+            StartError: If it did not start; it is not a child then.
+            ValueError: If there is one with this id, or it is significant in a tree that does not end by itself.
+            AskTimeoutError: If that took longer than `timeout` seconds.
+            RuntimeError: If the tree does not run.
+        """
+
+        def act() -> ChildRef:
+            child = self._add(spec, passing=spec.restart is Restart.TEMPORARY)
+            try:
+                self._start(child)
+            except StartError:
+                self._delete(child)
+                raise
+            return self.directory.ref(spec.id)
+
+        ref: ChildRef = self._do(act, timeout)
+        return ref
+
+    def terminate_child(self, child_id: str, timeout: float | None = None) -> None:
+        """Stop a child, and keep it down. That is no failure, and significant to nobody.
+
+        Raises:
+            UnknownActorError: If there is no such child.
+            AskTimeoutError: If that took longer than `timeout` seconds.
+            RuntimeError: If the tree does not run, or an actor wants to terminate itself: see `pykka.Actor.stop`.
+        """
+
+        def act() -> None:
+            child = self._child(child_id)
+            self._stop(child)
+            child.terminated = True
+            self._retire(child)
+
+        child = self._children.get(child_id)
+        life = child and child.incarnation
+        if life and life.thread is threading.current_thread():
+            raise RuntimeError(f"{child_id} would wait for its own end")
+        self._do(act, timeout)
+
+    def restart_child(self, child_id: str, timeout: float | None = None) -> None:
+        """Start a child again that was terminated, or has ended; returns when it is up.
+
+        Raises:
+            StartError: If it did not start; it stays down.
+            ValueError: If it is not down for good.
+            UnknownActorError, AskTimeoutError, RuntimeError: As `terminate_child`.
+        """
+
+        def act() -> None:
+            child = self._down(child_id)
+            child.restarts += 1
+            self._start(child)
+
+        self._do(act, timeout)
+
+    def delete_child(self, child_id: str, timeout: float | None = None) -> None:
+        """Forget a child that was terminated, or has ended; its id is free again.
+
+        Raises:
+            ValueError: If it is not down for good.
+            UnknownActorError, AskTimeoutError, RuntimeError: As `terminate_child`.
+        """
+        self._do(lambda: self._delete(self._down(child_id)), timeout)
+
+    def as_child(self, context: Context) -> TreeBody:
+        """Become what a child of another tree consists of; for that tree.
+
+        Events go to `on_event` of the outer tree if this one was given none, with ids as "outer/inner".
+        """
+        if self._shared.on_event is None:
+            self._shared.on_event = lambda event: context.emit(
+                event._replace(id=f"{context.id}/{event.id}" if event.id else context.id)
+            )
+        return TreeBody(self)
+
+    def _do(self, action: Callable[[], object], timeout: float | None) -> Any:
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("the supervisor would wait for itself")
+        return self._requests.submit(action, timeout)
+
+    def _add(self, spec: ChildSpec, *, passing: bool = False) -> Child:
+        if spec.id in self._children:
+            raise ValueError(f"two children have the id {spec.id}")
+        if spec.significant and self._auto_shutdown is AutoShutdown.NEVER:
+            raise ValueError(f"{spec.id} is significant, but this tree never ends by itself")
+        child = self._children[spec.id] = Child(
+            spec, Attempts(self._backoff, self._random), self._shared, passing=passing
+        )
+        return child
+
+    def _child(self, child_id: str) -> Child:
+        try:
+            return self._children[child_id]
+        except KeyError:
+            raise UnknownActorError(f"no child has the id {child_id}") from None
+
+    def _down(self, child_id: str) -> Child:
+        child = self._child(child_id)
+        if not child.finished:
+            raise ValueError(f"{child_id} is not down for good: terminate it first")
+        return child
+
+    def _start(self, child: Child) -> None:
+        """Start a child that has no right to further attempts if it fails."""
+        if not self._shared.stop_requested:
+            child.start()
+        life = child.incarnation
+        if life is not None and life.came_up:
+            return
+        child.stop()
+        child.retire()
+        reason = "the tree was stopped" if self._shared.stop_requested else describe(child.error)
+        raise StartError(f"{child.id} did not start: {reason}") from child.error
+
+    def _stop(self, child: Child, share: float = math.inf) -> None:
+        if child.incarnation is not None:
+            self._requests.refuse(child.incarnation.thread)
+        child.stop(share)
+
+    def _retire(self, child: Child) -> None:
+        """It will not be started again, or only by hand."""
+        child.retire()
+        if child.passing:
+            self._delete(child)
+
+    def _delete(self, child: Child) -> None:
+        del self._children[child.id]
+        self.directory.remove(child.id)
 
     # --- The supervisor's own thread ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        lives = self._lives
+        shared = self._shared
         try:
             if self._start_all():
-                with lives.changed:
+                self._requests.open()
+                with shared.changed:
                     self._up = True
-                    lives.changed.notify_all()
+                    shared.changed.notify_all()
                 while not self._ends():
                     self._step()
         except BaseException as error:  # noqa: BLE001 - a defect here must not leave a tree that nobody watches
@@ -174,74 +314,79 @@ class Supervisor:
         finally:
             try:
                 self._stop_all()
-                self._timers.close()
-                lives.emit(Event(EventKind.STOPPED, restarts=self.restarts, error=" ".join(self._ghosts.existing())))
+                shared.timers.close()
+                shared.emit(Event(EventKind.STOPPED, restarts=self.restarts, error=" ".join(self._ghosts.existing())))
             finally:
-                with lives.changed:
+                with shared.changed:
                     self._outcome = self._judge()
-                    lives.changed.notify_all()
+                    shared.changed.notify_all()
                 self._over.set()
 
     def _judge(self) -> Outcome:
         if self._start_error is not None:
             return Outcome.FAILED
-        return Outcome.STOPPED if self._escalation is None else Outcome.ESCALATED
+        if self._escalation is not None:
+            return Outcome.ESCALATED
+        return Outcome.COMPLETED if self._completed else Outcome.STOPPED
 
     def _start_all(self) -> bool:
         for child in self._children.values():
-            if not self._lives.stop_requested:
-                self._lives.start(child)
-            life = child.incarnation
-            if life is None or not life.came_up:
-                error = None if life is None else life.error
-                reason = "the tree was stopped" if self._lives.stop_requested else describe(error)
-                self._start_error = StartError(f"{child.id} did not start: {reason}")
-                self._start_error.__cause__ = error
+            try:
+                self._start(child)
+            except StartError as error:
+                self._start_error = error
                 return False
         return True
 
     def _stop_all(self) -> None:
+        self._requests.close()
         left = list(self._children.values())
         while left:
             child = left.pop()
-            remaining = self._lives.stop_by - self._clock.monotonic()
-            self._lives.stop(child, max(0.0, remaining / 2 if left else remaining))
-            self._lives.retire(child)
+            remaining = self._shared.stop_by - self._clock.monotonic()
+            self._stop(child, max(0.0, remaining / 2 if left else remaining))
+            child.retire()
 
     def _step(self) -> None:
         """Wait until something is to be done, and do it."""
-        self._lives.wait(self._has_work, self._next_time)
-        if self._lives.stop_requested:
+        if self._heartbeat is not None:
+            self._heartbeat()
+        liveness = self._clock.monotonic() + LIVENESS
+        self._shared.wait(self._has_work, lambda: min(liveness, self._next_time()))
+        if self._shared.stop_requested:
             return
         for child in self._children.values():
             # One at a time, as OTP does: dealing with the first may take the others down in good order.
             if child.has_left(self._clock.monotonic()):
-                self._lives.bury(child)
+                child.bury()
                 self._restart_after(child)
                 return
-        if self._clock.monotonic() >= self._lives.health.next_look:
+        if self._clock.monotonic() >= self._shared.health.next_look:
             self._replace_the_stuck()
         self._start_due()
+        if not self._ends():
+            self._requests.run_next()
 
     def _has_work(self) -> bool:
         now = self._clock.monotonic()
-        return self._lives.stop_requested or any(child.has_left(now) for child in self._children.values())
+        if self._shared.stop_requested or self._requests.waiting:
+            return True
+        return any(child.has_left(now) for child in self._children.values())
 
     def _next_time(self) -> float:
         """When something is to be done even if nothing is reported."""
-        now = self._clock.monotonic()
         leaving = [child.leave_by for child in self._children.values()]
-        return min(now + LIVENESS, self._lives.health.next_look, *leaving, *(due for _, due in self._waiting()))
+        return min(math.inf, self._shared.health.next_look, *leaving, *(due for _, due in self._waiting()))
 
     def _replace_the_stuck(self) -> None:
         """Give up actors that are stuck in a message."""
         now = self._clock.monotonic()
         running = {child.incarnation: child for child in self._children.values() if child.incarnation and child.running}
-        for incarnation in self._lives.health.look(running, now):
+        for incarnation in self._shared.health.look(running, now):
             child, work = running[incarnation], incarnation.work
             if child.incarnation is incarnation and work is not None and work.deadline <= now:
-                self._lives.abandon(child, WedgedError(f"in {work.what} for {now - work.since:.1f} s"))
-                self._lives.bury(child)
+                child.abandon(WedgedError(f"in {work.what} for {now - work.since:.1f} s"))
+                child.bury()
                 self._restart_after(child)
 
     # --- What follows from the end of a child -------------------------------------------------------------------------
@@ -250,9 +395,9 @@ class Supervisor:
         """Decide what follows, as the child's specification and the strategy say."""
         if self._ends():
             return
-        kind = ended.spec.restart
-        if kind is Restart.TEMPORARY or (kind is Restart.TRANSIENT and ended.error is None):
-            self._lives.retire(ended)
+        if not ended.spec.restart.after(failed=ended.error is not None):
+            self._retire(ended)
+            self._completed = ended.spec.significant and self._completes()
             return
         now = self._clock.monotonic()
         if not self._window.record(now):
@@ -264,13 +409,20 @@ class Supervisor:
         delay = ended.attempts.next_delay(ended.last_uptime)
         ids = self._strategy.affected(list(self._children), ended.id)
         for child in [self._children[child_id] for child_id in reversed(ids)]:
-            self._lives.stop(child)  # the one that ended is down already
+            if child.terminated:
+                continue
+            self._stop(child)  # the one that ended is down already
             if child.spec.restart is Restart.TEMPORARY:
-                self._lives.retire(child)
+                self._retire(child)
             else:
                 child.wait_until(now + delay)
-                self.directory.expect(child.id)
-        self._lives.emit(ended.event(EventKind.RESTARTING)._replace(delay=delay, error=describe(ended.error)))
+        self._shared.emit(ended.event(EventKind.RESTARTING)._replace(delay=delay, error=describe(ended.error)))
+
+    def _completes(self) -> bool:
+        """Whether the tree ends with a significant child that has ended by itself."""
+        if self._auto_shutdown is AutoShutdown.ANY_SIGNIFICANT:
+            return True
+        return all(child.finished for child in self._children.values() if child.spec.significant)
 
     def _start_due(self) -> None:
         """Start again what has waited long enough."""
@@ -279,7 +431,7 @@ class Supervisor:
             if child is None:
                 return
             child.restarts += 1
-            self._lives.start(child)
+            child.start()
 
     def _waiting(self) -> list[tuple[Child, float]]:
         """Those that wait for their restart, and until when, in order, up to the first that holds up the rest."""
@@ -293,7 +445,7 @@ class Supervisor:
 
     def _ends(self) -> bool:
         """Whether the tree has to end: as requested, or because it gives up, for which too many ghosts are a reason."""
-        if self._lives.stop_requested:
+        if self._shared.stop_requested or self._completed:
             return True
         if self._ghosts.too_many:
             names = self._ghosts.names()
@@ -304,4 +456,4 @@ class Supervisor:
     def _escalate(self, reason: str, trace: str = "") -> None:
         if self._escalation is None:
             self._escalation = reason
-            self._lives.emit(Event(EventKind.ESCALATED, restarts=self.restarts, error=reason, trace=trace))
+            self._shared.emit(Event(EventKind.ESCALATED, restarts=self.restarts, error=reason, trace=trace))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
-from actors.supervision._restarts import Attempts, Backoff
+from actors.supervision import Attempts, Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from nssh.bus.schedule import Schedule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.supervision._restarts import Attempts
+    from actors.supervision import Attempts
     from nssh.bus.client import BusClient
     from nssh.bus.losses import Reach
     from nssh.bus.messages import Backlog, Message

@@ -8,10 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from actors.supervision._process import Program
-from actors.supervision._process_supervisor import ProcessSupervisor
-from actors.supervision._restarts import Backoff
-from actors.supervision._spec import ChildSpec
+from actors.supervision import Backoff, ChildSpec, ProcessSupervisor, Program
 from nssh.state import records
 
 if TYPE_CHECKING:

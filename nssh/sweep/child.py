@@ -8,8 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
-from actors.supervision._process import Process, Program
-from actors.supervision._spec import ChildSpec, Restart
+from actors.supervision import ChildSpec, Process, Program, Restart
 from nssh.sweep import child_messages
 from nssh.wire import files
 

@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actors.supervision._process import Ended, Process, Program
-from actors.supervision._spec import ChildSpec
+from actors.supervision import ChildSpec, Ended, Process, Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +24,7 @@ READER = ("cat",)
 """Ends with its stdin."""
 BEATING = """
 import sys, time
-from actors.supervision._heartbeat import Heartbeat
+from actors.supervision import Heartbeat
 heart = Heartbeat.adopt()
 while True:
     heart.beat()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from actors.supervision import Heartbeat
 from actors.supervision import _heartbeat as module
-from actors.supervision._heartbeat import INTERVAL, VARIABLE, Heartbeat, Pulse
+from actors.supervision._heartbeat import INTERVAL, VARIABLE, Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

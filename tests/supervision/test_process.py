@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from actors.supervision import ChildSpec, Ended, Process, Program
 from actors.supervision import _process as module
-from actors.supervision._process import Ended, Process, Program
-from actors.supervision._spec import ChildSpec
 from tests.supervision.programs import DEAF, PATIENCE, READER, SLEEP, beating, child, drive, end_of, python, started
 
 if TYPE_CHECKING:

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors.supervision._incarnation import WedgedError
-from actors.supervision._process import ProcessError
+from actors.supervision import Clock, ProcessError, WedgedError
 from actors.supervision._process_body import ProcessBody
-from actors.supervision._timers import Clock
 from tests.supervision.programs import DEAF, PATIENCE, READER, SLEEP, beating, child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actors.supervision._spec import ChildSpec
+    from actors.supervision import ChildSpec
 
 
 class Life:

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from actors.supervision import ChildSpec, ProcessSupervisor, Program
 from actors.supervision._heartbeat import DESCRIPTOR, INTERVAL
-from actors.supervision._process import Program
 from actors.supervision._process_plan import CONFIRM
-from actors.supervision._process_supervisor import ProcessSupervisor
-from actors.supervision._spec import ChildSpec
 
 PAGE = Path(__file__).parents[2] / "docs" / "supervision.md"
 SECTION = PAGE.read_text().partition("\n## Processes\n")[2].partition("\n## ")[0]

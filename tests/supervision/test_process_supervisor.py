@@ -12,11 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.supervision import Backoff, ChildSpec, Ended, ProcessSupervisor, Program, Restart
 from actors.supervision import _process_supervisor as module
-from actors.supervision._process import Ended, Program
-from actors.supervision._process_supervisor import ProcessSupervisor, fraction
-from actors.supervision._restarts import Backoff
-from actors.supervision._spec import ChildSpec, Restart
+from actors.supervision._process_supervisor import fraction
 from tests.supervision.programs import PATIENCE, READER, SLEEP, beating, child
 
 if TYPE_CHECKING:

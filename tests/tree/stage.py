@@ -23,9 +23,7 @@ from actors.publisher import Publisher
 from actors.remote_host import RemoteHost
 from actors.session_registry import SessionRegistry
 from actors.subscriber import Subscriber
-from actors.supervision._events import Event, EventKind
-from actors.supervision._restarts import Backoff
-from actors.supervision._timers import Clock
+from actors.supervision import Backoff, Clock, Event, EventKind
 from actors.tree import Tree
 from actors.url_opener import UrlOpener
 from nssh.base import process
@@ -36,14 +34,14 @@ from nssh.launch.session_info import SessionInfo
 from nssh.state import records
 from nssh.wire import envelope as wire
 from tests.lab.ports import free_port
-from tests.tree.support import PATIENCE, eventually
+from tests.supervision.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     import pytest
 
-    from actors.supervision._actor import BaseActor
+    from actors.supervision import BaseActor
     from nssh.ssh.identity import Target
 
 
@@ -288,14 +286,14 @@ class Stage:
         self.tree = Tree(self.session, self.config, **self.supervision, **options)
         self.happened.clear()
         self._logged = len(self.log("actor-restart"))
-        told = self.tree.supervisor._lives._on_event
+        told = self.tree.supervisor._shared.on_event
 
         def note(event: Event) -> None:
             self.happened.append(event)
             assert told is not None
             told(event)
 
-        self.tree.supervisor._lives._on_event = note
+        self.tree.supervisor._shared.on_event = note
         try:
             self.tree.supervisor.start()
             if until_up:
@@ -443,7 +441,7 @@ def is_idle(stage: Stage, name: str) -> bool:
     if not hasattr(stage, "tree"):
         return True
     life = stage.tree.supervisor._children[name].incarnation
-    return life is None or life.ref is None or (life.work is None and life.ref.actor_inbox.empty())
+    return life is None or life.inbox is None or (life.work is None and life.inbox.empty())
 
 
 def await_idle(stage: Stage, name: str) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.messages import LeaseFreed
-from actors.supervision._events import EventKind
+from actors.supervision import EventKind
 from nssh.log import event_log
 from nssh.state import records
 from nssh.wire import envelope as wire
+from tests.supervision.support import PATIENCE, eventually
 from tests.tree.stage import Faults, Poke, Stage, await_idle
-from tests.tree.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from tests.tree.stage import Theatre

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actors.messages import NetworkChanged
-from actors.supervision._events import EventKind
+from actors.supervision import EventKind
 from nssh.wire import envelope as wire
+from tests.supervision.support import PATIENCE
 from tests.tree.stage import PARTS, Faults, InjectedError, Poke, Stage, raise_it
-from tests.tree.support import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from nssh.base import process
 from nssh.ssh.mux import master_pid
 from nssh.state import records
 from nssh.state.lease import Lease
-from tests.tree.support import PATIENCE, eventually
+from tests.supervision.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,7 +170,7 @@ HANG_ALL = "\n".join(
 )
 HANG_SUPERVISOR = """
 import threading
-from actors.supervision._supervisor import Supervisor
+from actors.supervision import Supervisor
 Supervisor._stop_all = lambda self: threading.Event().wait()
 """
 HANG_DRAIN = """

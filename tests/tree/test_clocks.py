@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.supervision._events import EventKind
+from actors.supervision import EventKind
 from nssh.bus.client import BusClient
 from tests.lab.proxy import DelayProxy
 from tests.lab.relay import CHECKOUT, RelayServer
+from tests.supervision.support import eventually
 from tests.tree.stage import Stage, Theatre
-from tests.tree.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

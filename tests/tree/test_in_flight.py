@@ -9,7 +9,7 @@ import pytest
 
 from actors.clipboard import Clipboard
 from actors.messages import LeaseFreed
-from actors.supervision._events import EventKind
+from actors.supervision import EventKind
 from actors.url_opener import UrlOpener
 from nssh.bus.deliveries import Delivery
 from nssh.local import browser_launcher
@@ -17,8 +17,8 @@ from nssh.local.clipboard import MemoryClipboard
 from nssh.state import held_urls
 from nssh.state.lease import Lease
 from nssh.wire import envelope as wire
+from tests.supervision.support import PATIENCE, eventually
 from tests.tree.stage import PARTS, Faults, InjectedError, Poke, Stage
-from tests.tree.support import PATIENCE, eventually
 from tests.tree.way_of_a_message import Calls, profile
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from nssh.state.lease import Lease
 from tests.lab.ports import free_port
 from tests.lab.proxy import DelayProxy
 from tests.lab.relay import RelayServer
+from tests.supervision.support import PATIENCE, eventually
 from tests.tree.stage import PARTS, Faults, Hang, Poke
-from tests.tree.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from tests.tree.stage import Stage

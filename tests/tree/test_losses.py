@@ -12,8 +12,8 @@ from nssh.bus.client import BusClient
 from nssh.bus.ledger import Ledger
 from nssh.bus.losses import Reach
 from nssh.wire import envelope as wire
+from tests.supervision.support import eventually
 from tests.tree.stage import Faults, Poke, Stage
-from tests.tree.support import eventually
 
 if TYPE_CHECKING:
     from nssh.bus.messages import Message

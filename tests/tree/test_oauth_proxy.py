@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 
 from actors import oauth_proxy
 from actors.messages import Expect, LeaseChanged, Suspect
-from actors.supervision._events import EventKind
+from actors.supervision import EventKind
 from nssh.base.errors import ConnectError
 from nssh.local import callback_store as store
 from nssh.local.callback_finder import Callback
 from nssh.local.callback_flow import LONGEST
 from tests.lab.ports import free_port
 from tests.lab.tools import wait_until
+from tests.supervision.support import PATIENCE, eventually
 from tests.tree.stage import Faults, Hang, Poke, Stage
-from tests.tree.support import PATIENCE, eventually
 
 pytestmark = pytest.mark.real
 

@@ -12,7 +12,7 @@ from actors import remote_host
 from nssh.base.errors import RemoteError
 from nssh.ssh.script import exchange
 from nssh.state.remembered_hosts import RememberedHost, checksum, write
-from tests.tree.support import PATIENCE, eventually
+from tests.supervision.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from nssh.base.errors import BusError
 from nssh.bus.client import BusClient
 from nssh.bus.upload import Upload
 from nssh.wire import envelope as wire
+from tests.supervision.support import eventually
 from tests.tree.stage import Faults, InjectedError, Poke, Stage, await_idle
-from tests.tree.support import eventually
 
 pytestmark = pytest.mark.real
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.supervision.support import eventually
 from tests.tree.stage import PARTS, Faults, Stage, is_idle
-from tests.tree.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

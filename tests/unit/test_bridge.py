@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors.supervision._restarts import Backoff
+from actors.supervision import Backoff
 from nssh.launch import bridge as module
 from nssh.launch.bridge import INTENSITY, Bridge
 from nssh.launch.session_info import SessionInfo

@@ -10,7 +10,8 @@ from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from actors.supervision._restarts import Attempts, Backoff, RestartWindow, check_reachable
+from actors.supervision import Attempts, Backoff, RestartWindow
+from actors.supervision._restarts import check_reachable
 
 seconds = st.floats(min_value=0, max_value=1e6)
 positive = st.floats(min_value=1e-3, max_value=1e6)

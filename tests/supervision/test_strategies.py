@@ -8,14 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors.supervision._events import Event, EventKind
-from actors.supervision._restarts import Backoff
-from actors.supervision._spec import Restart, Strategy
-from actors.supervision._supervisor import Outcome, Supervisor
-from tests.tree.support import Do, FakeClock, Script, Tell, crash, eventually, generations, serves, snapshot
+from actors.supervision import Backoff, Event, EventKind, Outcome, Restart, Strategy, Supervisor
+from tests.supervision.support import Do, FakeClock, Script, Tell, crash, eventually, generations, serves, snapshot
 
 if TYPE_CHECKING:
-    from tests.tree.conftest import MakeTree
+    from tests.supervision.conftest import MakeTree
 
 
 def end(tree: Supervisor, child: str) -> None:

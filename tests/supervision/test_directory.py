@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors.supervision._directory import ActorGoneError, AskTimeoutError, UnknownActorError
-from actors.supervision._events import EventKind
-from actors.supervision._restarts import Backoff
-from actors.supervision._spec import Restart
-from tests.tree.support import Do, Probe, Script, Tell, Which, crash, eventually, raising, serves
+from actors.supervision import ActorGoneError, AskTimeoutError, Backoff, EventKind, Restart, UnknownActorError
+from tests.supervision.support import Do, Probe, Script, Tell, Which, crash, eventually, raising, serves
 
 if TYPE_CHECKING:
-    from actors.supervision._directory import Mail
     from actors.supervision._incarnation import Incarnation
-    from tests.tree.conftest import MakeTree
+    from tests.supervision.conftest import MakeTree
 
 SLOW = Backoff(initial=10.0, maximum=10.0, jitter=0.0)  # on a clock that only the test moves
 
@@ -69,10 +65,10 @@ def test_what_was_in_the_mailbox_comes_before_what_is_sent_while_its_owner_leave
     tree = make_tree("a")
     detach = tree.directory.detach
 
-    def late(incarnation: Incarnation, first: Mail | None = None) -> None:
+    def late(life: Incarnation, first: Any = None) -> list[Any]:
         tree.directory.detach = detach  # type: ignore[method-assign]
         tree.directory.send("a", Tell("3"))  # it takes no more messages, and those it had are still there
-        detach(incarnation, first)
+        return detach(life, first)
 
     def fill_and_crash(probe: Probe) -> None:
         for text in "12":
@@ -148,9 +144,9 @@ def test_a_child_that_ended_for_good_takes_no_messages_and_reports_what_it_left(
     asker.start()
     incarnation = tree._children["a"].incarnation
     assert incarnation is not None
-    ref = incarnation.ref
-    assert ref is not None
-    eventually(lambda: ref.actor_inbox.qsize() == 3)  # type: ignore[attr-defined]
+    inbox = incarnation.inbox
+    assert inbox is not None
+    eventually(lambda: inbox.qsize() == 3)
     script.release.set()
     asker.join(30)
     assert [str(error) for error in errors] == ["a has ended"]

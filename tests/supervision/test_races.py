@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors.supervision._directory import ActorGoneError, Reply
-from actors.supervision._events import EventKind
-from actors.supervision._restarts import Backoff
-from actors.supervision._spec import Restart, Strategy
-from actors.supervision._supervisor import Outcome
-from tests.tree.support import Do, FakeClock, Probe, Script, crash, eventually, generations, serves
+from actors.supervision import ActorGoneError, Backoff, EventKind, Outcome, Restart, Strategy
+from actors.supervision._mail import Reply
+from tests.supervision.support import Do, FakeClock, Probe, Script, crash, eventually, generations, serves
 
 if TYPE_CHECKING:
-    from tests.tree.conftest import MakeTree
+    from tests.supervision.conftest import MakeTree
 
 
 @pytest.mark.parametrize("strategy", Strategy)
@@ -133,7 +130,7 @@ def test_the_first_answer_counts() -> None:
     reply.settle(error=ActorGoneError("abandoned"))
     reply.settle("a ghost's")
     with pytest.raises(ActorGoneError):
-        reply.get(0)
+        reply.get(timeout=0)
 
 
 def test_a_defect_of_the_supervisor_ends_the_tree_in_order(make_tree: MakeTree, script: Script) -> None:
@@ -156,7 +153,7 @@ def test_who_has_gone_on_by_the_time_it_is_to_be_abandoned_is_left_alone(
     tree.directory.send("victim", Do(script.hang))
     life = tree._children["victim"].incarnation
     eventually(lambda: life is not None and life.work is not None)
-    tree._lives.health.look = lambda running, _now: list(running)  # type: ignore[assignment]
+    tree._shared.health.look = lambda running, _now: list(running)  # type: ignore[method-assign,assignment]
     tree._replace_the_stuck()
     assert script.count(EventKind.ABANDONED) == 0
 
@@ -175,9 +172,9 @@ def test_two_that_are_found_stuck_at_once_are_one_failure_where_all_are_restarte
     for child in ("x", "y"):
         tree.directory.send(child, Do(enter_and_hang))
     entered.wait(30)
-    eventually(lambda: tree._lives.health.next_look < 1e9)
+    eventually(lambda: tree._shared.health.next_look < 1e9)
     clock.advance(10.0)
-    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)
+    eventually(lambda: tree._shared.health.next_look == clock.monotonic() + 1)
     clock.advance(1.0)
 
     def both_given_up() -> bool:
@@ -202,9 +199,9 @@ def test_what_is_taken_up_at_the_moment_of_the_abandonment_goes_to_the_successor
     assert life is not None
     begin = life.begin
 
-    def abandoned_before_it_begins(what: str, reply: Reply | None) -> None:
+    def abandoned_before_it_begins(message: Any, reply: Any = None) -> None:
         tree.directory.abandon(life)
-        begin(what, reply)
+        begin(message, reply)
 
     life.begin = abandoned_before_it_begins  # type: ignore[method-assign]
     tree.directory.send("victim", Do(lambda probe: script.told["victim"].append(f"in {probe.context.generation}")))

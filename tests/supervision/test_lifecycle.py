@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
+from actors.supervision import (
+    Attempts,
+    Backoff,
+    ChildSpec,
+    Clock,
+    EventKind,
+    Outcome,
+    Restart,
+    StartError,
+    Strategy,
+    Supervisor,
+)
 from actors.supervision._child import Child
-from actors.supervision._events import EventKind
 from actors.supervision._ghosts import Ghosts
 from actors.supervision._incarnation import Incarnation
-from actors.supervision._lifecycle import Lifecycle
-from actors.supervision._restarts import Backoff
-from actors.supervision._spec import ChildSpec, Restart, Strategy
-from actors.supervision._supervisor import Outcome, StartError, Supervisor
-from actors.supervision._timers import Clock
-from tests.tree.support import (
+from actors.supervision._shared import Shared
+from tests.supervision.support import (
     Do,
     FakeClock,
     Probe,
@@ -38,7 +45,7 @@ from tests.tree.support import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.tree.conftest import MakeTree
+    from tests.supervision.conftest import MakeTree
 
 
 @pytest.mark.parametrize("phase", ["constructor", "started"])
@@ -196,10 +203,10 @@ def test_stop_while_a_child_is_starting(phase: str, generation: int, make_tree: 
 
 
 def test_the_shortest_of_the_deadlines_for_the_stop_counts(clock: FakeClock) -> None:
-    lives = Lifecycle([], Ghosts(1, 600.0), clock, None)
+    shared = Shared(Ghosts(1, 600.0), clock, None)
     for timeout, left in [(None, math.inf), (4.0, 4.0), (3600.0, 4.0), (None, 4.0), (1.0, 1.0)]:
-        lives.request_stop(timeout)
-        assert lives.stop_by - clock.monotonic() == left
+        shared.request_stop(timeout)
+        assert shared.stop_by - clock.monotonic() == left
 
 
 def test_stop_before_start_starts_nothing(make_tree: MakeTree, script: Script) -> None:
@@ -256,21 +263,14 @@ def test_a_tree_is_started_once(make_tree: MakeTree) -> None:
         tree.start()
 
 
-def test_a_context_makes_one_actor(make_tree: MakeTree, script: Script) -> None:
-    refs: list[pykka.ActorRef[Any]] = []
-
-    def twice(context: Any) -> pykka.ActorRef[Any]:
-        refs.append(Probe.start(context, script))
-        return Probe.start(context, script)
-
-    with pytest.raises(StartError, match="once per context"):
-        make_tree(ChildSpec("a", twice))
+def test_an_actor_is_made_by_its_specification_and_not_started(make_tree: MakeTree, script: Script) -> None:
+    with pytest.raises(StartError, match="its supervisor starts it"):
+        make_tree(ChildSpec("a", lambda context: Probe.start(context, script)))
     assert pykka.ActorRegistry.get_by_class(Probe) == []
-    assert not refs[0].is_alive()
 
 
 def test_a_child_is_not_started_before_the_latest_of_its_waits_is_over(script: Script) -> None:
-    child = Child(script.spec("a"), Backoff(), lambda: 0.5)
+    child = Child(script.spec("a"), Attempts(Backoff(), lambda: 0.5), Shared(Ghosts(1, 600.0), FakeClock(), None))
     child.wait_until(5.0)
     child.wait_until(3.0)
     assert child.due == 5.0
@@ -279,7 +279,7 @@ def test_a_child_is_not_started_before_the_latest_of_its_waits_is_over(script: S
 
 
 def test_ids_are_unique(script: Script) -> None:
-    with pytest.raises(ValueError, match="same id"):
+    with pytest.raises(ValueError, match="two children have the id a"):
         Supervisor([script.spec("a"), script.spec("a")])
 
 

@@ -11,11 +11,11 @@ from actors.supervision._incarnation import Incarnation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.tree.support import FakeClock
+    from tests.supervision.support import FakeClock
 
 
 def life(clock: FakeClock) -> Incarnation:
-    return Incarnation("a", 1, health=10.0, changed=threading.Condition(), clock=clock)
+    return Incarnation("a", 1, health=10.0, changed=threading.Condition(), clock=clock, watch=HealthWatch(lambda: None))
 
 
 def test_a_second_look_at_another_message_is_a_first_look(clock: FakeClock) -> None:

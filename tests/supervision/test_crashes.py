@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from actors.supervision._directory import ActorGoneError
-from actors.supervision._events import EventKind
-from actors.supervision._spec import ChildSpec, Strategy
-from actors.supervision._supervisor import StartError
-from tests.tree.support import Do, ExpectedError, Probe, Script, Tell, Which, crash, eventually, raising, serves
+from actors.supervision import ActorGoneError, ChildSpec, EventKind, StartError, Strategy
+from tests.supervision.support import Do, ExpectedError, Probe, Script, Tell, Which, crash, eventually, raising, serves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.supervision._supervisor import Supervisor
-    from tests.tree.conftest import MakeTree
+    from actors.supervision import Supervisor
+    from tests.supervision.conftest import MakeTree
 
 
 class UnprintableError(Exception):
@@ -33,15 +30,13 @@ def asked(tree: Supervisor, error: BaseException) -> None:
 
 
 def asked_through_its_ref(tree: Supervisor, error: BaseException) -> None:
-    ref = tree._children["victim"].incarnation.ref  # type: ignore[union-attr]
-    assert ref is not None
+    ref = tree.directory.ask("victim", Do(lambda probe: probe.actor_ref), 30)
     with pytest.raises(type(error) if isinstance(error, Exception) else ActorGoneError):
         ref.ask(Do(raising(error)), timeout=30)
 
 
 def told_through_its_ref(tree: Supervisor, error: BaseException) -> None:
-    ref = tree._children["victim"].incarnation.ref  # type: ignore[union-attr]
-    assert ref is not None
+    ref = tree.directory.ask("victim", Do(lambda probe: probe.actor_ref), 30)
     ref.tell(Do(raising(error)))
 
 
@@ -187,16 +182,14 @@ def test_the_trace_has_lines_of_code_and_no_values(make_tree: MakeTree, script: 
     assert "hunter" not in repr(event)
 
 
-def test_a_start_that_starts_no_actor_is_a_failed_start(make_tree: MakeTree, script: Script) -> None:
+def test_what_makes_no_actor_is_a_failed_start(make_tree: MakeTree, script: Script) -> None:
     calls: list[Any] = []
 
-    def start(context: Any) -> pykka.ActorRef[Any]:
+    def start(context: Any) -> object:
         calls.append(context)
-        if len(calls) > 1:
-            return Probe.start(context, script)
-        return Bystander.start()
+        return Probe(context, script) if len(calls) > 1 else Bystander.start()
 
-    with pytest.raises(StartError, match="must start a BaseActor"):
+    with pytest.raises(StartError, match="start must make an actor, without starting it"):
         make_tree(ChildSpec("a", start))
     for ref in pykka.ActorRegistry.get_by_class(Bystander):
         ref.stop()

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.supervision import Clock, EventKind
 from actors.supervision._actor import READ_AHEAD
-from actors.supervision._events import EventKind
-from actors.supervision._timers import Clock, Timers
+from actors.supervision._timers import Timers
 from actors.supervision.debug import dump_stacks, stack_of
-from tests.tree.support import Do, FakeClock, Probe, Script, Tell, crash, eventually, serves
+from tests.supervision.support import Do, FakeClock, Probe, Script, Tell, crash, eventually, serves
 
 if TYPE_CHECKING:
-    from tests.tree.conftest import MakeTree
+    from tests.supervision.conftest import MakeTree
 
 
 def names() -> set[str]:
@@ -232,7 +232,7 @@ def test_who_watches_is_not_woken_before_there_is_something_to_handle(
         clock.advance(9.0)
         assert len(looks) == count - 1
         clock.advance(1.0)
-        eventually(lambda count=count: len(looks) == count and tree._timers._heap, "it is to look again")  # type: ignore[misc]
+        eventually(lambda count=count: len(looks) == count and tree._shared.timers._heap, "it is to look again")  # type: ignore[misc]
         assert script.told["a"] == []
     clock.advance(10.0)
     eventually(lambda: script.told["a"] == ["at look 3"])

@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actors.supervision._directory import ActorGoneError
-from actors.supervision._events import EventKind
-from actors.supervision._incarnation import AbandonedError, Incarnation, Phase, WedgedError
-from actors.supervision._spec import Restart, Strategy
-from actors.supervision._supervisor import Outcome, StartError
-from tests.tree.support import Do, FakeClock, Probe, Script, Tell, Which, crash, eventually, generations, serves
+from actors.supervision import (
+    AbandonedError,
+    ActorGoneError,
+    EventKind,
+    Outcome,
+    Restart,
+    StartError,
+    Strategy,
+    WedgedError,
+)
+from actors.supervision._health import HealthWatch
+from actors.supervision._incarnation import Incarnation, Phase
+from tests.supervision.support import Do, FakeClock, Probe, Script, Tell, Which, crash, eventually, generations, serves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.supervision._supervisor import Supervisor
-    from tests.tree.conftest import MakeTree
+    from actors.supervision import Supervisor
+    from tests.supervision.conftest import MakeTree
 
 SHORT = 0.3  # a deadline that is meant to pass, and that no healthy life on a busy machine comes near
 
@@ -90,12 +97,12 @@ def test_a_wedged_actor_is_found_by_its_limit_and_not_before(
 ) -> None:
     tree = make_tree(script.spec("victim", health=10.0), "other", clock=clock)
     tree.directory.send("victim", Do(script.hang))
-    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 10)
+    eventually(lambda: tree._shared.health.next_look == clock.monotonic() + 10)
     clock.advance(9.9)
     serves(tree, "other")
     assert script.count(EventKind.ABANDONED) == 0
     clock.advance(0.2)
-    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)  # looks a second time
+    eventually(lambda: tree._shared.health.next_look == clock.monotonic() + 1)  # looks a second time
     assert script.count(EventKind.ABANDONED) == 0
     clock.advance(1.0)
     eventually(lambda: script.count(EventKind.ABANDONED) == 1)
@@ -107,9 +114,9 @@ def test_a_process_that_was_stopped_as_a_whole_loses_no_actor(
 ) -> None:
     tree = make_tree(script.spec("victim", health=10.0), clock=clock)
     tree.directory.send("victim", Do(script.hang))
-    eventually(lambda: tree._lives.health.next_look < 1e9)
+    eventually(lambda: tree._shared.health.next_look < 1e9)
     clock.advance(3600.0)  # SIGSTOP, SIGCONT: the supervisor is the first to run again
-    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)
+    eventually(lambda: tree._shared.health.next_look == clock.monotonic() + 1)
     script.release.set()
     assert tree.directory.ask("victim", Which(), 30) == 1
     clock.advance(3600.0)
@@ -130,10 +137,10 @@ def test_an_actor_may_be_busy_as_long_as_it_declares(make_tree: MakeTree, script
     assert declared.wait(30)
     for _ in range(5):
         clock.advance(11.9)
-        eventually(lambda: tree._lives.health.next_look > clock.monotonic())
+        eventually(lambda: tree._shared.health.next_look > clock.monotonic())
     assert script.count(EventKind.ABANDONED) == 0
     clock.advance(1.0)
-    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)
+    eventually(lambda: tree._shared.health.next_look == clock.monotonic() + 1)
     clock.advance(1.0)
     eventually(lambda: script.count(EventKind.ABANDONED) == 1)
 
@@ -148,7 +155,7 @@ def test_waiting_for_an_answer_counts_as_declared(make_tree: MakeTree, script: S
     tree = make_tree(script.spec("slow", health=None), script.spec("victim", health=SHORT), script.spec("probe"))
     answers: list[str] = []
     tree.directory.send("victim", Do(lambda probe: answers.append(probe.ask("slow", Do(answer), 20.0))))
-    eventually(lambda: tree._lives.health.next_look < 1e9)
+    eventually(lambda: tree._shared.health.next_look < 1e9)
     # A second actor wedges meanwhile, with the limit that the first one has, and is found: the watch has looked.
     crash(tree, "probe")
     serves(tree, "probe", 2)
@@ -239,9 +246,9 @@ def test_timers_of_a_ghost_are_void(make_tree: MakeTree, script: Script, clock: 
 
     tree = make_tree(script.spec("victim", health=10.0), clock=clock)
     tree.directory.send("victim", Do(arm_and_hang))
-    eventually(lambda: tree._lives.health.next_look < 1e9)
+    eventually(lambda: tree._shared.health.next_look < 1e9)
     clock.advance(10.0)
-    eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)
+    eventually(lambda: tree._shared.health.next_look == clock.monotonic() + 1)
     clock.advance(1.0)
     eventually(lambda: script.count(EventKind.RESTARTING) == 1)
     clock.advance(1.0)
@@ -280,7 +287,7 @@ def test_abandonment_once_in_a_while_does_not(make_tree: MakeTree, script: Scrip
         tree.directory.send("victim", Do(enter_and_hang))
         assert entered.wait(30)
         clock.advance(10.0)
-        eventually(lambda: tree._lives.health.next_look == clock.monotonic() + 1)
+        eventually(lambda: tree._shared.health.next_look == clock.monotonic() + 1)
         clock.advance(1.0)
         script.await_count(EventKind.RESTARTING, generation)
         script.release.set()  # the thread ends,
@@ -304,7 +311,9 @@ def test_a_ghost_counts_for_its_period_even_if_it_is_gone(make_tree: MakeTree, s
 
 
 def test_what_a_ghost_reports_late_does_not_bring_it_back(clock: FakeClock) -> None:
-    ghost = Incarnation("a", 1, health=None, changed=threading.Condition(), clock=clock)
+    ghost = Incarnation(
+        "a", 1, health=None, changed=threading.Condition(), clock=clock, watch=HealthWatch(lambda: None)
+    )
     ghost.leave(WedgedError())
     ghost.up()
     assert ghost.phase is Phase.LEAVING

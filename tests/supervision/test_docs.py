@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import re
 import sys
@@ -11,15 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from actors.supervision._actor import BaseActor
-from actors.supervision._restarts import Backoff
-from actors.supervision._spec import ChildSpec, Default
-from actors.supervision._supervisor import Supervisor
+from actors.supervision import Backoff, BaseActor, ChildSpec, Supervisor
+from actors.supervision._spec import Default
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actors.supervision._incarnation import Context
+    from actors.supervision import Context
 
 PAGE = Path(__file__).parents[2] / "docs" / "supervision.md"
 
@@ -33,12 +32,11 @@ def rows() -> dict[str, str]:
 
 
 def options() -> list[tuple[str, object]]:
-    parameters = inspect.signature(Supervisor).parameters.values()
-    return [
-        *((one.name, one.default) for one in inspect.signature(ChildSpec).parameters.values()),
-        *((f"backoff.{one.name}", one.default) for one in inspect.signature(Backoff).parameters.values()),
-        *((parameter.name, parameter.default) for parameter in parameters if parameter.name != "children"),
-    ]
+    def of(made: type, prefix: str = "") -> list[tuple[str, object]]:
+        parameters = inspect.signature(made).parameters.values()
+        return [(prefix + parameter.name, parameter.default) for parameter in parameters]
+
+    return [*of(ChildSpec), *of(Backoff, "backoff."), *of(Supervisor)[1:]]
 
 
 @pytest.mark.parametrize(("name", "default"), options(), ids=[name for name, _ in options()])
@@ -46,9 +44,11 @@ def test_every_option_is_documented_with_its_default(name: str, default: object)
     text = rows()[name]
     if isinstance(default, Default):
         default = default.value
-    if isinstance(default, int | float):
+    if isinstance(default, bool):
+        assert text.strip() == str(default).lower()
+    elif isinstance(default, int | float):
         assert f"{default:g}" in re.findall(r"[\d.]+", text)
-    elif hasattr(default, "name"):
+    elif isinstance(default, enum.Enum):
         assert f"`{default.name}`" == text.strip()
 
 

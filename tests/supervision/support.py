@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from actors.supervision._actor import BaseActor
-from actors.supervision._spec import ChildSpec, Restart
-from actors.supervision._timers import Clock
+from actors.supervision import BaseActor, ChildSpec, Clock, Restart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import pykka
-
-    from actors.supervision._events import Event, EventKind
-    from actors.supervision._incarnation import Context
-    from actors.supervision._supervisor import Supervisor
+    from actors.supervision import Context, Event, EventKind, Supervisor
 
 PATIENCE = 30.0  # for what should take milliseconds; only a failing test waits so long
 
@@ -111,8 +105,8 @@ class Script:
         self.release.wait(PATIENCE * 2)
 
     def spec(self, child: str, restart: Restart = Restart.PERMANENT, **options: Any) -> ChildSpec:
-        def start(context: Context) -> pykka.ActorRef[Any]:
-            return Probe.start(context, self)
+        def start(context: Context) -> Probe:
+            return Probe(context, self)
 
         return ChildSpec(child, start, restart, **options)
 

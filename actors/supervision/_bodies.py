@@ -1,0 +1,30 @@
+"""From a child specification to what lives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from actors.supervision._actor_body import ActorBody
+from actors.supervision._process import Program
+from actors.supervision._process_body import ProcessBody
+
+if TYPE_CHECKING:
+    from actors.supervision._context import Context
+    from actors.supervision._incarnation import Body
+    from actors.supervision._spec import ChildSpec
+
+
+def make_body(spec: ChildSpec, context: Context) -> Body:
+    """Take a program, or call `start` on the thread of the life and take what it has made, as its body."""
+    start: Any = spec.start
+    if isinstance(start, Program):
+        return ProcessBody(spec, context.clock)
+    made = start(context)
+    if isinstance(made, pykka.Actor):
+        return ActorBody(made, context.incarnation, context.directory)
+    if hasattr(made, "as_child"):
+        body: Body = made.as_child(context)
+        return body
+    raise TypeError(f"{spec.id}: start must make an actor, without starting it, or a supervisor, not {made!r}")
