@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from nssh.base.errors import BusError
 from nssh.bus import backoff
 from nssh.bus.losses import Continuity, Lost, Reason, expired, reach_after
-from nssh.bus.reader import Poll, Reader
+from nssh.bus.reader import Poll, StreamReader
 from nssh.bus.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -21,35 +21,35 @@ if TYPE_CHECKING:
     from nssh.bus.messages import Backlog, Message
 
 OPEN_SECONDS: Final = 30.0
-"""Within which a stream says that it is open: bytes that never say so must not pass for a bus that is coming up."""
+"""Within which a stream's open event has to come; a stream that sends other bytes is given up after this time."""
 STEADY_SECONDS: Final = 10.0
-"""A stream that lived this long ends the backoff."""
+"""A stream that lived this long resets the backoff."""
 
 
 class Up(NamedTuple):
-    """The feed is live and has caught up."""
+    """The stream is open, and a poll has fetched what was missed."""
 
     reconnect: bool
     """False the first time."""
     gap: float
-    """Seconds, sleep included, since the last sign of life of the stream before; 0 the first time."""
+    """Seconds, sleep included, since the last event of the stream before; 0 the first time."""
     since: str | None
-    """The cursor it asked from; None on a fresh topic."""
+    """The cursor that the poll asked from; None on a fresh topic."""
     replayed: int
-    """Messages that were missed and came with the poll."""
+    """The number of missed messages that the poll returned."""
 
 
 class Down(NamedTuple):
-    """An outage began; once an outage, and once more if it turns out that the credentials are refused."""
+    """An outage began; told once, and once more if the credentials turn out to be refused."""
 
     error: BusError
 
 
 class CaughtUp(NamedTuple):
-    """Everything was delivered that the server had accepted when `Feed.catch_up` was called."""
+    """Everything is delivered that the server had accepted when `Feed.catch_up` was called."""
 
     ticket: int
-    """What that returned; it answers all before it, too."""
+    """The number that `catch_up` returned; lower numbers are answered by it, too."""
 
 
 News = Up | Down | Lost | CaughtUp
@@ -66,12 +66,12 @@ class Memory(Protocol):
 
     @property
     def cursor(self) -> str | None:
-        """The message to go on from."""
+        """The id of the message behind which to go on."""
         ...
 
     @property
     def anchor(self) -> str | None:
-        """Where the cursor was before."""
+        """The cursor before this one."""
         ...
 
     @property
@@ -88,7 +88,7 @@ class Memory(Protocol):
         ...
 
     def seen(self, message_id: str, /) -> bool:
-        """Whether a message was handed over before."""
+        """Return whether a message was handed over before."""
         ...
 
     def claim(self, message_id: str, /) -> object:
@@ -97,13 +97,13 @@ class Memory(Protocol):
 
 
 class Feed:
-    """Follows one topic and hands over every message once, in order, through one filter by id.
+    """Follows one topic and hands over every message once, in order, filtered by id.
 
     On a busy ntfy, a stream opened with `since` loses and repeats messages, and an id seen live may not be stored yet
     (docs/ntfy.md, traps 1 to 4). So the stream is opened without `since`, and polls fetch what was missed, from a
-    cursor that only polls move. The relay has none of these traps; the same recipe serves it.
+    cursor that only polls move. The relay has none of these traps, and is followed in the same way.
 
-    `run` calls `deliver` and `notify` on its caller's thread, one at a time; `stop` and `nudge` are for any thread.
+    `run` calls `deliver` and `notify` on its caller's thread. Any thread may call `stop`, `nudge` and `catch_up`.
     """
 
     def __init__(
@@ -122,15 +122,14 @@ class Feed:
         Args:
             client: May be shared with a publisher.
             topic: The topic.
-            ledger: Of this topic; only while its lease is held.
-            deliver: Called with messages in order, and whether a poll brought them (then they may be old: judge them,
-                nssh.bus.replay). They count as handled once it returns. It may take its time: the stream is read on.
-                Before doing what must never happen twice it claims the message's id in the ledger itself. What it
-                raises ends `run`, and the messages come again.
+            ledger: Of this topic, whose lease is held.
+            deliver: Called with messages in order, and with whether a poll brought them: then they may be old, and
+                nssh.bus.replay decides about them. The messages count as handled when it returns; it may block, as the
+                stream is read meanwhile. Its exception ends `run`, and the messages are delivered again.
             notify: Called with Up and Down, with Lost when messages are gone that nobody fetched in time, and with
-                CaughtUp if somebody asked for that.
-            clock: Seconds that never jump; see `uptime`.
-            attempts: Says how long to wait between two streams.
+                CaughtUp after `catch_up`.
+            clock: Returns seconds that never jump; see `uptime`.
+            attempts: Tells how long to wait between two streams.
         """
         self._client = client
         self._topic = topic
@@ -141,7 +140,7 @@ class Feed:
         self._attempts = attempts or backoff.attempts()
         self._poll_attempts = backoff.attempts()
         self._changed = threading.Condition()
-        self._reader: Reader | None = None
+        self._reader: StreamReader | None = None
         self._stopped = False
         self._nudged = False
         self._tickets = self._answered = 0  # of `catch_up`: handed out, done
@@ -152,14 +151,14 @@ class Feed:
 
     @property
     def server_time(self) -> float | None:
-        """The newest server time known, to judge a backlog by."""
+        """The last time that the server told, by which a backlog is judged; seconds since the epoch, or None."""
         return self._client.server_time
 
     def run(self) -> None:
-        """Follow the topic until `stop`; returns at once then, or when the `deliver` under way is done.
+        """Follow the topic until `stop` is called; a call of `deliver` under way is finished.
 
         Raises:
-            Exception: What `deliver` or `notify` raised, or a defect. Errors of the bus are waited out.
+            Exception: What `deliver` or `notify` raised, or a defect. After errors of the bus it tries again.
         """
         while not self._stopped:
             error = self._live_once()
@@ -173,13 +172,13 @@ class Feed:
         self._interrupt(stop=True)
 
     def nudge(self) -> None:
-        """Drop all connections and reconnect at once: the laptop woke, or its network changed."""
+        """Drop all connections and reconnect at once, as when the laptop woke or its network changed."""
         self._interrupt(stop=False)
 
     def catch_up(self) -> int:
-        """Fetch what the server has accepted by now; return the ticket of the `CaughtUp` that tells when it is done.
+        """Poll for what the server has accepted by now; return the ticket of the `CaughtUp` that tells the end.
 
-        What it accepted need not have come down the stream yet, however live that is.
+        Even while the stream is live, accepted messages may not have come along it yet.
         """
         with self._changed:
             self._tickets += 1
@@ -192,19 +191,19 @@ class Feed:
             self._stopped = self._stopped or stop
             reader = self._reader
             if not stop:
-                self._client.cut()  # in here: not the polls of the life that begins because of this
+                self._client.cut()  # while the lock is held, so that it does not hit the polls of the next stream
             self._changed.notify_all()
         if reader is not None:
             reader.close()
 
     def _live_once(self) -> BusError | None:
-        """Live through one stream; return why it ended, None if it was interrupted."""
+        """Follow one stream to its end; return why it ended, None if it was interrupted."""
         with self._changed:
             if self._stopped:
                 return None
-            self._nudged = False  # before anything is connected that a nudge would drop
+            self._nudged = False  # before any connection is made that a nudge has to drop
             self._announced = False
-        reader = Reader(self._client.stream(self._topic), self._changed, self._clock)
+        reader = StreamReader(self._client.stream(self._topic), self._changed, self._clock)
         with self._changed:
             self._reader = reader
         reader.start()
@@ -223,8 +222,8 @@ class Feed:
             raise reader.error
         return reader.error or BusError(f"{self._client.where} ended the stream", "unreachable")
 
-    def _follow(self, reader: Reader) -> None:
-        """Hand over what an open stream and the polls beside it bring, until the stream ends or an interruption."""
+    def _follow(self, reader: StreamReader) -> None:
+        """Hand over what an open stream and its polls bring, until the stream ends or is interrupted."""
         opened = self._clock()
         cursor, reach = self._ledger.cursor, self._ledger.reach
         continuity = Continuity(self._ledger.anchor, cursor, reach, self._client.server_time)
@@ -233,7 +232,7 @@ class Feed:
         while True:
             now = self._clock()
             if life.poll is None and schedule.due() <= now:
-                # A fresh topic has no cursor and asks for everything: its name is random and new, so that is all ours.
+                # A fresh topic has no cursor, and asks for everything: its name is random, so everything is ours.
                 since = continuity.since if continuity.pending else self._ledger.cursor
                 life.poll = Poll(self._client, self._topic, since, self._changed)
                 life.ticket = life.polled_for = self._tickets
@@ -241,7 +240,7 @@ class Feed:
                 life.poll.start()
             elif life.poll is not None and life.poll.done:
                 self._take_poll(life)
-            # What arrives while the first poll is under way waits for it, for the sake of order.
+            # Live messages wait for the end of the first poll, so that the order is kept.
             if life.caught_up and (live := reader.take()):
                 self._hand_over(live, replayed=False)
                 schedule.live(self._clock())
@@ -263,7 +262,7 @@ class Feed:
         return None if life.poll is not None else max(0.0, life.schedule.due() - self._clock())
 
     def _take_poll(self, life: _Life) -> None:
-        """Hand over what a poll brought, move the cursor, and tell of it."""
+        """Hand over what a poll returned, move the cursor, and notify."""
         poll, life.poll = life.poll, None
         life.caught_up = True
         if poll is None or poll.backlog is None:
@@ -271,7 +270,7 @@ class Feed:
             if not isinstance(error, BusError):
                 raise error or RuntimeError("a poll ended without a result")
             if self._nudged:
-                return  # it was dropped with all other connections: no outage
+                return  # the poll was dropped by `nudge`, which is no outage
             self._report_down(error)
             life.schedule.failed(self._clock() + backoff.delay(self._poll_attempts, error))
             return
@@ -294,7 +293,7 @@ class Feed:
             self._notify(CaughtUp(self._answered))
 
     def _losses(self, life: _Life, backlog: Backlog) -> list[Lost]:
-        """Find out, and tell, what is gone that should have come with a poll."""
+        """Find out what is lost that a poll should have returned, and notify."""
         found: list[Lost | None] = []
         reach, now = self._ledger.reach, life.poll_server_time
         if not life.looked and now is not None:
@@ -313,7 +312,7 @@ class Feed:
         return lost
 
     def _hand_over(self, messages: list[Message], *, replayed: bool) -> int:
-        """Deliver what was not handled yet; return how many that were."""
+        """Deliver the messages that were not handled yet; return their number."""
         fresh = {message.id: message for message in messages if not self._ledger.seen(message.id)}
         if fresh:
             self._deliver(list(fresh.values()), replayed)
@@ -325,7 +324,7 @@ class Feed:
         if not self._down_kinds or (error.kind == "auth" and "auth" not in self._down_kinds):
             self._notify(Down(error))
         if self._announced:
-            # The stream is open, but polls fail: messages may be missing.
+            # The stream is open, but a poll failed: messages may be missing.
             self._silent_since = self._clock()
             self._announced = False
         self._down_kinds.add(error.kind)
@@ -341,23 +340,23 @@ class Feed:
 
 
 class _Life:
-    """What the feed keeps while one stream lives."""
+    """The state of the feed while one stream lives."""
 
     def __init__(self, schedule: Schedule, since: str | None, continuity: Continuity) -> None:
         self.schedule = schedule
         self.since = since
         self.continuity = continuity
         self.looked = False
-        """Whether it was found out how long nobody had followed the topic."""
+        """Whether expired messages were looked for, which is done once."""
         self.replayed = 0
         self.caught_up = False
         self.poll: Poll | None = None
         self.poll_started = 0.0
         self.poll_server_time: float | None = None
         self.ticket = 0
-        """The newest that a poll is due for."""
+        """The newest ticket for which a poll was scheduled."""
         self.polled_for = 0
-        """The newest when the poll began."""
+        """The newest ticket when the poll began."""
 
-    def has_work(self, reader: Reader) -> bool:
+    def has_work(self, reader: StreamReader) -> bool:
         return reader.overflowed or (self.caught_up and reader.pending) or (self.poll is not None and self.poll.done)

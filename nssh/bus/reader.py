@@ -1,4 +1,4 @@
-"""The feed's threads: one reads the stream, one polls, so that neither they nor a slow receiver hold each other up."""
+"""Run the feed's two threads: one reads the stream, one polls; neither waits for the other or for a slow receiver."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _QUEUE_MESSAGES: Final = 2000
 _QUEUE_CHARACTERS: Final = 8 << 20
 
 
-class Reader:
-    """Reads one stream to its end on a thread of its own; its owner waits on `changed` and looks.
+class StreamReader:
+    """Reads one stream to its end on a thread of its own, and notifies its owner by `changed`.
 
-    `changed` guards the attributes: read them while holding it.
+    `changed` guards the attributes: they are to be read while it is held.
     """
 
     def __init__(self, stream: LiveStream, changed: threading.Condition, clock: Callable[[], float]) -> None:
@@ -32,21 +32,21 @@ class Reader:
         self._messages: collections.deque[Message] = collections.deque()
         self._characters = 0
         self.opened = False
-        """The open event came."""
+        """Whether the open event has come."""
         self.overflowed = False
-        """Messages were left out because the owner took none for long; a poll brings them. The owner resets it."""
+        """Whether messages were dropped because the owner took none for long; a poll has to follow. Owner resets it."""
         self.ended = False
         self.error: Exception | None = None
-        """Why it ended: BusError, None if the server just ended the stream, anything else is a defect."""
+        """Why the stream ended: a BusError, None if the server ended it, or another exception, which is a defect."""
         self.heard = clock()
-        """When the last sign of life came."""
+        """When the last event came, by `clock`."""
 
     def start(self) -> None:
-        """Start the thread; it ends when the stream does, or soon after `close`."""
+        """Start the thread, which ends with the stream or soon after `close`."""
         threading.Thread(target=self._run, name="nssh-bus-reader", daemon=True).start()
 
     def close(self) -> None:
-        """End the stream; any thread, any time."""
+        """End the stream; any thread, at any time."""
         self._stream.close()
 
     @property
@@ -97,7 +97,7 @@ class Reader:
 
 
 class Poll:
-    """One poll on a thread of its own; its owner waits on `changed` for `done`."""
+    """One poll on a thread of its own, which notifies its owner by `changed` when it is `done`."""
 
     def __init__(self, client: BusClient, topic: str, since: str | None, changed: threading.Condition) -> None:
         self._client = client
@@ -107,10 +107,10 @@ class Poll:
         self.done = False
         self.backlog: Backlog | None = None
         self.error: Exception | None = None
-        """BusError, or a defect; None if there is a backlog."""
+        """A BusError, another exception (a defect), or None if there is a backlog."""
 
     def start(self) -> None:
-        """Start the thread; it ends within the client's timeouts, even if nobody waits for it any more."""
+        """Start the thread, which ends within the client's timeouts, whether or not the owner still waits."""
         threading.Thread(target=self._run, name="nssh-bus-poll", daemon=True).start()
 
     def _run(self) -> None:

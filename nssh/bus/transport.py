@@ -28,6 +28,7 @@ from nssh.base.errors import BusError, NsshError
 from nssh.bus import failures
 from nssh.bus.messages import BadLineError, parse_object
 from nssh.bus.sockets import Cutter, as_socket
+from nssh.wire.transport import open_unix
 
 if TYPE_CHECKING:
     import io
@@ -359,13 +360,8 @@ def _connecting() -> Generator[None]:
 
 
 def _connect_unix(path: str, timeout: float) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.settimeout(timeout)
-        sock.connect(path)
-    except BaseException:
-        sock.close()
-        raise
+    sock = socket.socket(fileno=open_unix(path, timeout).detach())
+    sock.settimeout(timeout)
     return sock
 
 

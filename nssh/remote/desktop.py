@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import stat
-import struct
 import subprocess
 import sys
+
+from nssh.remote import stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,18 +60,9 @@ def _x_server(directory: str) -> str:
 
 
 def _listener(path: str) -> str:
-    """Return the name of the program that listens at a socket; empty if there is none, or the system does not tell."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(1.0)
-        try:
-            client.connect(path)
-            if not hasattr(socket, "SO_PEERCRED"):
-                return ""
-            pid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-        except OSError:
-            return ""
+    """Return the name of this user's program that listens at a socket; empty if the system does not tell."""
     try:
-        with open("/proc/%d/comm" % pid, encoding="utf-8", errors="replace") as comm:
+        with open("/proc/%d/comm" % stop.listener_pid(path), encoding="utf-8", errors="replace") as comm:
             return comm.read().strip()
     except OSError:
         return ""

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-from nssh.remote import desktop, path_check, stop, stub
+from nssh.remote import desktop, fallback, path_check, stop, stub
 from nssh.wire import files
 from nssh.wire import session as session_file
 from nssh.wire.http import Client, HttpError
@@ -192,7 +192,7 @@ def _judge(probe: path_check.ShellProbe, ours: list[str], own: str) -> dict[str,
         elif not stub.is_ours(found):
             shadows[name] = found
         else:
-            real = _behind(name, probe.path)
+            real = fallback.find(name, {"PATH": probe.path})
             if real:
                 behind[name] = real
     return {
@@ -205,15 +205,6 @@ def _judge(probe: path_check.ShellProbe, ours: list[str], own: str) -> dict[str,
         "behind": behind,
         "advice": path_check.advice_for(probe),
     }
-
-
-def _behind(name: str, path: str) -> str:
-    """Return the real tool that a shim would run in its place; empty if there is none."""
-    for directory in path.split(os.pathsep):
-        found = path_check.which(name, directory)
-        if found and not stub.is_ours(found):
-            return found
-    return ""
 
 
 def _state(private: Private) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def relay(state: str) -> bool:
     The kernel tells the PID of the socket's listener, so no other process with a reused PID can be hit. It waits 3 s at
     most; a relay that has not ended by then is left.
     """
-    pid = _listener(os.path.join(state, "relay.sock"))
+    pid = listener_pid(os.path.join(state, "relay.sock"))
     if pid <= 1 or pid == os.getpid():
         return False
     try:
@@ -30,13 +30,13 @@ def relay(state: str) -> bool:
         return False
     end = time.monotonic() + _PATIENCE
     pause = 0.005
-    while _listener(os.path.join(state, "relay.sock")) == pid and time.monotonic() < end:
+    while listener_pid(os.path.join(state, "relay.sock")) == pid and time.monotonic() < end:
         time.sleep(pause)
         pause = min(pause * 2, 0.2)
     return True
 
 
-def _listener(path: str) -> int:
+def listener_pid(path: str) -> int:
     """Return the PID of the process of this user that listens on a unix socket; 0 if there is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(1.0)

@@ -236,13 +236,13 @@ def test_urls_that_can_t_travel_are_refused(home: Home) -> None:
 
 
 def test_a_relay_that_was_killed_is_started_again(home: Home) -> None:
-    pid = stop._listener(str(home.state / "relay.sock"))
+    pid = stop.listener_pid(str(home.state / "relay.sock"))
     os.kill(pid, signal.SIGKILL)
     ran = home.run("xclip", "-sel", "c", stdin=b"x")
     assert (ran.status, ran.err) == (0, "xclip: no laptop is connected; kept until your laptop is back\n")
-    os.kill(stop._listener(str(home.state / "relay.sock")), signal.SIGKILL)
+    os.kill(stop.listener_pid(str(home.state / "relay.sock")), signal.SIGKILL)
     assert home.run("xclip", "-sel", "c", "-o").err.startswith("xclip: no laptop is connected to this host")
-    assert stop._listener(str(home.state / "relay.sock")) not in {0, pid}
+    assert stop.listener_pid(str(home.state / "relay.sock")) not in {0, pid}
 
 
 def test_without_a_session_it_says_what_to_do() -> None:
@@ -402,14 +402,14 @@ def test_an_upgrade_ends_the_old_relay_and_what_it_kept_is_served_by_the_new_one
         home.infect()
         address = home.connect()
         home.run("xdg-open", "https://x.y/before")
-        before = stop._listener(str(home.state / "relay.sock"))
+        before = stop.listener_pid(str(home.state / "relay.sock"))
         assert home.infect().changed is False
-        assert stop._listener(str(home.state / "relay.sock")) == before, "the same version leaves it alone"
+        assert stop.listener_pid(str(home.state / "relay.sock")) == before, "the same version leaves it alone"
         (home.bin / "xclip").unlink()
         assert home.infect().changed is True
-        assert stop._listener(str(home.state / "relay.sock")) == 0
+        assert stop.listener_pid(str(home.state / "relay.sock")) == 0
         home.run("xdg-open", "https://x.y/after")
-        assert stop._listener(str(home.state / "relay.sock")) not in {0, before}
+        assert stop.listener_pid(str(home.state / "relay.sock")) not in {0, before}
         answer = Client(address).request("GET", f"/{TOPIC}/json?poll=1&since=all")
         kept = [json.loads(json.loads(line)["message"])["url"] for line in answer.body.splitlines()]
         assert kept == ["https://x.y/before", "https://x.y/after"]
