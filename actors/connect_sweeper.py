@@ -64,7 +64,7 @@ class ConnectSweeper(BaseActor):
     # On a thread of its own.
 
     def _sweep(self, remote: ScriptRunner) -> None:
-        wish = SweepOptions(hosts=())
+        options = SweepOptions(hosts=())
         try:
             listing = connect_host.resolved(remote.servers(_TIMEOUT), self._session.target)
             ours = own_mosh.look()
@@ -72,7 +72,7 @@ class ConnectSweeper(BaseActor):
                 (server, server_choice.how(server, unused=True))
                 for server in listing.servers
                 if server_choice.forgotten(server, self._age)
-                and not server_choice.spared(server, listing, self._session.key, ours, wish)
+                and not server_choice.spared(server, listing, self._session.key, ours, options)
             ]
             if chosen:
                 remote.end(chosen, _TIMEOUT, self._judged)

@@ -32,14 +32,14 @@ def run(arguments: list[str]) -> int:
 
         main(["nssh", *arguments])  # ends the process, as a shim does
     copies = arguments[0] == "copy"
-    wish = parse_copy(arguments[1:]) if copies else parse_paste(arguments[1:])
+    options = parse_copy(arguments[1:]) if copies else parse_paste(arguments[1:])
     clipboard = detect(config=settings.load().clipboard)
     if isinstance(clipboard, MemoryClipboard):
         raise ToolError(f"this machine has no clipboard, and no laptop is connected to it ({clipboard.reason})")
     if copies:
-        _copy(clipboard, wish)
+        _copy(clipboard, options)
     else:
-        _paste(clipboard, wish)
+        _paste(clipboard, options)
     return 0
 
 
@@ -51,27 +51,27 @@ def _is_remote() -> bool:
     return True
 
 
-def _copy(clipboard: Clipboard, wish: Clip) -> None:
+def _copy(clipboard: Clipboard, options: Clip) -> None:
     data = Content()
-    for name in wish.files or [""]:
+    for name in options.files or [""]:
         with open(name, "rb") if name else os.fdopen(os.dup(0), "rb") as file:
             while piece := file.read(256 << 10):
                 data.write(piece)
-    clipboard.store(wish.type or mimes.image_type(data.head(16)) or mimes.TEXT, data)
+    clipboard.store(options.type or mimes.image_type(data.head(16)) or mimes.TEXT, data)
 
 
-def _paste(clipboard: Clipboard, wish: Clip) -> None:
-    if wish.list:
+def _paste(clipboard: Clipboard, options: Clip) -> None:
+    if options.list:
         sys.stdout.write("".join(f"{mime}\n" for mime in clipboard.targets()))
         return
-    wanted = wish.type or (mimes.ANY_IMAGE if wish.file else mimes.ANYTHING)
+    wanted = options.type or (mimes.ANY_IMAGE if options.file else mimes.ANYTHING)
     wanted = mimes.ANY_IMAGE if wanted == "image" else wanted
     try:
         mime, data = clipboard.fetch(wanted)
     except ClipboardEmpty:
         what = {mimes.ANY_IMAGE: "image", mimes.ANYTHING: "text or image"}.get(wanted, wanted)
         raise NsshError(f"the clipboard has no {what}") from None
-    if wish.file:
+    if options.file:
         try:
             path = own.keep(data.chunks(), mime)
         except Failure as failure:

@@ -90,44 +90,46 @@ def _help_of(arguments: list[str]) -> str:
     return f"nssh {arguments[0]} --help" if arguments and _is_own(arguments[0]) else "nssh --help"
 
 
-def _connect(wish: argv.Connect) -> int:
+def _connect(request: argv.Connect) -> int:
     config = settings.load()
-    if wish.mode == "mosh" and not os.isatty(0):
+    if request.mode == "mosh" and not os.isatty(0):
         raise UsageError("mosh needs a terminal, and standard input is none; use --ssh")
-    if wish.ssh.wants_no_session or not wish.ssh.destination:
+    if request.ssh.wants_no_session or not request.ssh.destination:
         # -W, -N, -O, -V and their like are for ssh alone.
         ssh = config.ssh.command
-        tail = ["--", wish.ssh.destination, *wish.ssh.command] if wish.ssh.destination else []
-        os.execvp(ssh[0], [*ssh, *wish.ssh.options, *tail])  # noqa: S606 - an argv list, no shell
+        tail = ["--", request.ssh.destination, *request.ssh.command] if request.ssh.destination else []
+        os.execvp(ssh[0], [*ssh, *request.ssh.options, *tail])  # noqa: S606 - an argv list, no shell
     from nssh.ssh import identity
 
     # ssh reads its configuration while Python reads the launcher.
-    pending = identity.ask(config.ssh.command, wish.ssh.destination, wish.ssh.options)
+    pending = identity.ask(config.ssh.command, request.ssh.destination, request.ssh.options)
     from nssh.launch.launcher import Launcher
 
-    return Launcher(wish, config, pending).run()
+    return Launcher(request, config, pending).run()
 
 
 def _infect(arguments: list[str]) -> int:
     from nssh.cli import command_options
 
-    wish = command_options.parse_infect(arguments)
+    options = command_options.parse_infect(arguments)
     from nssh.install import infect_command
 
-    return infect_command.run(wish.host, wish.ssh_options, settings.load(), force=wish.force, remove=wish.remove)
+    return infect_command.run(
+        options.host, options.ssh_options, settings.load(), force=options.force, remove=options.remove
+    )
 
 
 def _status(arguments: list[str]) -> int:
     from nssh.cli import command_options
 
-    wish = command_options.parse_status(arguments)
-    if wish.tail:
+    options = command_options.parse_status(arguments)
+    if options.tail:
         from nssh.log import tail
 
-        return tail.run(wish.since, raw=wish.json)
+        return tail.run(options.since, raw=options.json)
     from nssh.cli import status
 
-    return status.run(wish)
+    return status.run(options)
 
 
 def _sweep(arguments: list[str]) -> int:

@@ -29,13 +29,13 @@ _TOLD = (
 )  # fmt: skip
 
 
-def run(wish: Status) -> int:
+def run(options: Status) -> int:
     """Run `nssh status` and return its exit code."""
-    if wish.json:
+    if options.json:
         return _json()
-    if wish.held:
+    if options.held:
         return _list_held()
-    return _open_held() if wish.open_held else _table()
+    return _open_held() if options.open_held else _table()
 
 
 def _uptime(record: Record) -> float:

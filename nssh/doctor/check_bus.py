@@ -48,16 +48,16 @@ def _dialler(connection: Connection, name: str, timeout: float) -> Callable[[], 
     return dial
 
 
-def reach(walk: Examination) -> Result:
+def reach(exam: Examination) -> Result:
     """Reach the server: start a relay there and dial it, or ask the ntfy server."""
-    config, timeout = walk.config, walk.wish.timeout
+    config, timeout = exam.config, exam.options.timeout
     topic = topics.new_name()
     if config.server == "relay":
-        dial = _dialler(walk.connection, walk.name, timeout)
-        walk.client = BusClient(f"the relay on {walk.host}", dial=dial, timeout=timeout)
+        dial = _dialler(exam.connection, exam.name, timeout)
+        exam.client = BusClient(f"the relay on {exam.host}", dial=dial, timeout=timeout)
         where = "the relay answers through ssh"
     else:
-        walk.client = BusClient(
+        exam.client = BusClient(
             config.server,
             token=config.token or "",
             user=config.user or "",
@@ -65,109 +65,109 @@ def reach(walk: Examination) -> Result:
             timeout=timeout,
         )
         where = f"{config.server} answers"
-    walk.undo.callback(walk.client.close)
+    exam.undo.callback(exam.client.close)
     started = time.monotonic()
-    healthy = walk.client.health()
+    healthy = exam.client.health()
     seconds = time.monotonic() - started
     if not healthy:
         try:
-            walk.client.poll(topic, None)  # only this has a reason to tell
+            exam.client.poll(topic, None)  # only this has a reason to tell
         except BusError as error:
             if error.kind == "auth":
                 return ok(
                     where, seconds
                 )  # ntfy tells nobody of its health who gives wrong credentials: see `subscribe`
-            return failed(str(error), _advice(walk, error))
+            return failed(str(error), _advice(exam, error))
         return warning(f"{where}, and does not say that it is healthy", "", seconds)
     return ok(where, seconds)
 
 
-def _advice(walk: Examination, error: BusError) -> str:
+def _advice(exam: Examination, error: BusError) -> str:
     if error.kind == "limit":
         return "wait a little, or have its limits raised (visitor-request-limit-burst and others)"
-    if walk.config.server == "relay":
-        return f"on {walk.host}, run ~/.local/share/nssh/nssh-remote relay start: it says more"
+    if exam.config.server == "relay":
+        return f"on {exam.host}, run ~/.local/share/nssh/nssh-remote relay start: it says more"
     named = "$NSSH_NTFY_BASE" if os.environ.get("NSSH_NTFY_BASE") else "server in config.toml"
     return f"start it, or correct {named}"
 
 
-def relay(walk: Examination) -> Result:
+def relay(exam: Examination) -> Result:
     """See how the user's own relay is, without publishing on it."""
-    if walk.facts.relay in {"healthy", "none"}:
-        return ok("runs" if walk.facts.relay == "healthy" else "does not run at present; it is started when needed")
-    directory = shlex.quote(f"{walk.facts.state}/relay")
+    if exam.facts.relay in {"healthy", "none"}:
+        return ok("runs" if exam.facts.relay == "healthy" else "does not run at present; it is started when needed")
+    directory = shlex.quote(f"{exam.facts.state}/relay")
     return failed(
-        f"the relay of your sessions: {walk.facts.relay}",
-        f"on {walk.host}, kill -9 $(cat {directory}/lock) ends it, and who needs one starts another; "
+        f"the relay of your sessions: {exam.facts.relay}",
+        f"on {exam.host}, kill -9 $(cat {directory}/lock) ends it, and who needs one starts another; "
         f"{directory}/relay.log may tell why",
     )
 
 
-def subscribe(walk: Examination) -> Result:
+def subscribe(exam: Examination) -> Result:
     """Subscribe to a topic of our own, which shows whether the credentials are accepted."""
     started = time.monotonic()
     topic = topics.new_name()
-    listener = TopicListener(walk.client, topic)
-    walk.undo.callback(listener.close)
-    walk.topic = topic
+    listener = TopicListener(exam.client, topic)
+    exam.undo.callback(listener.close)
+    exam.topic = topic
     try:
-        listener.wait_open(walk.wish.timeout)
+        listener.wait_open(exam.options.timeout)
     except BusError as error:
-        return _refused(walk, error)
-    walk.listener = listener
-    credentials = "the credentials are accepted: " if walk.config.token or walk.config.user else ""
+        return _refused(exam, error)
+    exam.listener = listener
+    credentials = "the credentials are accepted: " if exam.config.token or exam.config.user else ""
     return ok(f"{credentials}subscribed to a topic of the doctor's own", time.monotonic() - started)
 
 
-def _refused(walk: Examination, error: BusError) -> Result:
+def _refused(exam: Examination, error: BusError) -> Result:
     if error.kind != "auth":
-        return failed(str(error), _advice(walk, error))
-    if walk.config.topic and "this topic" in str(error):
+        return failed(str(error), _advice(exam, error))
+    if exam.config.topic and "this topic" in str(error):
         raise NotTried("the server allows the configured topic only, which is not the doctor's to use")
     return failed(str(error), "token, or user and password, in config.toml must have access to topics nssh_*")
 
 
-def publish(walk: Examination) -> Result:
+def publish(exam: Examination) -> Result:
     """Publish a message, and wait until it is back."""
     own = wire.new_id()
     started = time.monotonic()
-    walk.client.publish_envelope(walk.topic, wire.Envelope(wire.KIND_PING, id=own))
-    heard = walk.listener.wait_for(lambda one: one.envelope.id == own, walk.wish.timeout, "a message")
+    exam.client.publish_envelope(exam.topic, wire.Envelope(wire.KIND_PING, id=own))
+    heard = exam.listener.wait_for(lambda one: one.envelope.id == own, exam.options.timeout, "a message")
     return ok("a message went around", heard.at - started)
 
 
-def attachment(walk: Examination) -> Result:
+def attachment(exam: Examination) -> Result:
     """Publish a file, and fetch it by what the stream tells of it."""
     own, data = wire.new_id(), os.urandom(_FILE)
     started = time.monotonic()
     # A kind that nobody knows, and so nobody acts on.
     envelope = wire.Envelope("doctor", mime="application/octet-stream", body=data, id=own)
-    walk.client.publish_envelope(walk.topic, envelope)
-    heard = walk.listener.wait_for(lambda one: one.envelope.id == own, walk.wish.timeout, "a file's message")
-    got = walk.client.download(heard.message.id, limit=2 * _FILE)
+    exam.client.publish_envelope(exam.topic, envelope)
+    heard = exam.listener.wait_for(lambda one: one.envelope.id == own, exam.options.timeout, "a file's message")
+    got = exam.client.download(heard.message.id, limit=2 * _FILE)
     if got != data:
         return failed("a file came back changed", "is there a proxy before the server that changes what it carries?")
     return ok(f"a file of {_FILE // 1000} kB went there and came back the same", time.monotonic() - started)
 
 
-def from_remote(walk: Examination) -> Result:
+def from_remote(exam: Examination) -> Result:
     """See whether the remote reaches the server, too; the relay is there."""
-    server = walk.config.server
-    advice = f'programs on {walk.host} must reach it, too: its firewall, its proxy, or server = "relay"'
+    server = exam.config.server
+    advice = f'programs on {exam.host} must reach it, too: its firewall, its proxy, or server = "relay"'
     try:
-        answer = walk.helper.ask({"do": "reach", "server": server}, walk.wish.timeout)
+        answer = exam.helper.ask({"do": "reach", "server": server}, exam.options.timeout)
     except RemoteError as error:
-        return failed(f"asked by {walk.host}: {error}", advice)
+        return failed(f"asked by {exam.host}: {error}", advice)
     if answer.get("said") != "healthy":
-        return warning(f"{server}, asked by {walk.host}: {answer.get('said')}", advice)
-    return ok(f"{walk.host} reaches {server}", number(answer, "ms") / 1000)
+        return warning(f"{server}, asked by {exam.host}: {answer.get('said')}", advice)
+    return ok(f"{exam.host} reaches {server}", number(answer, "ms") / 1000)
 
 
-def clock(walk: Examination) -> Result:
+def clock(exam: Examination) -> Result:
     """Compare our clock with the server's."""
     asked = time.time()
-    walk.client.health()
-    theirs = walk.client.server_time
+    exam.client.health()
+    theirs = exam.client.server_time
     if theirs is None:
         return warning("the server does not tell its time")
-    return compare(int(theirs), asked, time.time(), walk.config.server)
+    return compare(int(theirs), asked, time.time(), exam.config.server)

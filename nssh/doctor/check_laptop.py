@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from nssh.doctor.step_runner import Examination
 
 
-def configuration(walk: Examination) -> Result:
+def configuration(exam: Examination) -> Result:
     """Read config.toml, which checks its permissions, too."""
-    walk.config = settings.load()
+    exam.config = settings.load()
     path = settings.config_path()
     there = os.path.exists(path)
     ours = [name for name in ("NSSH_NTFY_BASE", "NSSH_SSH") if os.environ.get(name)]
     beaten = f"; ${' and $'.join(ours)} from the environment" if ours else ""
-    return ok(f"{path if there else 'no config.toml, so the defaults'}; the bus is {walk.config.server}{beaten}")
+    return ok(f"{path if there else 'no config.toml, so the defaults'}; the bus is {exam.config.server}{beaten}")
 
 
 def state_directory(_: Examination) -> Result:
@@ -64,12 +64,12 @@ def state_directory(_: Examination) -> Result:
     return ok(path)
 
 
-def clipboard(walk: Examination) -> Result:
+def clipboard(exam: Examination) -> Result:
     """Ask the clipboard which types it has; its content is neither read nor replaced."""
     from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
     from nssh.local.clipboard_content import SensitiveError
 
-    backend = detect(config=walk.config.clipboard)
+    backend = detect(config=exam.config.clipboard)
     if isinstance(backend, MemoryClipboard):
         return warning(
             f"this machine has none ({backend.reason}): programs on the remote share one in memory",
@@ -89,11 +89,11 @@ def clipboard(walk: Examination) -> Result:
     return ok(f"{backend.name}, which holds {shown} (writing is not tried)", time.monotonic() - started)
 
 
-def browser(walk: Examination) -> Result:
+def browser(exam: Examination) -> Result:
     """Look for what would open a URL."""
     from nssh.local.browser_launcher import launchers
 
-    command = walk.config.browser.command
+    command = exam.config.browser.command
     found = launchers(command or None, os.environ)
     if not found:
         return failed("no browser was found", "set [browser] command in config.toml, or $BROWSER")
@@ -112,9 +112,9 @@ def browser(walk: Examination) -> Result:
     return ok(shown)
 
 
-def ssh(walk: Examination) -> Result:
+def ssh(exam: Examination) -> Result:
     """Ask the ssh client for its version."""
-    command = walk.config.ssh.command
+    command = exam.config.ssh.command
     try:
         status, output = spawn.capture([*command, "-V"], merge_stderr=True)
     except OSError as error:
@@ -125,12 +125,12 @@ def ssh(walk: Examination) -> Result:
     return ok(f"{' '.join(command)}: {said.partition(',')[0]}")
 
 
-def target(walk: Examination) -> Result:
+def target(exam: Examination) -> Result:
     """Ask `ssh -G` who the host is."""
     try:
-        walk.target = identity.resolve(walk.config.ssh.command, walk.host, walk.wish.ssh_options)
+        exam.target = identity.resolve(exam.config.ssh.command, exam.host, exam.options.ssh_options)
     except ConnectError as error:
         return failed(str(error), "correct your ssh configuration, or the options given")
-    way = f", through {walk.target.jump}" if walk.target.jump else ", by a ProxyCommand" if walk.target.proxied else ""
-    own = ", with a ControlPath of yours" if walk.target.control_path else ""
-    return ok(f"{walk.target.user}@{walk.target.hostname} port {walk.target.port}{way}{own}")
+    way = f", through {exam.target.jump}" if exam.target.jump else ", by a ProxyCommand" if exam.target.proxied else ""
+    own = ", with a ControlPath of yours" if exam.target.control_path else ""
+    return ok(f"{exam.target.user}@{exam.target.hostname} port {exam.target.port}{way}{own}")

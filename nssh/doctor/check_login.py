@@ -26,21 +26,23 @@ _MASTER = 5.0  # seconds for a live connection to answer
 _FAR = 1.0  # seconds from which a user notices
 
 
-def login(walk: Examination) -> Result:
+def login(exam: Examination) -> Result:
     """Connect: over a live session's connection if there is one, by paramiko, by OpenSSH; nobody is asked anything."""
-    dead = _over_live(walk)
+    dead = _over_live(exam)
     if isinstance(dead, Result):
         return dead
     started = time.monotonic()
     remember = os.path.join(files.state_dir(), "routes.json")
     kept = remember if os.path.exists(remember) else None  # one that is not there is not made by us
     try:
-        walk.connection = connect(walk.target, control_path=None, deadline=started + walk.wish.timeout, remember=kept)
+        exam.connection = connect(
+            exam.target, control_path=None, deadline=started + exam.options.timeout, remember=kept
+        )
     except ConnectError as error:
-        return failed(str(error), _advice(walk, error))
+        return failed(str(error), _advice(exam, error))
     seconds = time.monotonic() - started
-    walk.undo.callback(walk.connection.close)
-    how = _method(walk, walk.connection)
+    exam.undo.callback(exam.connection.close)
+    how = _method(exam, exam.connection)
     if dead:
         return warning(
             f"{dead}; {how}", "nssh status says more; a session that roamed connects anew by itself", seconds
@@ -48,11 +50,11 @@ def login(walk: Examination) -> Result:
     return ok(how, seconds)
 
 
-def _over_live(walk: Examination) -> Result | str:
+def _over_live(exam: Examination) -> Result | str:
     """Take the connection of a live session; return why not if it does not answer, `` if there is none."""
     dead = ""
-    for pid, path in _masters(walk):
-        connection = ControlConnection(walk.target, path)
+    for pid, path in _masters(exam):
+        connection = ControlConnection(exam.target, path)
         if not connection.alive():
             continue
         whose = f"session {pid}" if pid else "your own ControlPath"
@@ -64,43 +66,43 @@ def _over_live(walk: Examination) -> Result | str:
             dead = f"the connection of {whose} does not answer"
             connection.close()
             continue
-        walk.connection = connection
-        walk.undo.callback(connection.close)
+        exam.connection = connection
+        exam.undo.callback(connection.close)
         return ok(f"over the connection of {whose}, which asks for nothing", time.monotonic() - started)
     return dead
 
 
-def _masters(walk: Examination) -> list[tuple[int, str]]:
-    found = [(record.pid, path) for record in walk.sessions for path in control_path.candidates(record.pid)]
-    found.append((0, walk.target.control_path))
+def _masters(exam: Examination) -> list[tuple[int, str]]:
+    found = [(record.pid, path) for record in exam.sessions for path in control_path.candidates(record.pid)]
+    found.append((0, exam.target.control_path))
     return [(pid, path) for pid, path in found if path and os.path.exists(path)]
 
 
-def _method(walk: Examination, connection: Connection) -> str:
+def _method(exam: Examination, connection: Connection) -> str:
     method = str(getattr(connection, "method", ""))
     if connection.name == "batch":
-        method = _openssh_method(walk)
+        method = _openssh_method(exam)
         return f"by OpenSSH itself, with {method or 'what it did not say'}"
     return f"by paramiko, with {method}"
 
 
-def _openssh_method(walk: Examination) -> str:
+def _openssh_method(exam: Examination) -> str:
     """Ask ssh how it got in, by one more login: it tells nobody but its own log."""
     options = ["BatchMode=yes", "ControlPath=none", "LogLevel=VERBOSE", "RemoteCommand=none"]
-    options.append(f"ConnectTimeout={max(int(walk.wish.timeout), 1)}")
+    options.append(f"ConnectTimeout={max(int(exam.options.timeout), 1)}")
     words = [word for option in options for word in ("-o", option)]
-    argv = [*walk.target.ssh, "-T", *words, *connection_options(walk.target.options), "--", walk.host, "exit 0"]
+    argv = [*exam.target.ssh, "-T", *words, *connection_options(exam.target.options), "--", exam.host, "exit 0"]
     output = spawn.capture(argv, merge_stderr=True)[1].decode("utf-8", "replace")
     found = re.search(r'^Authenticated to .* using "([\w-]+)"', output, re.MULTILINE)
     return found[1] if found else ""
 
 
-def _advice(walk: Examination, error: ConnectError) -> str:
-    host, text = walk.words, str(error)
+def _advice(exam: Examination, error: ConnectError) -> str:
+    host, text = exam.words, str(error)
     if error.kind == "auth":
         if "password" in text or "keyboard-interactive" in text:
             return f"it needs a password or a second factor: start nssh {host} first, doctor then uses its connection"
-        copy = shlex.join(["ssh-copy-id", *walk.wish.ssh_options, walk.host])
+        copy = shlex.join(["ssh-copy-id", *exam.options.ssh_options, exam.host])
         return f"give it your key ({copy}), or unlock the key (ssh-add), or start nssh {host} first"
     if error.kind == "hostkey":
         if "offending key" in text.lower():
@@ -108,30 +110,30 @@ def _advice(walk: Examination, error: ConnectError) -> str:
         return f"connect once with ssh {host}, and compare the key before you accept it"
     return {
         "resolve": "correct the name, or HostName in your ssh configuration",
-        "refused": f"nothing listens on port {walk.target.port} there: is sshd running, is it the right port?",
+        "refused": f"nothing listens on port {exam.target.port} there: is sshd running, is it the right port?",
         "unreachable": "check the network, the VPN, the jump host",
         "timeout": "check the network, the VPN, the firewall; --timeout gives it longer",
         "closed": "sshd there hangs up: its log says why (MaxStartups, a ban after failed logins)",
     }.get(error.kind, "")
 
 
-def round_trip(walk: Examination) -> Result:
+def round_trip(exam: Examination) -> Result:
     """Measure a command that does nothing: the best of three."""
     times = []
-    for _ in range(1 if walk.connection.name == "batch" else 3):
+    for _ in range(1 if exam.connection.name == "batch" else 3):
         started = time.monotonic()
-        walk.connection.run("exit 0", timeout=walk.wish.timeout)
+        exam.connection.run("exit 0", timeout=exam.options.timeout)
         times.append(time.monotonic() - started)
     best = min(times)
-    if walk.connection.name == "batch":
+    if exam.connection.name == "batch":
         return ok("a login for each command, which only OpenSSH can do here", best)
     text = "a command there and back"
     return ok(text, best) if best < _FAR else warning(f"{text}: everything takes as long, at least", "", best)
 
 
-def forwarding(walk: Examination) -> Result:
+def forwarding(exam: Examination) -> Result:
     """Open a channel to a port there, its sshd's own: the way that a login's answer takes (OAuth)."""
-    address = walk.said.get("address", "").split()
+    address = exam.said.get("address", "").split()
     if (
         len(address) != 4
         or not re.fullmatch("[0-9]{1,5}", address[3])
@@ -140,13 +142,13 @@ def forwarding(walk: Examination) -> Result:
         return warning("its sshd does not tell where it listens: not tried")
     started = time.monotonic()
     try:
-        stream = walk.connection.open_port(address[2], int(address[3]), timeout=walk.wish.timeout)
+        stream = exam.connection.open_port(address[2], int(address[3]), timeout=exam.options.timeout)
     except ConnectError as error:
         if error.kind not in {"refused", "closed"}:
             raise
         return _no_forwarding(printable(str(error), 200))
     try:
-        stream.settimeout(walk.wish.timeout)
+        stream.settimeout(exam.options.timeout)
         banner = stream.recv(64)
     except OSError:
         banner = b""

@@ -43,70 +43,70 @@ class _Ran:
             self.output = b""
 
 
-def session(walk: Examination) -> Result:
+def session(exam: Examination) -> Result:
     """Give the shims a session file of the doctor's own."""
-    config = walk.config
+    config = exam.config
     token = config.token or (f"{config.user}:{config.password}" if config.user else "")
     order = {
         "do": "session",
         "server": config.server,
-        "topic": walk.topic,
+        "topic": exam.topic,
         "token": token,
         "features": _FEATURES,
     }
-    walk.helper.ask(order, walk.wish.timeout)
+    exam.helper.ask(order, exam.options.timeout)
     return ok("the shims have a session of the doctor's own")
 
 
-def _shim(walk: Examination, persona: str, *arguments: str, stdin: bytes = b"") -> _Ran:
+def _shim(exam: Examination, persona: str, *arguments: str, stdin: bytes = b"") -> _Ran:
     order = {
         "do": "run",
         "persona": persona,
         "arguments": arguments,
         "input": binascii.b2a_base64(stdin).decode("ascii"),
     }
-    ran = _Ran(walk.helper.ask(order, walk.wish.timeout + _SLACK))
+    ran = _Ran(exam.helper.ask(order, exam.options.timeout + _SLACK))
     if ran.status != 0:
         raise RemoteError(f"{persona} ended with status {ran.status}: {ran.said or 'without a word'}")
     return ran
 
 
-def url(walk: Examination) -> Result:
+def url(exam: Examination) -> Result:
     """Have xdg-open send a URL, which is only looked at."""
     sent = f"http://nssh-doctor.invalid/{os.urandom(8).hex()}"
-    ran = _shim(walk, "xdg-open", sent)
-    _await(walk, lambda one: one.envelope.kind == wire.KIND_OPEN and one.envelope.url == sent, "the URL")
+    ran = _shim(exam, "xdg-open", sent)
+    _await(exam, lambda one: one.envelope.kind == wire.KIND_OPEN and one.envelope.url == sent, "the URL")
     return ok("xdg-open there: the URL arrived here (no browser was opened)", ran.seconds)
 
 
-def copy(walk: Examination) -> Result:
+def copy(exam: Examination) -> Result:
     """Have xclip send a text, and wl-copy an image."""
     text, image = _text(), _png()
-    ran = _shim(walk, "xclip", "-selection", "clipboard", "-i", stdin=text)
-    _await(walk, lambda one: one.envelope.kind == wire.KIND_CLIP_WRITE and one.envelope.body == text, "the text")
-    large = _shim(walk, "wl-copy", "-t", "image/png", stdin=image)
+    ran = _shim(exam, "xclip", "-selection", "clipboard", "-i", stdin=text)
+    _await(exam, lambda one: one.envelope.kind == wire.KIND_CLIP_WRITE and one.envelope.body == text, "the text")
+    large = _shim(exam, "wl-copy", "-t", "image/png", stdin=image)
     heard = _await(
-        walk, lambda one: one.envelope.kind == wire.KIND_CLIP_WRITE and one.envelope.mime == "image/png", "the image"
+        exam, lambda one: one.envelope.kind == wire.KIND_CLIP_WRITE and one.envelope.mime == "image/png", "the image"
     )
-    if walk.client.download(heard.message.id, limit=2 * len(image)) != image:
+    if exam.client.download(heard.message.id, limit=2 * len(image)) != image:
         return failed("an image copied there arrived here changed")
     return ok(f"xclip there: a text arrived here, then {_large(large)} (your clipboard stays as it is)", ran.seconds)
 
 
-def paste(walk: Examination) -> Result:
+def paste(exam: Examination) -> Result:
     """Have xclip ask for a text, and wl-paste for an image; we answer from memory."""
-    walk.listener.content = {"text/plain": _text(), "image/png": _png()}
-    ran = _shim(walk, "xclip", "-selection", "clipboard", "-o")
-    if ran.output != walk.listener.content["text/plain"]:
+    exam.listener.content = {"text/plain": _text(), "image/png": _png()}
+    ran = _shim(exam, "xclip", "-selection", "clipboard", "-o")
+    if ran.output != exam.listener.content["text/plain"]:
         return failed("a text pasted there is not the one that was sent from here")
-    large = _shim(walk, "wl-paste", "-n", "-t", "image/png")
-    if large.output != walk.listener.content["image/png"]:
+    large = _shim(exam, "wl-paste", "-n", "-t", "image/png")
+    if large.output != exam.listener.content["image/png"]:
         return failed("an image pasted there is not the one that was sent from here")
     return ok(f"xclip -o there: a text came from here, then {_large(large)} (none of it yours)", ran.seconds)
 
 
-def _await(walk: Examination, wanted: Callable[[Heard], bool], what: str) -> Heard:
-    return walk.listener.wait_for(wanted, walk.wish.timeout, what)
+def _await(exam: Examination, wanted: Callable[[Heard], bool], what: str) -> Heard:
+    return exam.listener.wait_for(wanted, exam.options.timeout, what)
 
 
 def _large(ran: _Ran) -> str:

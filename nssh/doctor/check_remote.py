@@ -33,25 +33,25 @@ _CLOCK_WRONG = 60.0
 _LOOK = 20.0
 
 
-def shell(walk: Examination) -> Result:
+def shell(exam: Examination) -> Result:
     """Run a script, as everything on the remote is run."""
-    walk.asked, started = time.time(), time.monotonic()
+    exam.asked, started = time.time(), time.monotonic()
     try:
         script = framing.source(__file__, "check_remote.sh")
-        answer = run_script(walk.connection, script, timeout=walk.wish.timeout, what="a script on the remote")
+        answer = run_script(exam.connection, script, timeout=exam.options.timeout, what="a script on the remote")
     except RemoteError as error:
         return failed(str(error), "its login shell must hand commands to sh, and its start-up files must let it")
-    walk.answered, seconds = time.time(), time.monotonic() - started
-    walk.said = answer.fields
-    return ok(f"{walk.said.get('shell') or 'its shell'} on {walk.said.get('system') or '?'} runs scripts", seconds)
+    exam.answered, seconds = time.time(), time.monotonic() - started
+    exam.said = answer.fields
+    return ok(f"{exam.said.get('shell') or 'its shell'} on {exam.said.get('system') or '?'} runs scripts", seconds)
 
 
-def clock(walk: Examination) -> Result:
+def clock(exam: Examination) -> Result:
     """Compare the clocks; what it took to ask is the uncertainty, and the remote tells whole seconds."""
-    now = walk.said.get("now", "")
+    now = exam.said.get("now", "")
     if not (now.isascii() and now.isdigit() and len(now) < 12):
         return warning("its date command does not tell the seconds: not compared")
-    return compare(int(now), walk.asked, walk.answered, walk.host)
+    return compare(int(now), exam.asked, exam.answered, exam.host)
 
 
 def compare(theirs: int, asked: float, answered: float, whose: str) -> Result:
@@ -65,35 +65,37 @@ def compare(theirs: int, asked: float, answered: float, whose: str) -> Result:
     return failed(text, advice) if off > _CLOCK_WRONG else warning(text, advice)
 
 
-def python(walk: Examination) -> Result:
+def python(exam: Examination) -> Result:
     """Start the helper, which takes a python3, and have it look around."""
-    host = walk.host
+    host = exam.host
     started = time.monotonic()
     try:
-        walk.helper = RemoteHelper(walk.connection, walk.name, walk.wish.timeout)
+        exam.helper = RemoteHelper(exam.connection, exam.name, exam.options.timeout)
         seconds = time.monotonic() - started
         # From here on there may be something to be removed.
-        walk.undo.callback(walk.helper.finish, 5.0)
-        walk.facts = remote_facts.read(walk.helper.ask({"do": "facts", "salt": walk.salt}, walk.wish.timeout + _LOOK))
+        exam.undo.callback(exam.helper.finish, 5.0)
+        exam.facts = remote_facts.read(
+            exam.helper.ask({"do": "facts", "salt": exam.salt}, exam.options.timeout + _LOOK)
+        )
     except RemoteError as error:
         return failed(str(error), f"install python3 (3.8 or newer) on {host}; nssh there needs nothing else")
-    text = f"{walk.facts.python} {walk.facts.python_version}"
-    return ok(text if walk.facts.on_path else f"{text}, which is not on the PATH of a command", seconds)
+    text = f"{exam.facts.python} {exam.facts.python_version}"
+    return ok(text if exam.facts.on_path else f"{text}, which is not on the PATH of a command", seconds)
 
 
-def nssh(walk: Examination) -> Result:
+def nssh(exam: Examination) -> Result:
     """Compare the nssh there with ours, and see that it runs."""
-    seen, infect = walk.facts, f"nssh infect {walk.words}"
+    seen, infect = exam.facts, f"nssh infect {exam.words}"
     version, digest, *_ = [*seen.installed.split(" ", 2), "", ""]
     wrong, advice = "", f"{infect} repairs it"
     if not version:
-        wrong, advice = f"{walk.host} has none", infect
+        wrong, advice = f"{exam.host} has none", infect
     elif version != __version__:
-        wrong, advice = f"{walk.host} has {version}, this is {__version__}", infect
+        wrong, advice = f"{exam.host} has {version}, this is {__version__}", infect
     elif seen.installed_problem:
         wrong = f"{version} is there and does not run: {seen.installed_problem}"
     elif seen.foreign:
-        wrong, advice = f"{seen.foreign[0]} is not nssh's", f"nssh infect --force {walk.words} puts its own there"
+        wrong, advice = f"{seen.foreign[0]} is not nssh's", f"nssh infect --force {exam.words} puts its own there"
     elif seen.lacking:
         wrong = f"{', '.join(seen.lacking)} of nssh's are missing"
     if wrong:
@@ -106,8 +108,8 @@ def nssh(walk: Examination) -> Result:
 def path(way: str, when: str) -> Callable[[Examination], Result]:
     """Return the step that looks at the PATH of shells started in one way, of which `when` tells the user."""
 
-    def look(walk: Examination) -> Result:
-        shells = [one for one in walk.facts.shells if one.way == way]
+    def look(exam: Examination) -> Result:
+        shells = [one for one in exam.facts.shells if one.way == way]
         bad = [one for one in shells if one.shadows or one.missing or not one.answered]
         if not shells:
             return warning(f"no shell there could be asked, {when}")
@@ -136,35 +138,35 @@ def _what(one: Shell) -> str:
     return f"does not find {', '.join(one.missing[:3])}" + (" …" if len(one.missing) > 3 else "")
 
 
-def state(walk: Examination) -> Result:
+def state(exam: Examination) -> Result:
     """See whether the remote's state directory can be written."""
-    seen = walk.facts
+    seen = exam.facts
     if seen.state_problem:
         return failed(
-            f"{seen.state} can't be used: {seen.state_problem}", f"make it writable on {walk.host}, or free space"
+            f"{seen.state} can't be used: {seen.state_problem}", f"make it writable on {exam.host}, or free space"
         )
     if seen.state_mode & 0o077:
         return warning(f"{seen.state} is open to others until the next session closes it", f"chmod 700 {seen.state}")
     return ok(seen.state)
 
 
-def session_file(walk: Examination) -> Result:
+def session_file(exam: Examination) -> Result:
     """See whether the programs there speak to a session of ours."""
-    seen = walk.facts.session
-    live = [record for record in walk.sessions if not record.foreign]
-    again = f"{'end the session; ' if live else ''}nssh {walk.words} writes it anew"
+    seen = exam.facts.session
+    live = [record for record in exam.sessions if not record.foreign]
+    again = f"{'end the session; ' if live else ''}nssh {exam.words} writes it anew"
     wrong = ""
     if seen.problem:
         wrong = seen.problem
     elif seen.unusable:
-        wrong, again = seen.unusable, f"on {walk.host}, correct it: no shim there can do without"
+        wrong, again = seen.unusable, f"on {exam.host}, correct it: no shim there can do without"
     elif not seen.there:
         wrong = f"{seen.path} is missing, though a session is live" if live else ""
     elif not seen.mine or seen.mode & 0o077:
         wrong = f"others can open {seen.path}, and it holds a secret"
     elif seen.overridden:
         wrong, again = f"{seen.overridden} there beats the session file", "take server and topic out of it there"
-    elif live and seen.topic not in {_hash(walk, record.topic) for record in live}:
+    elif live and seen.topic not in {_hash(exam, record.topic) for record in live}:
         wrong = "programs there speak to another session than the live one: of another machine, or an older one"
     if wrong:
         return failed(wrong, again)
@@ -172,33 +174,33 @@ def session_file(walk: Examination) -> Result:
         return ok("none yet: the first session writes it")
     if live:
         return ok("programs there speak to the live session")
-    ours = walk.config.topic or topics.current(walk.target.key, walk.config.server)
-    whose = "this machine's last session" if _hash(walk, ours) == seen.topic else "another machine, or an older session"
+    ours = exam.config.topic or topics.current(exam.target.key, exam.config.server)
+    whose = "this machine's last session" if _hash(exam, ours) == seen.topic else "another machine, or an older session"
     return ok(f"of {whose}; none is live at present")
 
 
-def _hash(walk: Examination, topic: str) -> str:
-    return hashlib.sha256((walk.salt + topic).encode()).hexdigest()
+def _hash(exam: Examination, topic: str) -> str:
+    return hashlib.sha256((exam.salt + topic).encode()).hexdigest()
 
 
-def mosh(walk: Examination) -> Result:
+def mosh(exam: Examination) -> Result:
     """See whether a session could be a mosh session."""
-    here, there = find_program("mosh-client"), walk.said.get("mosh", "")
-    if walk.target.proxied:
+    here, there = find_program("mosh-client"), exam.said.get("mosh", "")
+    if exam.target.proxied:
         return ok("not used behind a jump host: sessions are ssh's")
     if not here or not there:
-        lacking = " and ".join([*(["this machine"] if not here else []), *([walk.host] if not there else [])])
+        lacking = " and ".join([*(["this machine"] if not here else []), *([exam.host] if not there else [])])
         return warning(
             f"not on {lacking}: sessions are ssh's, and don't outlive a change of network", "install mosh there"
         )
-    if "UTF-8" not in {walk.said.get("charmap", "").upper(), walk.said.get("utf8", "").upper()}:
-        return failed(f"{there} needs a UTF-8 locale, and {walk.host} has none", "install the locale C.UTF-8 there")
+    if "UTF-8" not in {exam.said.get("charmap", "").upper(), exam.said.get("utf8", "").upper()}:
+        return failed(f"{there} needs a UTF-8 locale, and {exam.host} has none", "install the locale C.UTF-8 there")
     # UDP gets through or not: only a session shows it.
     return ok(f"{there}, and {os.path.basename(here)} here (its UDP is not tried)")
 
 
-def desktop(walk: Examination) -> Result:
+def desktop(exam: Examination) -> Result:
     """See whether the remote is a desktop, whose own clipboard the shims would hide."""
-    if walk.facts.desktop:
-        return warning(f"it looks like a desktop ({walk.facts.desktop}), whose clipboard and browser nssh hides")
+    if exam.facts.desktop:
+        return warning(f"it looks like a desktop ({exam.facts.desktop}), whose clipboard and browser nssh hides")
     return ok("a machine without a desktop of its own")

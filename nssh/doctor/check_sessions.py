@@ -54,31 +54,31 @@ def _is_dead(name: str) -> bool:
     return (record is None and not process.birth(int(stem))) or (record is not None and not record.live)
 
 
-def live(walk: Examination) -> Result:
+def live(exam: Examination) -> Result:
     """Ask each live session to this target whether it answers, and see who holds the topic's lease."""
-    walk.sessions = [record for record in records.live() if record.key == walk.target.key]
-    if not walk.sessions:
+    exam.sessions = [record for record in records.live() if record.key == exam.target.key]
+    if not exam.sessions:
         return ok("none to this host at present")
-    answers = liveness.probe_all(walk.sessions, walk.config)
+    answers = liveness.probe_all(exam.sessions, exam.config)
     told = []
     worst: Result | None = None
-    for record, answer in zip(walk.sessions, answers, strict=True):
+    for record, answer in zip(exam.sessions, answers, strict=True):
         told.append(f"{record.pid} ({record.transport or 'connecting'}, {record.role or 'starting'}) {answer.text}")
-        worst = worst or _trouble(walk, record, answer)
+        worst = worst or _trouble(exam, record, answer)
     text = "; ".join(told)
     if worst is not None:
         return worst._replace(text=f"{text}{'; ' if worst.text else ''}{worst.text}")
     # Who has no role yet is only starting.
-    serials = sorted({record.serial for record in walk.sessions if record.serial and record.role})
+    serials = sorted({record.serial for record in exam.sessions if record.serial and record.role})
     if all(map(_is_held, serials)):
         return ok(f"{text}; the topic's lease is held" if serials else text)
     return failed(
-        f"{text}; nobody holds the topic's lease, so nobody acts", f"start another: nssh --replace {walk.words}"
+        f"{text}; nobody holds the topic's lease, so nobody acts", f"start another: nssh --replace {exam.words}"
     )
 
 
-def _trouble(walk: Examination, record: Record, answer: liveness.Liveness) -> Result | None:
-    again = f"nssh --replace {walk.words} ends it and starts another; nssh status --tail shows its events"
+def _trouble(exam: Examination, record: Record, answer: liveness.Liveness) -> Result | None:
+    again = f"nssh --replace {exam.words} ends it and starts another; nssh status --tail shows its events"
     match answer.state:
         case SessionState.WEDGED:
             return failed("", again)

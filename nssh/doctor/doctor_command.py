@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from nssh.doctor.report import Found
 
 
-def run(wish: DoctorOptions) -> int:
+def run(options: DoctorOptions) -> int:
     """Run `nssh doctor` and return its exit code: 0 if nothing is wrong, else 1."""
-    walk = Examination(wish)
+    exam = Examination(options)
     steps: list[Found] = []
 
     def taken() -> Iterator[Found]:
-        for found in go(walk, step_order.steps(walk)):
+        for found in go(exam, step_order.steps(exam)):
             steps.append(found)
             yield found
 
-    with walk.undo:
+    with exam.undo:
         for line in report.told(taken()):
-            if not wish.json:
+            if not options.json:
                 print(line, flush=True)
-    if wish.json:
-        key = walk.target.key if hasattr(walk, "target") else ""
-        print(report.as_json(wish.host, key, steps))
+    if options.json:
+        key = exam.target.key if hasattr(exam, "target") else ""
+        print(report.as_json(options.host, key, steps))
     else:
         print(report.summary(steps))
     return 0 if report.succeeded(steps) else 1

@@ -21,7 +21,7 @@ class DoctorOptions(NamedTuple):
 
 
 def parser() -> HostParser:
-    """Return the parser of `nssh doctor`; its results have the names of `Wish`."""
+    """Return the parser of `nssh doctor`; its results have the names of `DoctorOptions`."""
     parser = HostParser(
         "nssh doctor [--json] [--timeout DUR] <host> [ssh options]",
         """\

@@ -68,8 +68,8 @@ def _around(server: str) -> tuple[Step, ...]:
     )
 
 
-def steps(walk: Examination) -> Iterator[Step]:
+def steps(exam: Examination) -> Iterator[Step]:
     """Yield all of them; which bus it is, is known when its steps are reached."""
     yield from _LAPTOP
     yield from _REMOTE
-    yield from _around(walk.config.server)
+    yield from _around(exam.config.server)

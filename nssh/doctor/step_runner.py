@@ -34,8 +34,8 @@ class Examination:
     client: BusClient
     listener: TopicListener
 
-    def __init__(self, wish: DoctorOptions) -> None:
-        self.wish = wish
+    def __init__(self, options: DoctorOptions) -> None:
+        self.options = options
         self.config = Config()
         self.sessions: list[Record] = []
         """The live ones of this target."""
@@ -60,12 +60,12 @@ class Examination:
     @property
     def host(self) -> str:
         """How the user calls it."""
-        return self.wish.host
+        return self.options.host
 
     @property
     def words(self) -> str:
         """How it is called on a command line, with the options that lead to it."""
-        return shlex.join([self.wish.host, *self.wish.ssh_options])
+        return shlex.join([self.options.host, *self.options.ssh_options])
 
 
 class NotTried(NsshError):  # noqa: N818 - it is no error
@@ -80,22 +80,22 @@ class Step(NamedTuple):
     look: Callable[[Examination], Result]
 
 
-def go(walk: Examination, steps: Iterable[Step]) -> Iterator[Found]:
+def go(exam: Examination, steps: Iterable[Step]) -> Iterator[Found]:
     """Take the steps one after another; yields each as soon as it is done."""
     causes: dict[str, str] = {}  # by step that is no ground for others: the step that really went wrong
     for step in steps:
         cause = next((causes[need] for need in step.needs if need in causes), "")
         result = (
-            Result(Outcome.SKIPPED, f"not tried: see {cause}") if cause else _scrub(_take(step, walk), walk.secrets)
+            Result(Outcome.SKIPPED, f"not tried: see {cause}") if cause else _scrub(_take(step, exam), exam.secrets)
         )
         if result.state in {Outcome.FAILED, Outcome.SKIPPED}:
             causes[step.name] = cause or step.name
         yield Found(step.name, result)
 
 
-def _take(step: Step, walk: Examination) -> Result:
+def _take(step: Step, exam: Examination) -> Result:
     try:
-        return step.look(walk)
+        return step.look(exam)
     except NotTried as reason:
         return Result(Outcome.SKIPPED, f"not tried: {reason}")
     except NsshError as error:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from nssh.base import process
 from nssh.base.printable import LONGEST, printable
 from nssh.base.terminal import Terminal, colors
-from nssh.launch import prepare_remote, route
+from nssh.launch import prepare_remote
 from nssh.launch.foreground import Foreground, InterruptedBySignal
 from nssh.launch.mosh_first_screen import EarlyResizes
+from nssh.launch.route import choose_route
 from nssh.launch.session_info import SessionInfo
 from nssh.meeting.session_start import JoinedSessionCheck, SessionStart, SessionStarter
 from nssh.ssh import control_path, login
@@ -52,8 +53,8 @@ def say(text: str) -> None:
 class Launcher:
     """One session from the first handshake to the exit status."""
 
-    def __init__(self, wish: Connect, config: Config, pending: Pending) -> None:
-        self.wish = wish
+    def __init__(self, request: Connect, config: Config, pending: Pending) -> None:
+        self.request = request
         self.config = config
         self.terminal = Terminal()
         self.target = pending.target()
@@ -64,11 +65,11 @@ class Launcher:
         self._record: Record | None = None
         self.bridge: Bridge | None = None
         self._doubt: JoinedSessionCheck | None = None
-        self._nudges = EarlyResizes()
+        self._early_resizes = EarlyResizes()
         # It may ask the user, and has its own way with signals then.
         try:
             self.start = self._settle()
-            self.foreground = Foreground(self._child_ended, reads="n" not in wish.ssh.letters)
+            self.foreground = Foreground(self._child_ended, reads="n" not in request.ssh.letters)
         except BaseException:
             records.remove(os.getpid())  # Ctrl-C right behind its being written
             raise
@@ -83,7 +84,7 @@ class Launcher:
         path = "" if self.target.control_path else control_path.choose(os.getpid())
         self.foreground.come_to_foreground()
         try:
-            status = self._run(self._way(), path)
+            status = self._run(self._route(), path)
         except InterruptedBySignal as interrupt:
             status = interrupt.exit_code
         except BaseException:
@@ -95,11 +96,11 @@ class Launcher:
         self._last_words()
         return status
 
-    def _way(self) -> Route:
+    def _route(self) -> Route:
         # A program that runs at once, ahead of the bridge, must not find the session file of another topic or server.
         changed = bool(self.session_file) and self.host.session != remembered_hosts.checksum(self.session_file)
-        return route.choose(
-            self.wish,
+        return choose_route(
+            self.request,
             wrapped=bool(self.config.mosh.command),
             proxied=self.target.proxied,
             on_terminal=self._interactive and os.isatty(1),
@@ -109,43 +110,43 @@ class Launcher:
     @property
     def _may_offer(self) -> bool:
         """Whether to ask about an installation: never a script, nor who only wants to run a command."""
-        return self._interactive and not self.host.version and not self.host.declined and not self.wish.ssh.command
+        return self._interactive and not self.host.version and not self.host.declined and not self.request.ssh.command
 
     @property
     def _has_remote_terminal(self) -> bool:
         """Whether the session may have put our terminal into modes of its own."""
-        return not self.wish.ssh.command or "t" in self.wish.ssh.letters or self.wish.mode == "mosh"
+        return not self.request.ssh.command or "t" in self.request.ssh.letters or self.request.mode == "mosh"
 
-    def _run(self, how: Route, path: str) -> int:
-        if how.login_first:
-            return self._run_login_first(how, path)
+    def _run(self, route: Route, path: str) -> int:
+        if route.login_first:
+            return self._run_login_first(route, path)
         # The user's own ssh comes first; everything else happens beside its handshake.
-        if how.wrapper:
+        if route.wrapper:
             argv = [*self.config.mosh.command, f"--ssh={_join([*self.target.ssh, *self.target.options])}"]
-            argv += [self.target.destination, *(["--", *self.wish.ssh.command] if self.wish.ssh.command else [])]
+            argv += [self.target.destination, *(["--", *self.request.ssh.command] if self.request.ssh.command else [])]
         else:
             argv = self._ssh(path)
         self.foreground.start(argv, socket=path)
-        self._start_bridge(how, path, "mosh" if how.wrapper else "ssh")
+        self._start_bridge(route, path, "mosh" if route.wrapper else "ssh")
         return self._watch()
 
     def _ssh(self, path: str) -> list[str]:
         target = self.target
         options = [*login.control_options(target, path), *target.options]
-        return [*target.ssh, *options, "--", target.destination, *self.wish.ssh.command]
+        return [*target.ssh, *options, "--", target.destination, *self.request.ssh.command]
 
-    def _run_login_first(self, how: Route, path: str) -> int:
+    def _run_login_first(self, route: Route, path: str) -> int:
         # A mosh-server waits for its client for a minute; the user may think longer about a question.
-        later = how.mosh and self._may_offer
+        later = route.mosh and self._may_offer
         session_file = "" if self._is_prepared else self.session_file
-        started = self._start_login(how, path, session_file, mosh=how.mosh and not later)
-        self._start_bridge(how, path, "")
+        started = self._start_login(route, path, session_file, mosh=route.mosh and not later)
+        self._start_bridge(route, path, "")
         answer = self._await_login(started)
         if answer is None:
             status = self._watch()
-            # ssh's own failures are 255, and it has said why; a signal's end is the user's wish. Anything else is a
+            # ssh's own failures are 255, and it has said why; a signal's end is the user's request. Anything else is a
             # remote that let us in and does not run scripts (a router, a git server): its session is still to be had.
-            if status >= 128 or self.wish.mode == "mosh":
+            if status >= 128 or self.request.mode == "mosh":
                 if status < 128:
                     say(f"{self.target.destination}: its shell did not run our script: {started.noise or 'no output'}")
                 return status or 1
@@ -157,21 +158,21 @@ class Launcher:
         prepared = prepare_remote.read(answer)
         self._learn(prepared)
         if self._may_offer:
-            self._offer_install(path, hidden=how.mosh)
+            self._offer_install(path, hidden=route.mosh)
         if later:
-            answer = self._await_login(self._start_login(how, path, "", mosh=True))
+            answer = self._await_login(self._start_login(route, path, "", mosh=True))
             if answer is None:
                 return self._watch() or 1
             self.foreground.leave()
             prepared = prepare_remote.read(answer)
         return self._enter(path, prepared)
 
-    def _start_login(self, how: Route, path: str, session_file: str, *, mosh: bool) -> login.Login:
+    def _start_login(self, route: Route, path: str, session_file: str, *, mosh: bool) -> login.Login:
         """Start an ssh that prepares the remote, and starts a mosh-server; through the connection, if there is one."""
-        arguments = prepare_remote.mosh_arguments(colors(), self.wish.ssh.command) if mosh else ()
+        arguments = prepare_remote.mosh_arguments(colors(), self.request.ssh.command) if mosh else ()
         timeouts = (self.config.mosh.network_timeout, self.config.mosh.signal_timeout)
         script = prepare_remote.script(session_file, mosh=arguments, mosh_timeouts=timeouts)
-        started = login.Login(self.target, script, login.control_options(self.target, path, keep_alive=how.mosh))
+        started = login.Login(self.target, script, login.control_options(self.target, path, keep_alive=route.mosh))
         self.foreground.adopt(started.pid)
         return started
 
@@ -198,7 +199,7 @@ class Launcher:
             address = self._address(path) or prepared.server_address or self.target.hostname
             argv = ["mosh-client", "-#", f"{self.target.destination} ", address, prepared.mosh_port]
             environ = {**os.environ, "MOSH_KEY": prepared.mosh_key}
-        elif self.wish.mode == "mosh":
+        elif self.request.mode == "mosh":
             reason = prepared.mosh_error or "mosh-server is not there: install mosh on it, or use --ssh"
             say(f"{self.target.destination}: {reason}")
             return 1
@@ -213,7 +214,7 @@ class Launcher:
         """Start the session's own program after the login."""
         self.foreground.start(argv, environ, socket=socket)
         if environ is not None:
-            self._nudges.plan()
+            self._early_resizes.plan()
         if self.bridge is not None:
             self.bridge.tell(
                 child=self.foreground.child,
@@ -268,7 +269,7 @@ class Launcher:
         interactive = self._interactive and self._has_remote_terminal
         try:
             return SessionStarter(self.target, self.config, interactive=interactive, say=say).settle(
-                self.wish.collision
+                self.request.collision
             )
         except OSError as error:
             self._unwritable(error)
@@ -295,7 +296,7 @@ class Launcher:
         features = FEATURES if limit == CONTENT_LIMIT else (*FEATURES, f"copy-limit={limit}")
         return session_file.render(session_file.Session(config.server, self.start.topic.name, features, token))
 
-    def _start_bridge(self, how: Route, path: str, transport: str) -> None:
+    def _start_bridge(self, route: Route, path: str, transport: str) -> None:
         """Start the bridge; without a topic (no writable state directory) there is none, and the session goes on."""
         if self.start is None:
             return
@@ -315,9 +316,9 @@ class Launcher:
             log=record.log,
             session_file=self.session_file,
             # The mosh wrapper gives its ssh no control socket: nothing to wait for.
-            control_path="" if how.wrapper else self.target.control_path or path,
+            control_path="" if route.wrapper else self.target.control_path or path,
             own_control=not self.target.control_path,
-            login_first=how.login_first,
+            login_first=route.login_first,
             transport=transport,
             joined=joined.pid if joined is not None else 0,
             behind=process.birth(behind.pid) if behind is not None else "",
@@ -334,7 +335,10 @@ class Launcher:
             self._doubt = JoinedSessionCheck(unasked, self.config, self.target.destination)
 
     def _tick(self) -> float | None:
-        waits = [self._nudges.tick(self.foreground.child), self.bridge.tick() if self.bridge is not None else None]
+        waits = [
+            self._early_resizes.tick(self.foreground.child),
+            self.bridge.tick() if self.bridge is not None else None,
+        ]
         return min((wait for wait in waits if wait is not None), default=None)
 
     def _watch(self) -> int:

@@ -30,11 +30,11 @@ def find_program(name: str) -> str | None:
     return None
 
 
-def choose(wish: Connect, *, wrapped: bool, proxied: bool, on_terminal: bool, login_first: bool) -> Route:
+def choose_route(request: Connect, *, wrapped: bool, proxied: bool, on_terminal: bool, login_first: bool) -> Route:
     """Choose the way.
 
     Args:
-        wish: What was asked for.
+        request: What was asked for.
         wrapped: Whether the configuration names a mosh wrapper.
         proxied: Whether something else than ssh makes the connection, such as a jump host.
         on_terminal: Whether all three standard streams are one.
@@ -44,16 +44,16 @@ def choose(wish: Connect, *, wrapped: bool, proxied: bool, on_terminal: bool, lo
         NsshError: What was asked for can't be.
     """
     # mosh tells no exit status and knows no shell's command line: a command is for ssh, unless --mosh says so.
-    mosh = wish.mode == "mosh" or (not wish.mode and not wish.ssh.command)
-    if mosh and any("\n" in word for word in wish.ssh.command):
+    mosh = request.mode == "mosh" or (not request.mode and not request.ssh.command)
+    if mosh and any("\n" in word for word in request.ssh.command):
         raise NsshError("a command with a newline in it can't be given to mosh-server; use --ssh")
     if mosh and wrapped:
         return Route(login_first=False, mosh=True, wrapper=True)
     if mosh and find_program("mosh-client") is None:
-        if wish.mode == "mosh":
+        if request.mode == "mosh":
             raise NsshError("mosh-client is not on this machine's PATH: install mosh, or use --ssh")
         mosh = False
-    if not wish.mode and (proxied or not on_terminal):
+    if not request.mode and (proxied or not on_terminal):
         # Behind a jump host mosh's UDP rarely gets through, and a script wants its pipes: ssh, unless told --mosh.
         mosh = False
     return Route(login_first=mosh or login_first, mosh=mosh)

@@ -55,11 +55,11 @@ def foremost(answers: Sequence[Liveness]) -> int:
     return min(range(len(answers)), key=lambda number: _LIKED.index(answers[number].state))
 
 
-def decide(wish: str, state: SessionState, *, interactive: bool, pinned: bool) -> Decision:
+def decide(choice: str, state: SessionState, *, interactive: bool, pinned: bool) -> Decision:
     """Decide about a live session of the same target.
 
     Args:
-        wish: `join`, `replace`, `new`, or `` if the user named none of them.
+        choice: `join`, `replace`, `new`, or `` if the user named none of them.
         state: How the foremost session answered.
         interactive: Whether somebody sits there who can be asked.
         pinned: Whether the configuration prescribes the topic, so that there is no other.
@@ -67,13 +67,13 @@ def decide(wish: str, state: SessionState, *, interactive: bool, pinned: bool) -
     Raises:
         UsageError: A new topic is wanted, and there can be none.
     """
-    if wish == Action.NEW:
+    if choice == Action.NEW:
         check_new(pinned=pinned)
         return Decision(Action.NEW)
-    if wish == Action.REPLACE:
+    if choice == Action.REPLACE:
         return Decision(Action.REPLACE)
     wedged = state is SessionState.WEDGED
-    if wish == Action.JOIN or not interactive:
+    if choice == Action.JOIN or not interactive:
         return Decision(Action.JOIN, warn=wedged or state is SessionState.BUS_DOWN)
     return Decision(Action.ASK, Action.REPLACE if wedged else Action.JOIN)
 

@@ -49,16 +49,16 @@ class SessionStart(NamedTuple):
 class JoinedSessionCheck:
     """The question whether the session that was joined can act, asked while this one is on its way."""
 
-    def __init__(self, peers: Sequence[Record], config: Config, destination: str) -> None:
+    def __init__(self, others: Sequence[Record], config: Config, destination: str) -> None:
         """Begin to ask who shares the topic; `destination` is for the words of the answer."""
         import threading
 
         self._text = ""
-        self._thread = threading.Thread(target=self._run, args=(peers, config, destination), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(others, config, destination), daemon=True)
         self._thread.start()
 
-    def _run(self, peers: Sequence[Record], config: Config, destination: str) -> None:
-        self._text = joined_session_problem(peers, config, destination)
+    def _run(self, others: Sequence[Record], config: Config, destination: str) -> None:
+        self._text = joined_session_problem(others, config, destination)
 
     def text(self, pause: Callable[[float], object]) -> str:
         """Return what the user should know, `` if all is well; `pause` is called until that is known (1.5 s in all)."""
@@ -67,20 +67,20 @@ class JoinedSessionCheck:
         return self._text
 
 
-def joined_session_problem(peers: Sequence[Record], config: Config, destination: str) -> str:
+def joined_session_problem(others: Sequence[Record], config: Config, destination: str) -> str:
     """Ask the sessions of a topic how they are; return what to tell whoever joins them, `` if they are well."""
     from nssh.meeting import join_or_replace, liveness
 
-    answers = liveness.probe_all(peers, config)
+    answers = liveness.probe_all(others, config)
     first = join_or_replace.foremost(answers)
     if not join_or_replace.decide("join", answers[first].state, interactive=False, pinned=False).warn:
         return ""
-    return _warning(peers[first], answers[first], destination)
+    return _warning(others[first], answers[first], destination)
 
 
-def _warning(peer: Record, answer: Liveness, destination: str) -> str:
+def _warning(other: Record, answer: Liveness, destination: str) -> str:
     remedy = "" if answer.state == "bus-down" else "; --replace ends it"
-    return f"the session of pid {peer.pid}, which acts for {destination}, {answer.text}{remedy}"
+    return f"the session of pid {other.pid}, which acts for {destination}, {answer.text}{remedy}"
 
 
 def _acting(group: Sequence[Record]) -> Record:
@@ -105,8 +105,8 @@ class SessionStarter:
         self._interactive = interactive
         self._say = say
 
-    def settle(self, wish: str) -> SessionStart:
-        """Decide, do what that takes, and write this session's record; `wish` is `join`, `replace`, `new` or ``.
+    def settle(self, choice: str) -> SessionStart:
+        """Decide, do what that takes, and write this session's record; `choice` is `join`, `replace`, `new` or ``.
 
         Raises:
             UsageError: `new` where the topic is pinned.
@@ -114,7 +114,7 @@ class SessionStarter:
             NsshError: A session that was to be replaced can't be ended.
             OSError: The state directory can't be written.
         """
-        if wish == "new":
+        if choice == "new":
             from nssh.meeting import join_or_replace
 
             join_or_replace.check_new(pinned=bool(self._config.topic))
@@ -123,31 +123,31 @@ class SessionStarter:
             if not os.access(path, os.W_OK | os.X_OK):
                 raise PermissionError(13, "not writable", path)
         with records.StartLock():
-            peers = self._peers()
-            if wish == "new" or not peers:
-                return self._begin(fresh=wish == "new")
+            others = self._others()
+            if choice == "new" or not others:
+                return self._begin(fresh=choice == "new")
             from nssh.meeting import join_or_replace, liveness
 
             pinned = bool(self._config.topic)
             decision = join_or_replace.decide(
-                wish, liveness.SessionState.UNKNOWN, interactive=self._interactive, pinned=pinned
+                choice, liveness.SessionState.UNKNOWN, interactive=self._interactive, pinned=pinned
             )
             if decision.action == "replace":
-                return self._replace(peers)
+                return self._replace(others)
             if not self._interactive:
-                group = self._topic_group(peers)
+                group = self._topic_group(others)
                 return self._join(group, _acting(group))._replace(unasked=tuple(group))
-        action, peer, shown = self._decide(wish, peers)
+        action, other, shown = self._decide(choice, others)
         with records.StartLock():
             # Others may have come and gone while we asked.
-            peers = self._peers()
+            others = self._others()
             if action == "new":
                 return self._begin(fresh=True)
             if action == "replace":
-                return self._replace([one for one in peers if one.pid in shown])
-            return self._join(peers, peer)
+                return self._replace([one for one in others if one.pid in shown])
+            return self._join(others, other)
 
-    def _peers(self) -> list[Record]:
+    def _others(self) -> list[Record]:
         """Return the live sessions of the same target on the same server, oldest first."""
         return [record for record in records.live() if record.pid != os.getpid() and self._is_same(record)]
 
@@ -164,42 +164,42 @@ class SessionStarter:
         except NsshError:
             return False  # its options are unknown; without them it may be nobody
 
-    def _decide(self, wish: str, peers: Sequence[Record]) -> tuple[Action, Record, set[int]]:
+    def _decide(self, choice: str, others: Sequence[Record]) -> tuple[Action, Record, set[int]]:
         """Ask the sessions, and the user if need be; return what to do, whom to join, and whom the user has seen."""
         from nssh.meeting import join_or_replace, liveness
 
-        answers = liveness.probe_all(peers, self._config)
-        group = self._topic_group(peers)
-        ours = [number for number, peer in enumerate(peers) if peer in group]
+        answers = liveness.probe_all(others, self._config)
+        group = self._topic_group(others)
+        ours = [number for number, other in enumerate(others) if other in group]
         first = ours[join_or_replace.foremost([answers[number] for number in ours])]
         pinned = bool(self._config.topic)
-        decision = join_or_replace.decide(wish, answers[first].state, interactive=self._interactive, pinned=pinned)
+        decision = join_or_replace.decide(choice, answers[first].state, interactive=self._interactive, pinned=pinned)
         action = decision.action
         if action == "ask":
-            action = self._ask(decision.default, peers, answers, pinned=pinned)
+            action = self._ask(decision.default, others, answers, pinned=pinned)
         elif decision.warn:
-            self._say(_warning(peers[first], answers[first], self._target.destination))
-        return action, peers[first], {one.pid for one in peers}
+            self._say(_warning(others[first], answers[first], self._target.destination))
+        return action, others[first], {one.pid for one in others}
 
-    def _topic_group(self, peers: Sequence[Record]) -> list[Record]:
+    def _topic_group(self, others: Sequence[Record]) -> list[Record]:
         """Return who shares the topic to be joined: the target's own, or else the newest session's."""
         current = topics.current(self._target.key, self._config.server)
-        if all(peer.topic != current for peer in peers):
-            current = peers[-1].topic
-        return [peer for peer in peers if peer.topic == current]
+        if all(other.topic != current for other in others):
+            current = others[-1].topic
+        return [other for other in others if other.topic == current]
 
-    def _ask(self, default: str, peers: Sequence[Record], answers: Sequence[Liveness], *, pinned: bool) -> Action:
+    def _ask(self, default: str, others: Sequence[Record], answers: Sequence[Liveness], *, pinned: bool) -> Action:
         from nssh.meeting import join_or_replace
         from nssh.tui import Cancelled, Option, choose
 
         now = time.time()
         lines = [f"{self._target.destination} is connected already ({self._target.key}):"]
-        for peer, answer in list(zip(peers, answers, strict=True))[-_SHOWN:]:
-            age = max(0.0, now - records.timestamp(peer.started, now))
-            lines.append(f"  {join_or_replace.describe(peer, answer, age)}")
-        if len(peers) > _SHOWN:
-            lines.insert(1, f"  and {len(peers) - _SHOWN} older ones")
-        many = f"all {len(peers)} of them" if len(peers) > 1 else "it"
+        for other, answer in list(zip(others, answers, strict=True))[-_SHOWN:]:
+            age = max(0.0, now - records.timestamp(other.started, now))
+            lines.append(f"  {join_or_replace.describe(other, answer, age)}")
+        if len(others) > _SHOWN:
+            lines.insert(1, f"  and {len(others) - _SHOWN} older ones")
+        many = f"all {len(others)} of them" if len(others) > 1 else "it"
         options = [
             Option("j", "Join", "share clipboard and browser with it"),
             Option("r", "Replace", f"end {many} and go on here"),
@@ -214,21 +214,21 @@ class SessionStarter:
             key
         ]
 
-    def _join(self, peers: Sequence[Record], peer: Record) -> SessionStart:
-        present = [one for one in peers if one.topic == peer.topic] or list(peers[-1:])
+    def _join(self, others: Sequence[Record], other: Record) -> SessionStart:
+        present = [one for one in others if one.topic == other.topic] or list(others[-1:])
         if not present:
             return self._begin()  # it has just ended
-        joined = next((one for one in present if one.pid == peer.pid), present[0])
+        joined = next((one for one in present if one.pid == other.pid), present[0])
         return self._begin(joined=joined)
 
-    def _replace(self, peers: Sequence[Record]) -> SessionStart:
-        if peers:
+    def _replace(self, others: Sequence[Record]) -> SessionStart:
+        if others:
             from nssh.meeting import end_session
 
-            end_session.end(peers)
+            end_session.end(others)
         # The same topic, from where they were: what was accepted and not done yet is done here, and what a program on
         # the remote sends while this session prepares it is not lost.
-        return self._begin(joined=None)._replace(replaced=tuple(peer.pid for peer in peers))
+        return self._begin(joined=None)._replace(replaced=tuple(other.pid for other in others))
 
     def _begin(self, *, fresh: bool = False, joined: Record | None = None) -> SessionStart:
         target, config = self._target, self._config

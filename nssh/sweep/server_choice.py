@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nssh.sweep.sweep_options import SweepOptions
 
 
-def spared(server: MoshServer, listing: Listing, key: str, mine: OwnMosh, wish: SweepOptions) -> str:
+def spared(server: MoshServer, listing: Listing, key: str, mine: OwnMosh, options: SweepOptions) -> str:
     """Return why a server must not be ended whoever chooses it, or ``.
 
     Args:
@@ -21,14 +21,14 @@ def spared(server: MoshServer, listing: Listing, key: str, mine: OwnMosh, wish: 
         listing: Its host's.
         key: The host's `nssh.ssh.identity.Target.key`.
         mine: What this machine has to do with mosh-servers.
-        wish: What the user asked for.
+        options: What the user asked for.
     """
-    if not wish.include_mine:
+    if not options.include_mine:
         if any(pid == server.pid and _same_birth(born, server.birth) for pid, born in mine.around):
             return "you are in it"
         if any(_is_client_of(client, server, listing, key) for client in mine.clients):
             return "a session of yours here"
-    if server.age < wish.min_age:
+    if server.age < options.min_age:
         return "too young"
     return ""
 
@@ -55,15 +55,15 @@ def _same_birth(one: str, other: str) -> bool:
         return False
 
 
-def chosen(server: MoshServer, wish: SweepOptions) -> bool:
+def chosen(server: MoshServer, options: SweepOptions) -> bool:
     """Whether the flags choose a server; sparing is another matter."""
-    if wish.every:
+    if options.every:
         return True
-    if wish.detached and server.state is not Attachment.DETACHED:
+    if options.detached and server.state is not Attachment.DETACHED:
         return False
-    if wish.older is not None and server.age < wish.older:
+    if options.older is not None and server.age < options.older:
         return False
-    return wish.chooses
+    return options.chooses
 
 
 def how(server: MoshServer, *, unused: bool, picked: bool = False) -> EndMethod:

@@ -35,29 +35,29 @@ if TYPE_CHECKING:
 _SLACK = 5.0
 
 
-def run(wish: SweepOptions, config: Config) -> int:
+def run(options: SweepOptions, config: Config) -> int:
     """Run `nssh sweep` and return its exit code.
 
     Raises:
         UsageError: Nothing says which servers to end, and there is no terminal to ask on.
         OSError: The child can't be started.
     """
-    lists_only = wish.dry_run or (wish.json and not wish.chooses)
+    lists_only = options.dry_run or (options.json and not options.chooses)
     interactive = os.isatty(0) and os.isatty(2)
-    if not (lists_only or wish.chooses or interactive):
+    if not (lists_only or options.chooses or interactive):
         raise UsageError(
             "no terminal to choose on: --all, --older DUR or --detached say which mosh-servers to end, --dry-run lists"
         )
     with Child() as child:
-        resolved = [(host, _resolve(host, wish, config)) for host in wish.hosts]
-        sweep = _Sweep(wish, SweepState(wish, resolved), child, lists_only=lists_only, interactive=interactive)
-        child.tell(Job(sweep.round.targets, wish.timeout, child.log, config.log.keep))
+        resolved = [(host, _resolve(host, options, config)) for host in options.hosts]
+        sweep = _Sweep(options, SweepState(options, resolved), child, lists_only=lists_only, interactive=interactive)
+        child.tell(Job(sweep.round.targets, options.timeout, child.log, config.log.keep))
         return sweep.run()
 
 
-def _resolve(host: str, wish: SweepOptions, config: Config) -> Target | str:
+def _resolve(host: str, options: SweepOptions, config: Config) -> Target | str:
     try:
-        return identity.resolve(config.ssh.command, host, wish.ssh_options)
+        return identity.resolve(config.ssh.command, host, options.ssh_options)
     except ConnectError as error:
         return str(error)
 
@@ -66,14 +66,14 @@ class _Sweep:
     """The foreground of one sweep."""
 
     def __init__(
-        self, wish: SweepOptions, sweep: SweepState, child: Child, *, lists_only: bool, interactive: bool
+        self, options: SweepOptions, sweep: SweepState, child: Child, *, lists_only: bool, interactive: bool
     ) -> None:
         self.round = sweep
-        self._wish = wish
+        self._options = options
         self._child = child
         self._lists_only = lists_only
         # What the flags choose is ended as each host answers, or once all have and the user has said so.
-        self._at_once = wish.chooses and not lists_only and (wish.yes or not interactive)
+        self._at_once = options.chooses and not lists_only and (options.yes or not interactive)
         self._columns = sweep_output.widths(sweep.hosts)
         self._mine = OwnMosh()
         self._progress: tui.Progress | None = None
@@ -84,23 +84,23 @@ class _Sweep:
             if host.error:
                 self._say(host.error)
         self._mine = look()  # while the child connects
-        self._listen("waiting for", lambda host: not host.answered, self._wish.timeout + _SLACK)
+        self._listen("waiting for", lambda host: not host.answered, self._options.timeout + _SLACK)
         if not self._at_once:
             self._columns = sweep_output.fitted(self.round.entries)
             self._end(self._decide())
         try:
             self._listen(
-                "ending those on", lambda host: host.busy, 2 * self._wish.timeout + end_servers.LONGEST + _SLACK
+                "ending those on", lambda host: host.busy, 2 * self._options.timeout + end_servers.LONGEST + _SLACK
             )
         except KeyboardInterrupt:
             for host in self.round.hosts:
                 self._show(host.unjudged, str(Fate.LOST))
             raise
-        if self._wish.json:
+        if self._options.json:
             print(sweep_output.as_json(self.round.hosts))
         elif not self.round.entries and any(not host.error for host in self.round.hosts):
             print("no mosh-servers")
-        elif self._wish.chooses and self.round.entries and not any(entry.wanted for entry in self.round.entries):
+        elif self._options.chooses and self.round.entries and not any(entry.wanted for entry in self.round.entries):
             print("nothing to end")
         return 0 if self.round.succeeded else 1
 
@@ -140,12 +140,12 @@ class _Sweep:
     def _note_unknown(self, host: SweptHost) -> None:
         """Say that nothing was chosen where `--detached` has nothing to go by."""
         unknown = sum(entry.server.state is Attachment.UNKNOWN and not entry.spared for entry in host.entries)
-        if self._wish.detached and unknown:
+        if self._options.detached and unknown:
             them = "one mosh-server is" if unknown == 1 else f"{unknown} mosh-servers are"
             self._say(f"{host.name}: utmp does not tell whether {them} detached; not chosen")
 
     def _show(self, entries: Iterable[ServerEntry], note: str = "") -> None:
-        if not self._wish.json:
+        if not self._options.json:
             for entry in entries:
                 self._print(sweep_output.line(sweep_output.cells(entry, note), self._columns))
 
@@ -169,7 +169,7 @@ class _Sweep:
         chosen = [entry for entry in entries if entry.wanted and not entry.spared]
         if self._lists_only:
             self._show_table(entries, chosen)
-        elif self._wish.chooses:
+        elif self._options.chooses:
             if chosen:
                 from nssh.sweep import sweep_questions
 
@@ -183,7 +183,7 @@ class _Sweep:
         return chosen
 
     def _show_table(self, entries: Sequence[ServerEntry], chosen: Sequence[ServerEntry]) -> None:
-        if entries and not self._wish.json:
+        if entries and not self._options.json:
             self._print(sweep_output.line(sweep_output.HEAD, self._columns))
             for entry in entries:
                 self._show([entry], "to be ended" if entry in chosen else "")

@@ -38,7 +38,7 @@ class SweepOptions(NamedTuple):
 
 
 def parser() -> HostParser:
-    """Return the parser of `nssh sweep`; its results have the names of `Wish`."""
+    """Return the parser of `nssh sweep`; its results have the names of `SweepOptions`."""
     parser = HostParser(
         "nssh sweep [options] <host>... [ssh options]",
         "Lists mosh-servers that were left on the hosts, and ends those you choose: from\na list, or by",

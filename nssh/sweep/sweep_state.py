@@ -72,14 +72,14 @@ class SweepState:
         targets: Those of them that can be asked; in what the child tells a host is a place in this tuple.
     """
 
-    def __init__(self, wish: SweepOptions, resolved: Sequence[tuple[str, Target | str]]) -> None:
+    def __init__(self, options: SweepOptions, resolved: Sequence[tuple[str, Target | str]]) -> None:
         """Begin.
 
         Args:
-            wish: What the user asked for.
+            options: What the user asked for.
             resolved: Each host's name, and its target or why it has none; two of one identity are one host.
         """
-        self.wish = wish
+        self.options = options
         self.hosts: list[SweptHost] = []
         self._asked: list[SweptHost] = []
         targets: list[Target] = []
@@ -105,7 +105,7 @@ class SweepState:
         if any(host.error for host in self.hosts):
             return False
         chosen = [entry for entry in self.entries if entry.chosen]
-        return self.wish.dry_run or all(entry.fate is not None and entry.fate.is_gone for entry in chosen)
+        return self.options.dry_run or all(entry.fate is not None and entry.fate.is_gone for entry in chosen)
 
     def by_flags(self, host: SweptHost) -> list[ServerEntry]:
         """Return the servers of a host that the flags choose and nothing spares."""
@@ -118,13 +118,13 @@ class SweepState:
             chosen = [entry for entry in entries if entry.host is host]
             for entry in chosen:
                 entry.chosen = True
-            if chosen and not self.wish.dry_run:
+            if chosen and not self.options.dry_run:
                 host.busy = True
                 orders.append(End(number, tuple((entry.server, self._how(entry)) for entry in chosen)))
         return orders
 
     def _how(self, entry: ServerEntry) -> EndMethod:
-        return server_choice.how(entry.server, unused=self.wish.detached, picked=not self.wish.chooses)
+        return server_choice.how(entry.server, unused=self.options.detached, picked=not self.options.chooses)
 
     def hear(self, news: News, mine: OwnMosh) -> tuple[SweptHost, list[ServerEntry]]:
         """Take news; return its host, and the servers whose fate is known by it."""
@@ -154,6 +154,6 @@ class SweepState:
     def _list(self, host: SweptHost, listing: Listing, mine: OwnMosh) -> None:
         host.answered = True
         for server in listing.servers:
-            wanted = server_choice.chosen(server, self.wish)
-            spared = server_choice.spared(server, listing, host.key, mine, self.wish)
+            wanted = server_choice.chosen(server, self.options)
+            spared = server_choice.spared(server, listing, host.key, mine, self.options)
             host.entries.append(ServerEntry(host, server, wanted=wanted, spared=spared))

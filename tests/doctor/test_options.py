@@ -9,7 +9,7 @@ from nssh.doctor.doctor_options import DoctorOptions, parse
 
 
 @pytest.mark.parametrize(
-    ("words", "wish"),
+    ("words", "options"),
     [
         ("devbox", DoctorOptions("devbox")),
         ("--json devbox", DoctorOptions("devbox", json=True)),
@@ -18,8 +18,8 @@ from nssh.doctor.doctor_options import DoctorOptions, parse
         ("-p 22 -- devbox", DoctorOptions("devbox", ("-p", "22"))),
     ],
 )
-def test_what_is_understood(words: str, wish: DoctorOptions) -> None:
-    assert parse(words.split()) == wish
+def test_what_is_understood(words: str, options: DoctorOptions) -> None:
+    assert parse(words.split()) == options
 
 
 @pytest.mark.parametrize(

@@ -187,9 +187,9 @@ def test_the_steps_are_those_of_the_documentation_in_its_order(server: str) -> N
     )
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     told = [word.strip("` ") for row in rows for word in row.split(",")]
-    walk = Examination(DoctorOptions("devbox"))
-    walk.config = Config(server=server)
-    steps = list(step_order.steps(walk))
+    exam = Examination(DoctorOptions("devbox"))
+    exam.config = Config(server=server)
+    steps = list(step_order.steps(exam))
     assert [step.name for step in steps] == [name for name in told if name in {step.name for step in steps}]
     other = {"relay"} if server != "relay" else {"bus-from-remote", "bus-clock"}
     assert set(told) - {step.name for step in steps} == other
@@ -233,11 +233,11 @@ def test_what_depends_on_a_fault_is_not_tried_and_names_it() -> None:
 
 
 def test_secrets_are_blotted_out_whoever_says_them() -> None:
-    walk = Examination(DoctorOptions("devbox"))
-    walk.config = Config(token="tk_abc", topic="nssh_fixed")
-    walk.topic = "nssh_own"
+    exam = Examination(DoctorOptions("devbox"))
+    exam.config = Config(token="tk_abc", topic="nssh_fixed")
+    exam.topic = "nssh_own"
     look = raising(RemoteError("xdg-open: tk_abc nssh_own nssh_fixed"))
-    ((_, result),) = go(walk, [Step("a", (), look)])
+    ((_, result),) = go(exam, [Step("a", (), look)])
     assert result.text == "xdg-open: … … …"
 
 
@@ -295,9 +295,9 @@ def test_a_browser_without_a_desktop_is_a_limit(
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
     if name:
         monkeypatch.setenv(name, value)
-    walk = Examination(DoctorOptions("devbox"))
-    walk.config = Config()
-    assert check_laptop.browser(walk).state.value == state
+    exam = Examination(DoctorOptions("devbox"))
+    exam.config = Config()
+    assert check_laptop.browser(exam).state.value == state
 
 
 @pytest.mark.parametrize(

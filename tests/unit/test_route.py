@@ -42,17 +42,19 @@ def test_the_way(
         expected = Route(login_first=False, mosh=True, wrapper=True)
     elif mode == ["--mosh"] and not has_mosh:
         with pytest.raises(NsshError, match="mosh-client is not on this machine's PATH"):
-            route.choose(wish, wrapped=wrapped, proxied=proxied, on_terminal=on_terminal, login_first=login_first)
+            route.choose_route(wish, wrapped=wrapped, proxied=proxied, on_terminal=on_terminal, login_first=login_first)
         return
     elif mode == ["--mosh"] or (wanted and has_mosh and on_terminal and not proxied):
         expected = Route(login_first=True, mosh=True)
     else:
         expected = Route(login_first=login_first, mosh=False)
-    chosen = route.choose(wish, wrapped=wrapped, proxied=proxied, on_terminal=on_terminal, login_first=login_first)
+    chosen = route.choose_route(
+        wish, wrapped=wrapped, proxied=proxied, on_terminal=on_terminal, login_first=login_first
+    )
     assert chosen == expected
 
 
 def test_a_command_that_mosh_can_not_be_given_is_refused_before_anything_is_started() -> None:
     wish = argv.parse_connect(["--mosh", "devbox", "echo\nid"])
     with pytest.raises(NsshError, match="newline"):
-        route.choose(wish, wrapped=True, proxied=False, on_terminal=True, login_first=False)
+        route.choose_route(wish, wrapped=True, proxied=False, on_terminal=True, login_first=False)
