@@ -1,1 +1,1 @@
-"""`nssh doctor`: the whole path, one step after another; what is wrong, and what to do about it."""
+"""`nssh doctor`: checks every step between the laptop and a remote, and says what is wrong and how to mend it."""

@@ -1,7 +1,7 @@
-"""The bus, on a topic of the doctor's own: reached, subscribed to, published on, with a file, and from the remote.
+"""Checks the bus on a topic of the doctor's own: connect, subscribe, publish, send a file, connect from the remote.
 
-The relay is one of the doctor's own, too, in its private directory on the remote, run by the nssh that is installed
-there: so nothing of this stays in the user's spool. An ntfy server forgets it by itself, after its usual time.
+With the relay, the doctor starts one of its own in its private directory on the remote, so that no test message stays
+in the user's spool. An ntfy server deletes the test messages by itself, as it does all messages.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from nssh.ssh.connection import ByteStream, Connection
 
 _FILE = 100_000  # bytes: more than a message takes, little for a server's quota
-_IDLE = 30  # seconds after which our relay ends without us
+_IDLE = 30  # seconds without a client after which the doctor's own relay ends
 
 
 def _dialler(connection: Connection, name: str, timeout: float) -> Callable[[], ByteStream]:
-    """Return what connects to the relay in our private directory; `name` is of our own making, safe for any shell."""
+    """Return a function that connects to the doctor's own relay. `name` needs no quoting for a shell."""
 
     def dial() -> ByteStream:
         mark = new_mark()
@@ -49,7 +49,7 @@ def _dialler(connection: Connection, name: str, timeout: float) -> Callable[[], 
 
 
 def reach(exam: Examination) -> Result:
-    """Reach the server: start a relay there and dial it, or ask the ntfy server."""
+    """Check that the server answers; with the relay, start the doctor's own first."""
     config, timeout = exam.config, exam.options.timeout
     topic = topics.new_name()
     if config.server == "relay":
@@ -71,12 +71,10 @@ def reach(exam: Examination) -> Result:
     seconds = time.monotonic() - started
     if not healthy:
         try:
-            exam.client.poll(topic, None)  # only this has a reason to tell
+            exam.client.poll(topic, None)  # unlike `health`, it raises the reason
         except BusError as error:
             if error.kind == "auth":
-                return ok(
-                    where, seconds
-                )  # ntfy tells nobody of its health who gives wrong credentials: see `subscribe`
+                return ok(where, seconds)  # ntfy refuses /v1/health to wrong credentials; `subscribe` reports those
             return failed(str(error), _advice(exam, error))
         return warning(f"{where}, and does not say that it is healthy", "", seconds)
     return ok(where, seconds)
@@ -92,7 +90,7 @@ def _advice(exam: Examination, error: BusError) -> str:
 
 
 def relay(exam: Examination) -> Result:
-    """See how the user's own relay is, without publishing on it."""
+    """Check the user's own relay, without publishing on it."""
     if exam.facts.relay in {"healthy", "none"}:
         return ok("runs" if exam.facts.relay == "healthy" else "does not run at present; it is started when needed")
     directory = shlex.quote(f"{exam.facts.state}/relay")
@@ -104,7 +102,7 @@ def relay(exam: Examination) -> Result:
 
 
 def subscribe(exam: Examination) -> Result:
-    """Subscribe to a topic of our own, which shows whether the credentials are accepted."""
+    """Subscribe to the doctor's own topic, which shows whether the credentials are accepted."""
     started = time.monotonic()
     topic = topics.new_name()
     listener = TopicListener(exam.client, topic)
@@ -128,7 +126,7 @@ def _refused(exam: Examination, error: BusError) -> Result:
 
 
 def publish(exam: Examination) -> Result:
-    """Publish a message, and wait until it is back."""
+    """Publish a message, and wait until the subscription delivers it."""
     own = wire.new_id()
     started = time.monotonic()
     exam.client.publish_envelope(exam.topic, wire.Envelope(wire.KIND_PING, id=own))
@@ -137,10 +135,10 @@ def publish(exam: Examination) -> Result:
 
 
 def attachment(exam: Examination) -> Result:
-    """Publish a file, and fetch it by what the stream tells of it."""
+    """Publish a file, wait for its message, and download it."""
     own, data = wire.new_id(), os.urandom(_FILE)
     started = time.monotonic()
-    # A kind that nobody knows, and so nobody acts on.
+    # Receivers ignore an unknown kind.
     envelope = wire.Envelope("doctor", mime="application/octet-stream", body=data, id=own)
     exam.client.publish_envelope(exam.topic, envelope)
     heard = exam.listener.wait_for(lambda one: one.envelope.id == own, exam.options.timeout, "a file's message")
@@ -151,7 +149,7 @@ def attachment(exam: Examination) -> Result:
 
 
 def from_remote(exam: Examination) -> Result:
-    """See whether the remote reaches the server, too; the relay is there."""
+    """Check that the remote reaches an ntfy server, too."""
     server = exam.config.server
     advice = f'programs on {exam.host} must reach it, too: its firewall, its proxy, or server = "relay"'
     try:
@@ -164,7 +162,7 @@ def from_remote(exam: Examination) -> Result:
 
 
 def clock(exam: Examination) -> Result:
-    """Compare our clock with the server's."""
+    """Compare this machine's clock with the server's."""
     asked = time.time()
     exam.client.health()
     theirs = exam.client.server_time

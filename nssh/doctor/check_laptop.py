@@ -1,4 +1,4 @@
-"""The laptop's own part: configuration, state directory, clipboard, browser, ssh, and who the target is."""
+"""Checks the laptop: configuration, state directory, clipboard, browser, ssh, and what `ssh -G` says of the host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def configuration(exam: Examination) -> Result:
-    """Read config.toml, which checks its permissions, too."""
+    """Check config.toml and its permissions."""
     exam.config = settings.load()
     path = settings.config_path()
     there = os.path.exists(path)
@@ -33,7 +33,7 @@ def configuration(exam: Examination) -> Result:
 
 
 def state_directory(_: Examination) -> Result:
-    """See whether sessions can keep their files, without leaving any."""
+    """Check that the state directory can be written, without leaving a file in it."""
     path = files.state_dir()
     nearest = path
     while not os.path.lexists(nearest):
@@ -42,7 +42,7 @@ def state_directory(_: Examination) -> Result:
     if not os.path.isdir(nearest):
         return failed(f"{nearest} is not a directory", advice)
     if nearest != path:
-        # Not made here: the first session does that.
+        # The first session creates the directory, the doctor does not.
         return (
             ok(f"{path} will be made") if os.access(nearest, os.W_OK | os.X_OK) else failed("it can't be made", advice)
         )
@@ -50,7 +50,7 @@ def state_directory(_: Examination) -> Result:
     if stat.S_ISLNK(info.st_mode) or info.st_uid != os.geteuid():
         return failed(f"{path} is not a directory of your own", advice)
     try:
-        # No name, so nothing can be left; 4096 bytes, since a full disk takes empty files.
+        # A file without a name can't be left behind. 4096 bytes: a full disk still takes empty files.
         with tempfile.TemporaryFile(dir=path) as file:
             file.write(b"x" * 4096)
             file.flush()
@@ -65,7 +65,7 @@ def state_directory(_: Examination) -> Result:
 
 
 def clipboard(exam: Examination) -> Result:
-    """Ask the clipboard which types it has; its content is neither read nor replaced."""
+    """Check that the clipboard tells its types. Its content is neither read nor replaced."""
     from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
     from nssh.local.clipboard_content import SensitiveError
 
@@ -85,12 +85,12 @@ def clipboard(exam: Examination) -> Result:
     except ToolError as error:
         return failed(f"{backend.name}: {error}", "copy and paste must work on this machine before they can elsewhere")
     shown = ", ".join(types[:6]) or "nothing at present"
-    # To write would be to lose what is there, in types of which not all can be read and put back.
+    # A write would destroy the user's clipboard: not all of its types can be read and put back.
     return ok(f"{backend.name}, which holds {shown} (writing is not tried)", time.monotonic() - started)
 
 
 def browser(exam: Examination) -> Result:
-    """Look for what would open a URL."""
+    """Check that there is a program that opens URLs."""
     from nssh.local.browser_launcher import launchers
 
     command = exam.config.browser.command
@@ -113,7 +113,7 @@ def browser(exam: Examination) -> Result:
 
 
 def ssh(exam: Examination) -> Result:
-    """Ask the ssh client for its version."""
+    """Check that the ssh client is OpenSSH, and tell its version."""
     command = exam.config.ssh.command
     try:
         status, output = spawn.capture([*command, "-V"], merge_stderr=True)
@@ -126,7 +126,7 @@ def ssh(exam: Examination) -> Result:
 
 
 def target(exam: Examination) -> Result:
-    """Ask `ssh -G` who the host is."""
+    """Ask `ssh -G` for the host's address, user and port."""
     try:
         exam.target = identity.resolve(exam.config.ssh.command, exam.host, exam.options.ssh_options)
     except ConnectError as error:

@@ -1,4 +1,4 @@
-"""The way in: by which connection, how it was authenticated, how far it is, and whether it leads to ports."""
+"""Checks the login: which connection works, how it was authenticated, its round trip, and port forwarding."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from nssh.doctor.step_runner import Examination
     from nssh.ssh.connection import Connection
 
-_MASTER = 5.0  # seconds for a live connection to answer
-_FAR = 1.0  # seconds from which a user notices
+_MASTER = 5.0  # seconds for a live session's connection to answer
+_FAR = 1.0  # seconds: a longer round trip is a warning
 
 
 def login(exam: Examination) -> Result:
-    """Connect: over a live session's connection if there is one, by paramiko, by OpenSSH; nobody is asked anything."""
+    """Connect over a live session's connection, by paramiko or by OpenSSH, without asking the user anything."""
     dead = _over_live(exam)
     if isinstance(dead, Result):
         return dead
     started = time.monotonic()
     remember = os.path.join(files.state_dir(), "routes.json")
-    kept = remember if os.path.exists(remember) else None  # one that is not there is not made by us
+    kept = remember if os.path.exists(remember) else None  # the doctor creates no file of its own
     try:
         exam.connection = connect(
             exam.target, control_path=None, deadline=started + exam.options.timeout, remember=kept
@@ -51,7 +51,7 @@ def login(exam: Examination) -> Result:
 
 
 def _over_live(exam: Examination) -> Result | str:
-    """Take the connection of a live session; return why not if it does not answer, `` if there is none."""
+    """Take the connection of a live session. Otherwise return which one does not answer; empty if there is none."""
     dead = ""
     for pid, path in _masters(exam):
         connection = ControlConnection(exam.target, path)
@@ -62,7 +62,7 @@ def _over_live(exam: Examination) -> Result | str:
         try:
             connection.run("exit 0", timeout=_MASTER)
         except ConnectError:
-            # Its master answers and its link does not: the laptop slept, or roamed.
+            # The local ssh process answers, but the network connection does not: the laptop slept, or roamed.
             dead = f"the connection of {whose} does not answer"
             connection.close()
             continue
@@ -87,7 +87,7 @@ def _method(exam: Examination, connection: Connection) -> str:
 
 
 def _openssh_method(exam: Examination) -> str:
-    """Ask ssh how it got in, by one more login: it tells nobody but its own log."""
+    """Return how ssh authenticates. Only ssh's own log tells, so this takes another login."""
     options = ["BatchMode=yes", "ControlPath=none", "LogLevel=VERBOSE", "RemoteCommand=none"]
     options.append(f"ConnectTimeout={max(int(exam.options.timeout), 1)}")
     words = [word for option in options for word in ("-o", option)]
@@ -118,7 +118,7 @@ def _advice(exam: Examination, error: ConnectError) -> str:
 
 
 def round_trip(exam: Examination) -> Result:
-    """Measure a command that does nothing: the best of three."""
+    """Measure the round trip of an empty command; the best of three."""
     times = []
     for _ in range(1 if exam.connection.name == "batch" else 3):
         started = time.monotonic()
@@ -132,7 +132,7 @@ def round_trip(exam: Examination) -> Result:
 
 
 def forwarding(exam: Examination) -> Result:
-    """Open a channel to a port there, its sshd's own: the way that a login's answer takes (OAuth)."""
+    """Check port forwarding, which OAuth callbacks use, by a channel to sshd's own port."""
     address = exam.said.get("address", "").split()
     if (
         len(address) != 4

@@ -1,7 +1,7 @@
-"""Around the loop: the shims that are installed on the remote, called as programs call them, and heard on the laptop.
+"""Checks the shims on the remote: runs them as programs do, and waits for their messages on the laptop.
 
-They speak to the doctor's own topic, by a session file in its private directory, so no browser opens and no clipboard
-changes, neither here nor in a live session.
+They publish on the doctor's own topic, which a session file in its private directory names. So no browser opens and no
+clipboard changes, neither on the laptop nor in a live session.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from nssh.doctor.step_runner import Examination
     from nssh.doctor.topic_listener import Heard
 
-_SLACK = 25.0  # seconds that the helper gives a shim, and some
-_IMAGE = 100_000
-_FEATURES = ("types",)  # what our listener can do, whatever else a laptop can
+_SLACK = 25.0  # seconds: a little more than the helper gives a shim
+_IMAGE = 100_000  # bytes
+_FEATURES = ("types",)  # the features that `TopicListener` has; a real laptop has more
 
 
-class _Ran:
-    """What a shim did."""
+class _ShimRun:
+    """The exit status, output and duration of a shim."""
 
     def __init__(self, answer: dict[str, object]) -> None:
         self.status = answer.get("status")
@@ -44,7 +44,7 @@ class _Ran:
 
 
 def session(exam: Examination) -> Result:
-    """Give the shims a session file of the doctor's own."""
+    """Write the doctor's own session file for the shims."""
     config = exam.config
     token = config.token or (f"{config.user}:{config.password}" if config.user else "")
     order = {
@@ -58,21 +58,21 @@ def session(exam: Examination) -> Result:
     return ok("the shims have a session of the doctor's own")
 
 
-def _shim(exam: Examination, persona: str, *arguments: str, stdin: bytes = b"") -> _Ran:
+def _shim(exam: Examination, persona: str, *arguments: str, stdin: bytes = b"") -> _ShimRun:
     order = {
         "do": "run",
         "persona": persona,
         "arguments": arguments,
         "input": binascii.b2a_base64(stdin).decode("ascii"),
     }
-    ran = _Ran(exam.helper.ask(order, exam.options.timeout + _SLACK))
+    ran = _ShimRun(exam.helper.ask(order, exam.options.timeout + _SLACK))
     if ran.status != 0:
         raise RemoteError(f"{persona} ended with status {ran.status}: {ran.said or 'without a word'}")
     return ran
 
 
 def url(exam: Examination) -> Result:
-    """Have xdg-open send a URL, which is only looked at."""
+    """Run xdg-open, and wait for its URL. No browser is opened."""
     sent = f"http://nssh-doctor.invalid/{os.urandom(8).hex()}"
     ran = _shim(exam, "xdg-open", sent)
     _await(exam, lambda one: one.envelope.kind == wire.KIND_OPEN and one.envelope.url == sent, "the URL")
@@ -80,7 +80,7 @@ def url(exam: Examination) -> Result:
 
 
 def copy(exam: Examination) -> Result:
-    """Have xclip send a text, and wl-copy an image."""
+    """Run xclip with a text and wl-copy with an image, and wait for both."""
     text, image = _text(), _png()
     ran = _shim(exam, "xclip", "-selection", "clipboard", "-i", stdin=text)
     _await(exam, lambda one: one.envelope.kind == wire.KIND_CLIP_WRITE and one.envelope.body == text, "the text")
@@ -94,7 +94,7 @@ def copy(exam: Examination) -> Result:
 
 
 def paste(exam: Examination) -> Result:
-    """Have xclip ask for a text, and wl-paste for an image; we answer from memory."""
+    """Run xclip and wl-paste to read a text and an image, which `TopicListener` answers from memory."""
     exam.listener.content = {"text/plain": _text(), "image/png": _png()}
     ran = _shim(exam, "xclip", "-selection", "clipboard", "-o")
     if ran.output != exam.listener.content["text/plain"]:
@@ -109,7 +109,7 @@ def _await(exam: Examination, wanted: Callable[[Heard], bool], what: str) -> Hea
     return exam.listener.wait_for(wanted, exam.options.timeout, what)
 
 
-def _large(ran: _Ran) -> str:
+def _large(ran: _ShimRun) -> str:
     return f"an image of {_IMAGE // 1000} kB in {ran.seconds * 1000:.0f} ms"
 
 
@@ -118,7 +118,7 @@ def _text() -> bytes:
 
 
 def _png() -> bytes:
-    """Return a picture whose noise makes it as large as it is to be."""
+    """Return a PNG image of about `_IMAGE` bytes: noise, which does not compress."""
     width = 180
 
     def chunk(kind: bytes, data: bytes) -> bytes:

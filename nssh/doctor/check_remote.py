@@ -1,4 +1,4 @@
-"""The remote: its shell, its python, the nssh there, who is first on the PATH, its files, mosh."""
+"""Checks the remote: shell, clock, python3, the installed nssh, the PATH of its shells, its files, mosh."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from nssh.doctor.report import Result
     from nssh.doctor.step_runner import Examination
 
-# Clocks are asked for whole seconds.
+# Seconds. Clocks are compared by whole seconds.
 _CLOCK = 2.0
 _CLOCK_WRONG = 60.0
 
-# Seconds that the shells there get to answer, twice, and the rest.
+# Seconds for the shells of the remote, each of which is started twice, and for the rest.
 _LOOK = 20.0
 
 
 def shell(exam: Examination) -> Result:
-    """Run a script, as everything on the remote is run."""
+    """Run a script through the login shell, as nssh runs everything on the remote."""
     exam.asked, started = time.time(), time.monotonic()
     try:
         script = framing.source(__file__, "check_remote.sh")
@@ -47,7 +47,7 @@ def shell(exam: Examination) -> Result:
 
 
 def clock(exam: Examination) -> Result:
-    """Compare the clocks; what it took to ask is the uncertainty, and the remote tells whole seconds."""
+    """Compare the remote's clock with this machine's."""
     now = exam.said.get("now", "")
     if not (now.isascii() and now.isdigit() and len(now) < 12):
         return warning("its date command does not tell the seconds: not compared")
@@ -55,7 +55,14 @@ def clock(exam: Examination) -> Result:
 
 
 def compare(theirs: int, asked: float, answered: float, whose: str) -> Result:
-    """Judge a clock that showed `theirs` (whole seconds) at some time between `asked` and `answered` of ours."""
+    """Judge another machine's clock.
+
+    Args:
+        theirs: What the other clock showed, in whole seconds since the epoch.
+        asked: When it was asked, by this machine's clock. The two may differ by the time that the question took.
+        answered: When the answer was there, by this machine's clock.
+        whose: What to call the other machine.
+    """
     ahead, behind = theirs - answered, asked - (theirs + 1)
     off = max(ahead, behind, 0.0)
     if off < _CLOCK:
@@ -66,13 +73,13 @@ def compare(theirs: int, asked: float, answered: float, whose: str) -> Result:
 
 
 def python(exam: Examination) -> Result:
-    """Start the helper, which takes a python3, and have it look around."""
+    """Start the helper, which needs python3, and collect the facts for the steps that follow."""
     host = exam.host
     started = time.monotonic()
     try:
         exam.helper = RemoteHelper(exam.connection, exam.name, exam.options.timeout)
         seconds = time.monotonic() - started
-        # From here on there may be something to be removed.
+        # From now on the helper may have files to remove.
         exam.undo.callback(exam.helper.finish, 5.0)
         exam.facts = remote_facts.read(
             exam.helper.ask({"do": "facts", "salt": exam.salt}, exam.options.timeout + _LOOK)
@@ -84,7 +91,7 @@ def python(exam: Examination) -> Result:
 
 
 def nssh(exam: Examination) -> Result:
-    """Compare the nssh there with ours, and see that it runs."""
+    """Check that the remote has the same nssh as this machine, complete, and that it runs."""
     seen, infect = exam.facts, f"nssh infect {exam.words}"
     version, digest, *_ = [*seen.installed.split(" ", 2), "", ""]
     wrong, advice = "", f"{infect} repairs it"
@@ -106,7 +113,12 @@ def nssh(exam: Examination) -> Result:
 
 
 def path(way: str, when: str) -> Callable[[Examination], Result]:
-    """Return the step that looks at the PATH of shells started in one way, of which `when` tells the user."""
+    """Return a step that checks the PATH of the remote's shells.
+
+    Args:
+        way: How the shells are started: `login`, `interactive` or `command`.
+        when: The same in words for the user.
+    """
 
     def look(exam: Examination) -> Result:
         shells = [one for one in exam.facts.shells if one.way == way]
@@ -119,8 +131,8 @@ def path(way: str, when: str) -> Callable[[Examination], Result]:
             return ok(f"{', '.join(one.name for one in shells)}: nssh's xclip, xdg-open … come first{more}")
         text = "; ".join(f"{one.name} {when} {_what(one)}" for one in bad)
         advice = next((one.advice for one in bad if one.advice), "")
-        # Few programs are started by `ssh host command`, or by another shell's login, and not every shell has a file
-        # that it reads then.
+        # A warning only: few programs are started by `ssh host command` or by a shell that is not the login shell, and
+        # not every shell has a start-up file for these cases.
         if way == "command" or not any(one.answered and one.own for one in bad):
             return warning(text, advice or "give such commands a PATH of their own, if they need the clipboard")
         return failed(text, advice)
@@ -139,7 +151,7 @@ def _what(one: Shell) -> str:
 
 
 def state(exam: Examination) -> Result:
-    """See whether the remote's state directory can be written."""
+    """Check that the remote's state directory can be written, by its user only."""
     seen = exam.facts
     if seen.state_problem:
         return failed(
@@ -151,7 +163,7 @@ def state(exam: Examination) -> Result:
 
 
 def session_file(exam: Examination) -> Result:
-    """See whether the programs there speak to a session of ours."""
+    """Check that the remote's session file names the topic of a session of this machine."""
     seen = exam.facts.session
     live = [record for record in exam.sessions if not record.foreign]
     again = f"{'end the session; ' if live else ''}nssh {exam.words} writes it anew"
@@ -184,7 +196,7 @@ def _hash(exam: Examination, topic: str) -> str:
 
 
 def mosh(exam: Examination) -> Result:
-    """See whether a session could be a mosh session."""
+    """Check that mosh-client, mosh-server and a UTF-8 locale are there."""
     here, there = find_program("mosh-client"), exam.said.get("mosh", "")
     if exam.target.proxied:
         return ok("not used behind a jump host: sessions are ssh's")
@@ -195,12 +207,12 @@ def mosh(exam: Examination) -> Result:
         )
     if "UTF-8" not in {exam.said.get("charmap", "").upper(), exam.said.get("utf8", "").upper()}:
         return failed(f"{there} needs a UTF-8 locale, and {exam.host} has none", "install the locale C.UTF-8 there")
-    # UDP gets through or not: only a session shows it.
+    # Whether UDP gets through is only known once there is a session.
     return ok(f"{there}, and {os.path.basename(here)} here (its UDP is not tried)")
 
 
 def desktop(exam: Examination) -> Result:
-    """See whether the remote is a desktop, whose own clipboard the shims would hide."""
+    """Warn if the remote has a desktop, whose own clipboard and browser the shims hide."""
     if exam.facts.desktop:
         return warning(f"it looks like a desktop ({exam.facts.desktop}), whose clipboard and browser nssh hides")
     return ok("a machine without a desktop of its own")

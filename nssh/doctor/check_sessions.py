@@ -1,4 +1,4 @@
-"""Live sessions to the host: whether they answer, who of them acts, and what dead ones have left."""
+"""Checks the sessions of this machine: whether they answer, who holds the lease, what dead sessions left behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def stale(_: Examination) -> Result:
-    """Look for files of sessions that are no more; whoever reads the records removes those."""
+    """Look for files of sessions that died. Reading the records removes them, so the names are listed before."""
     directory = os.path.join(files.state_dir(), "sessions")
     try:
         names = sorted(os.listdir(directory))
@@ -55,7 +55,7 @@ def _is_dead(name: str) -> bool:
 
 
 def live(exam: Examination) -> Result:
-    """Ask each live session to this target whether it answers, and see who holds the topic's lease."""
+    """Ask each live session of this target whether it answers, and check that one holds the topic's lease."""
     exam.sessions = [record for record in records.live() if record.key == exam.target.key]
     if not exam.sessions:
         return ok("none to this host at present")
@@ -68,7 +68,7 @@ def live(exam: Examination) -> Result:
     text = "; ".join(told)
     if worst is not None:
         return worst._replace(text=f"{text}{'; ' if worst.text else ''}{worst.text}")
-    # Who has no role yet is only starting.
+    # A session without a role is still starting.
     serials = sorted({record.serial for record in exam.sessions if record.serial and record.role})
     if all(map(_is_held, serials)):
         return ok(f"{text}; the topic's lease is held" if serials else text)
@@ -90,7 +90,7 @@ def _trouble(exam: Examination, record: Record, answer: liveness.Liveness) -> Re
 
 
 def _is_held(serial: str) -> bool:
-    """Whether somebody holds a topic's lease, also a moment later: between two holders may be a second."""
+    """Whether a session holds a topic's lease. Looks three times: a change of holder takes up to a second."""
     for pause in (0.0, 0.5, 1.0):
         time.sleep(pause)
         if _lease(serial) is not False:
@@ -99,7 +99,7 @@ def _is_held(serial: str) -> bool:
 
 
 def _lease(serial: str) -> bool | None:
-    """Whether somebody holds a topic's lease; None if it can't be told."""
+    """Whether a session holds a topic's lease at this moment; None if it is not known."""
     paths = glob(os.path.join(escape(files.state_dir()), "topics", f"*.{escape(serial)}.lease"))
     if len(paths) != 1:
         return None
@@ -108,7 +108,7 @@ def _lease(serial: str) -> bool | None:
     except OSError:
         return None
     try:
-        # Shared, and given back at once: a session that wants it in this very moment asks again.
+        # The lock is shared and released at once. A session that wants the lease at this moment tries again.
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

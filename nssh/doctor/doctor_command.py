@@ -1,4 +1,4 @@
-"""`nssh doctor` in the foreground: takes the steps, and prints what they find."""
+"""Runs `nssh doctor`: takes the steps, and prints what each found."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class DoctorOptions(NamedTuple):
     host: str
     ssh_options: tuple[str, ...] = ()
     timeout: float = TIMEOUT
-    """Seconds for connecting, and for each step behind it."""
+    """Seconds for the login, and for each further step."""
     json: bool = False
 
 

@@ -1,4 +1,4 @@
-"""What `nssh.remote.doctor` says, checked: whoever answers may be hostile."""
+"""Reads and checks the facts that `nssh.remote.doctor` reports. The remote may be hostile."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from nssh.base.errors import RemoteError
 
 
 class Shell(NamedTuple):
-    """A shell of the remote, started in one of the ways it is, and what it finds on its PATH."""
+    """A shell of the remote, started in one way, and what it finds on its PATH."""
 
     name: str
     way: str
     """`login`, `interactive` or `command`."""
     own: bool
-    """Whether it is the login shell; otherwise programs may start it, as they do bash."""
+    """Whether it is the user's login shell. Others are checked because programs start them, such as bash."""
     answered: bool
     shadows: dict[str, str]
-    """By shim, the program that is found before it."""
+    """For each shim that is not first on the PATH, the program that is."""
     missing: list[str]
     """Shims that are not found at all."""
     behind: dict[str, str]
-    """By shim, the real tool that it hands over to."""
+    """For each shim, the real program behind it on the PATH, which the shim may run."""
     advice: str
 
 
@@ -35,30 +35,30 @@ class SessionFile(NamedTuple):
     mine: bool
     server: str
     topic: str
-    """A salted hash."""
+    """A salted hash of the topic."""
     overridden: str
-    """What beats it there."""
+    """What overrides the session file on the remote, such as an environment variable; empty if nothing does."""
     unusable: str
-    """Why the shims can't use what is configured beside it."""
+    """Why the shims can't use the remote's own configuration; empty if they can."""
 
 
 class RemoteFacts(NamedTuple):
-    """All of it."""
+    """Everything that the helper found out about the remote."""
 
     python: str
     python_version: str
     on_path: str
-    """The python3 that a command finds, or ``."""
+    """The python3 on the PATH of a command; empty if there is none."""
     desktop: str
     installed: str
-    """`version digest python`, or `` if nssh is not there."""
+    """The installed nssh as `version digest python`; empty if there is none."""
     installed_problem: str
-    """Why it does not run."""
+    """Why the installed nssh does not run; empty if it does."""
     installed_seconds: float
     foreign: list[str]
-    """Files of somebody else's where shims belong."""
+    """Files in the place of shims that are not nssh's."""
     lacking: list[str]
-    """Names of shims that are not there."""
+    """Names of missing shims."""
     shells: list[Shell]
     state: str
     """The state directory."""
@@ -66,14 +66,14 @@ class RemoteFacts(NamedTuple):
     state_problem: str
     session: SessionFile
     relay: str
-    """`none`, `healthy`, or what is wrong with it."""
+    """`none`, `healthy`, or what is wrong with the user's relay."""
 
 
 def read(answer: dict[str, Any]) -> RemoteFacts:
-    """Read the answer to `facts`.
+    """Read the helper's answer to the order `facts`. Long texts and lists are cut.
 
     Raises:
-        RemoteError: It makes no sense.
+        RemoteError: The answer lacks a part.
     """
     nssh, state, session = (_table(answer, key) for key in ("nssh", "state", "session"))
     paths = answer.get("paths")
@@ -144,7 +144,7 @@ def _names(answer: dict[str, Any], key: str) -> dict[str, str]:
 
 
 def number(answer: dict[str, Any], key: str) -> float:
-    """Return a number of reasonable size, or 0."""
+    """Return a number of an answer; 0 if it is missing, no number, negative or above a thousand million."""
     value = answer.get(key, 0)
     usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
     return float(value) if usable else 0.0

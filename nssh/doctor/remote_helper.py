@@ -1,4 +1,4 @@
-"""The conversation with `nssh.remote.doctor` on the other side."""
+"""Runs `nssh.remote.doctor` on the remote, gives it orders, and reads its answers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ if TYPE_CHECKING:
 
 
 class RemoteHelper:
-    """Runs on the remote for as long as this lasts; for one thread.
+    """The doctor's helper process on the remote. For one thread; every method blocks.
 
-    Every call raises ConnectError when the connection is gone or time is up, RemoteError when the answer is an error.
+    Every method but `finish` and `close` raises ConnectError when the connection is lost or time is up, and RemoteError
+    when the helper reports an error.
     """
 
     def __init__(self, connection: Connection, name: str, timeout: float) -> None:
-        """Start it; it is to call its private directory `name`.
+        """Start the helper and wait until it is ready.
+
+        Args:
+            connection: The way to the remote.
+            name: The name of the helper's private directory below the remote's state directory.
+            timeout: Seconds.
 
         Raises:
-            RemoteError: There is no usable python3.
+            RemoteError: The remote has no usable python3.
         """
         deadline = time.monotonic() + timeout
-        # What it needs, not all that is installed: it comes over the wire each time.
+        # Only what the helper imports: these files are sent each time.
         files = {path: text for path, text in deploy.payload().files.items() if not path.startswith("nssh/relay/")}
         script = deploy.script("nssh.remote.doctor", {"name": name, "files": files})
         self._reader = framing.AnswerReader(script.marker)
@@ -45,7 +51,7 @@ class RemoteHelper:
             raise
 
     def ask(self, order: Mapping[str, object], timeout: float) -> dict[str, Any]:
-        """Give an order, and return the answer."""
+        """Send an order and return the answer, both JSON objects; `timeout` is in seconds."""
         deadline = time.monotonic() + timeout
         self._send(json.dumps(order).encode() + b"\n", deadline)
         try:
@@ -59,7 +65,7 @@ class RemoteHelper:
         return answer
 
     def finish(self, timeout: float) -> None:
-        """Let it remove what it made, and wait for that; never raises."""
+        """Let the helper remove its files, and wait until it has, for `timeout` seconds at most. Never raises."""
         deadline = time.monotonic() + timeout
         try:
             self._stream.send_eof()
@@ -71,7 +77,7 @@ class RemoteHelper:
             self.close()
 
     def close(self) -> None:
-        """Give it up: it removes what it made when it notices."""
+        """Close the connection. The helper removes its files when it sees the end of its input."""
         self._stream.close()
 
     def _send(self, data: bytes, deadline: float) -> None:
@@ -84,7 +90,7 @@ class RemoteHelper:
             raise ConnectError(f"the connection was lost ({error.strerror or error})", "closed") from None
 
     def _next(self, word: str, deadline: float) -> str:
-        """Return the next line that begins with `word`, without it."""
+        """Return the rest of the next line that begins with `word`."""
         while True:
             data = self._receive(deadline)
             answer = self._reader.feed(data) if data else None
@@ -107,7 +113,11 @@ class RemoteHelper:
             raise ConnectError(f"the connection was lost ({error.strerror or error})", "closed") from None
 
     def _patient(self, deadline: float) -> bool:
-        """Set the stream's deadline. Raises TimeoutError: it passed, while the remote went on sending."""
+        """Set the stream's timeout to the time that is left.
+
+        Raises:
+            TimeoutError: None is left, although the remote may still be sending.
+        """
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError

@@ -1,4 +1,4 @@
-"""What the steps found: one result each, for a terminal and as JSON."""
+"""Formats the results of the doctor's steps: as lines for a terminal, and as JSON."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Outcome(enum.StrEnum):
     """How a step ended."""
 
     OK = "ok"
-    WARNING = "warning"  # it works, with limits
+    WARNING = "warning"  # works, with limits
     FAILED = "failed"
-    SKIPPED = "skipped"  # it could not be tried, because of another one
+    SKIPPED = "skipped"  # not tried, because a step that it needs failed
 
 
 class Result(NamedTuple):
@@ -29,35 +29,35 @@ class Result(NamedTuple):
     state: Outcome
     text: str
     advice: str = ""
-    """What to do; `` if there is nothing to be done."""
+    """What the user can do about it; empty if nothing."""
     seconds: float | None = None
-    """A time that was measured."""
+    """How long it took; None if it was not measured."""
 
 
 class Found(NamedTuple):
-    """A result, with the step's name."""
+    """A result with its step's name."""
 
     name: str
     result: Result
 
 
 def ok(text: str, seconds: float | None = None) -> Result:
-    """Return a result: all is well."""
+    """Return the result of a step that succeeded."""
     return Result(Outcome.OK, text, "", seconds)
 
 
 def warning(text: str, advice: str = "", seconds: float | None = None) -> Result:
-    """Return a result: it works, with limits."""
+    """Return the result of a step that works, with limits."""
     return Result(Outcome.WARNING, text, advice, seconds)
 
 
 def failed(text: str, advice: str = "") -> Result:
-    """Return a result: it does not work."""
+    """Return the result of a step that failed."""
     return Result(Outcome.FAILED, text, advice)
 
 
 def duration(seconds: float) -> str:
-    """Say a measured time: `41 ms`, `2.3 s`."""
+    """Format a measured time: `41 ms`, `2.3 s`."""
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
@@ -66,7 +66,7 @@ _WIDTH = 18
 
 
 def lines(found: Found) -> list[str]:
-    """Return a step's lines for a terminal; a remote may have put anything into them."""
+    """Return a step's lines for a terminal. They may hold a remote's text, so they are made printable."""
     name, result = found
     time = "" if result.seconds is None else f" ({duration(result.seconds)})"
     shown = [f"{_MARKS[result.state]:<6}{name:<{_WIDTH}}{printable(result.text, LONGEST)}{time}"]
@@ -76,7 +76,7 @@ def lines(found: Found) -> list[str]:
 
 
 def told(steps: Iterable[Found]) -> Iterator[str]:
-    """Yield the lines of steps as these come; those in a row that one thing kept from being tried are one line."""
+    """Yield the lines of each step as soon as it is done; steps in a row that were skipped for one reason share one."""
     for reason, group in groupby(steps, lambda one: one.result.text if one.result.state is Outcome.SKIPPED else ""):
         if not reason:
             for one in group:
@@ -88,12 +88,12 @@ def told(steps: Iterable[Found]) -> Iterator[str]:
 
 
 def succeeded(steps: Sequence[Found]) -> bool:
-    """Whether nothing is wrong; what could not be tried is no fault of its own."""
+    """Whether no step failed. Skipped steps do not count as failed."""
     return not any(one.result.state is Outcome.FAILED for one in steps)
 
 
 def summary(steps: Sequence[Found]) -> str:
-    """Return the last line."""
+    """Return the last line, which counts the results."""
     count = {state: sum(one.result.state is state for one in steps) for state in Outcome}
     parts = [f"{count[Outcome.OK]} ok"]
     parts += [f"{count[Outcome.WARNING]} with limits"] if count[Outcome.WARNING] else []
@@ -103,7 +103,7 @@ def summary(steps: Sequence[Found]) -> str:
 
 
 def as_json(host: str, key: str, steps: Sequence[Found]) -> str:
-    """Return all of it as docs/doctor.md has it."""
+    """Return all results as JSON, in the form that docs/doctor.md describes."""
     told = [
         {
             "name": name,

@@ -1,4 +1,4 @@
-"""The steps, in the order in which they depend on one another; their names are part of `--json` (docs/doctor.md)."""
+"""Lists the doctor's steps in order, with the steps that each needs. Their names are part of `--json`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _REMOTE = (
 
 
 def _around(server: str) -> tuple[Step, ...]:
-    """Return the steps of the bus and of the loop, which depend on what the bus is."""
+    """Return the steps of the bus and the shims, which differ between the relay and an ntfy server."""
     over_ssh = server == "relay"
     reached = ("nssh", "remote-state") if over_ssh else ("config",)
     own = (Step("relay", ("python",), check_bus.relay),)
@@ -69,7 +69,7 @@ def _around(server: str) -> tuple[Step, ...]:
 
 
 def steps(exam: Examination) -> Iterator[Step]:
-    """Yield all of them; which bus it is, is known when its steps are reached."""
+    """Yield the steps in order. Those around the bus depend on the configuration, which an earlier step reads."""
     yield from _LAPTOP
     yield from _REMOTE
     yield from _around(exam.config.server)

@@ -1,4 +1,4 @@
-"""Going from step to step: each knows on which others it depends, and is not tried if one of those went wrong."""
+"""Takes the doctor's steps one after another. A step is skipped if one that it needs failed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,19 @@ if TYPE_CHECKING:
 
 
 class Examination:
-    """What the steps have found so far, for those behind them; what a step has not set, nobody needs before it."""
+    """One run of the doctor: its options, and what the steps have found, for the steps that need them.
+
+    Attributes:
+        config: The defaults until the configuration is read.
+        sessions: The live sessions of this target.
+        said: The fields of the answer of the remote's shell.
+        asked: When that shell was asked, seconds since the epoch.
+        answered: When it had answered.
+        topic: The doctor's own topic.
+        name: The name of the doctor's private directory on the remote.
+        salt: For the hashes of topics that the helper reports.
+        undo: Closes what the steps opened, in reverse order.
+    """
 
     target: Target
     connection: Connection
@@ -38,42 +50,37 @@ class Examination:
         self.options = options
         self.config = Config()
         self.sessions: list[Record] = []
-        """The live ones of this target."""
         self.said: dict[str, str] = {}
-        """What the remote's shell said."""
         self.asked = self.answered = 0.0
-        """When it was asked and had answered, seconds since the epoch."""
         self.topic = ""
-        """The doctor's own."""
         self.name = f"doctor-{os.urandom(4).hex()}"
-        """Of the private directory on the remote."""
         self.salt = os.urandom(8).hex()
         self.undo = contextlib.ExitStack()
 
     @property
     def secrets(self) -> list[str]:
-        """What is never shown, whoever says it."""
+        """The texts that are never shown, even if the remote sends them."""
         config = self.config
         topics = [record.topic for record in self.sessions]
         return [word for word in (config.token, config.password, config.topic, self.topic, *topics) if word]
 
     @property
     def host(self) -> str:
-        """How the user calls it."""
+        """The host's name on the command line."""
         return self.options.host
 
     @property
     def words(self) -> str:
-        """How it is called on a command line, with the options that lead to it."""
+        """The host with its ssh options, quoted for a command line."""
         return shlex.join([self.options.host, *self.options.ssh_options])
 
 
 class NotTried(NsshError):  # noqa: N818 - it is no error
-    """A step found that there is nothing for it to do; the text says why."""
+    """Raised by a step that can't be tried; the text says why."""
 
 
 class Step(NamedTuple):
-    """One thing to look at."""
+    """One check, and the names of the steps that must have succeeded before it."""
 
     name: str
     needs: tuple[str, ...]
@@ -81,8 +88,8 @@ class Step(NamedTuple):
 
 
 def go(exam: Examination, steps: Iterable[Step]) -> Iterator[Found]:
-    """Take the steps one after another; yields each as soon as it is done."""
-    causes: dict[str, str] = {}  # by step that is no ground for others: the step that really went wrong
+    """Take the steps one after another; yield each result as soon as it is there."""
+    causes: dict[str, str] = {}  # for each step that failed or was skipped, the step that failed
     for step in steps:
         cause = next((causes[need] for need in step.needs if need in causes), "")
         result = (
@@ -102,12 +109,12 @@ def _take(step: Step, exam: Examination) -> Result:
         return failed(str(error))
     except OSError as error:
         return failed(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the steps behind it may still help
+    except Exception as error:  # noqa: BLE001 - a defect of one step must not keep the user from the others
         return failed(f"the doctor itself failed here ({type(error).__name__})", "please report it")
 
 
 def _scrub(result: Result, secrets: Sequence[str]) -> Result:
-    """Blot out secrets: a remote knows its session's, and may say anything."""
+    """Replace secrets in a result: the remote knows them, and its text may contain them."""
     text, advice = result.text, result.advice
     for secret in secrets:
         text, advice = text.replace(secret, "…"), advice.replace(secret, "…")

@@ -1,4 +1,4 @@
-"""The laptop's end of the doctor's own topic: hears what the shims send, and answers their reads from memory."""
+"""Subscribes to the doctor's own topic: collects what the shims publish, and answers their clipboard reads."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ if TYPE_CHECKING:
 
 
 class Heard(NamedTuple):
-    """One envelope that arrived."""
+    """An envelope that arrived."""
 
     envelope: wire.Envelope
     message: Message
     at: float
-    """By `time.monotonic`."""
+    """When it arrived, by `time.monotonic`."""
 
 
 class TopicListener:
-    """Subscribed to a topic until closed; its thread never opens a URL and never touches the laptop's clipboard."""
+    """A subscription to one topic, read by a thread of its own. Opens no URL and does not use the laptop's clipboard.
+
+    Attributes:
+        content: The answers to clipboard reads, by MIME type.
+    """
 
     def __init__(self, client: BusClient, topic: str) -> None:
-        """Begin to subscribe."""
+        """Start the thread, which subscribes; see `wait_open`."""
         self._client = client
         self._topic = topic
         self._stream = client.stream(topic)
@@ -39,23 +43,27 @@ class TopicListener:
         self._error: BusError | None = None
         self._closed = False
         self.content: dict[str, bytes] = {}
-        """What is on our clipboard, by type."""
         self._thread = threading.Thread(target=self._run, name="doctor-listener", daemon=True)
         self._thread.start()
 
     def wait_open(self, timeout: float) -> None:
-        """Wait until the subscription stands.
+        """Wait until the server has accepted the subscription, for `timeout` seconds at most.
 
         Raises:
-            BusError: It could not be made, or not within so many seconds.
+            BusError: The server refused it, or did not answer in time.
         """
         self._wait(lambda: self._opened, timeout, "the server does not answer")
 
     def wait_for(self, wanted: Callable[[Heard], bool], timeout: float, what: str) -> Heard:
-        """Return the first envelope that is wanted, waiting for it.
+        """Wait for the first envelope for which `wanted` is true, and return it.
+
+        Args:
+            wanted: Called with each envelope, on any thread.
+            timeout: Seconds.
+            what: The name of what is waited for, for the error.
 
         Raises:
-            BusError: The subscription broke, or it did not come within so many seconds; `what` names it.
+            BusError: The subscription ended, or the envelope did not come in time.
         """
         found: list[Heard] = []
 
@@ -67,7 +75,7 @@ class TopicListener:
         return found[0]
 
     def close(self) -> None:
-        """End it."""
+        """End the subscription and wait for the thread, for two seconds at most."""
         self._closed = True
         self._stream.close()
         self._client.cut()
@@ -80,7 +88,7 @@ class TopicListener:
                 return
             raise self._error or BusError(late, "unreachable")
 
-    # On the listener's thread.
+    # The methods below run on the listener's thread.
 
     def _run(self) -> None:
         error = BusError("the server ended the subscription", "unreachable")

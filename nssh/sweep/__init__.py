@@ -1,1 +1,1 @@
-"""`nssh sweep`: finding mosh-servers that nobody uses any more, choosing among them, ending the chosen ones safely."""
+"""`nssh sweep`: lists the mosh-servers on one or many hosts, and ends those that the user chooses."""

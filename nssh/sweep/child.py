@@ -1,4 +1,4 @@
-"""The foreground's hold on its worker process (`python -m actors.sweep_process`): told by a pipe, ends with it."""
+"""The sweep's child process (`python -m actors.sweep_process`), held by the foreground: orders go in, news come out."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _SHUTDOWN = 3.0
 
 
 class Child:
-    """The process; a context manager that leaves nothing behind.
+    """The child process, as a context manager that ends it and waits for its end. For one thread.
 
     Attributes:
-        log: Path of its event log; beside it, with `.err`, what went wrong in the process itself.
+        log: Path of the child's event log. The child's standard error goes to the same path with `.err`.
     """
 
     def __init__(self) -> None:
-        """Start it.
+        """Start the process.
 
         Raises:
-            OSError: It can't be started.
+            OSError: The process can't be started.
         """
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         directory = os.path.join(files.state_dir(), "logs")
@@ -63,7 +63,7 @@ class Child:
         self._process.stop()
 
     def tell(self, order: Order) -> None:
-        """Give an order; one that finds nobody is answered by the end of the news."""
+        """Send an order. If the child has ended, `news` returns None next."""
         self._process.write(child_messages.encode(order))
 
     def news(self, timeout: float) -> list[News] | None:

@@ -1,4 +1,4 @@
-"""What `nssh sweep` and `python -m actors.sweep_process`, its child, tell each other: lines of JSON, on pipes."""
+"""The messages between `nssh sweep` and its child process: one line of JSON each, on the child's stdin and stdout."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST_LINE = 16 << 20
-"""Bytes: the configurations of two thousand hosts; what a remote may answer is well below."""
+"""Bytes. The configurations of two thousand hosts fit; a remote's answer is limited to much less."""
 
 
 class Job(NamedTuple):
-    """To the child, once, first: what to look at."""
+    """The first message to the child: which hosts to connect to."""
 
     targets: tuple[Target, ...]
     timeout: float
@@ -29,38 +29,38 @@ class Job(NamedTuple):
 
 
 class End(NamedTuple):
-    """To the child: end these servers of the host with this number (its place in the job's targets)."""
+    """To the child: end these servers of one host. Everywhere, `host` is an index into the job's targets."""
 
     host: int
     chosen: tuple[tuple[MoshServer, EndMethod], ...]
 
 
 class Listed(NamedTuple):
-    """From the child: a host's mosh-servers."""
+    """From the child: a host has answered with its mosh-servers."""
 
     host: int
     listing: Listing
 
 
 class Judged(NamedTuple):
-    """From the child: a chosen server's fate."""
+    """From the child: the fate of a chosen server is known."""
 
     host: int
     verdict: Verdict
 
 
 class Finished(NamedTuple):
-    """From the child: all fates of a host that could be learnt are told."""
+    """From the child: a host's order is carried out. Fates that were not told by now remain unknown."""
 
     host: int
 
 
 class Failed(NamedTuple):
-    """From the child: a host can't be swept, or its connection was lost; nothing more will be heard of it."""
+    """From the child: a host can't be reached, or the connection was lost. No more messages about it follow."""
 
     host: int
     reason: str
-    """One line that begins with what the user calls the host."""
+    """One line that begins with the host's name on the command line."""
 
 
 Order = Job | End
@@ -68,15 +68,15 @@ News = Listed | Judged | Finished | Failed
 
 
 def encode(message: Order | News) -> bytes:
-    """Return one line of JSON."""
+    """Return a message as a line of JSON."""
     return json.dumps([type(message).__name__, *message]).encode() + b"\n"
 
 
 def decode(line: bytes) -> Order | News:
-    """Read what `encode` wrote.
+    """Read a line that `encode` returned.
 
     Raises:
-        ValueError, TypeError, KeyError: It was not written by the same version of nssh.
+        ValueError, TypeError, KeyError: Another version of nssh wrote the line.
     """
     name, *fields = json.loads(line)
     message: Order | News = _DECODERS[name](*fields)
@@ -112,16 +112,16 @@ _DECODERS: dict[str, Any] = {
 
 
 class Lines:
-    """Splits what arrives on a pipe into messages."""
+    """Splits the bytes that arrive on a pipe into messages."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Order | News]:
-        """Yield the messages that are complete now.
+        """Take received bytes, and yield the messages that are complete.
 
         Raises:
-            ValueError: A line is longer than any message.
+            ValueError: A line is longer than `LONGEST_LINE`.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LONGEST_LINE:

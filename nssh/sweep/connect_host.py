@@ -1,4 +1,4 @@
-"""The way to a host that is to be swept: a connection of its own, and nobody is ever asked anything."""
+"""Connects to a host for a sweep, without asking the user anything."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def reach(target: Target, deadline: float) -> Connection:
-    """Connect: by paramiko, by OpenSSH, or, where a password would be needed, over a connection that is live already.
+    """Connect by paramiko or OpenSSH; if that needs a password, use a control socket of a live session. Blocks.
 
     Args:
-        target: Where to.
-        deadline: By `time.monotonic`.
+        target: The host.
+        deadline: When to give up, by `time.monotonic`.
 
     Raises:
-        ConnectError: None of the ways worked.
+        ConnectError: None of the three worked.
     """
     remember = os.path.join(files.state_dir(), "routes.json")
     try:
@@ -43,7 +43,7 @@ def reach(target: Target, deadline: float) -> Connection:
 
 
 def _control_paths(target: Target) -> list[str]:
-    """Return the sockets of connections that the user may have open: the user's own, and those of nssh's sessions."""
+    """Return the control sockets that may lead to a host: the user's own ControlPath, and those of nssh sessions."""
     try:
         sessions = [record.pid for record in records.live() if record.key == target.key]
     except OSError:
@@ -53,9 +53,9 @@ def _control_paths(target: Target) -> list[str]:
 
 
 def resolved(listing: Listing, target: Target) -> Listing:
-    """Add the addresses of a host by our own resolver, as a mosh-client knows it that began here."""
+    """Return a listing with the addresses that this machine's resolver has for the host, as a mosh-client knows it."""
     if target.proxied:
-        return listing  # what is behind a jump host is not known to our resolver
+        return listing  # this machine's resolver may not know hosts behind a jump host
     try:
         found = socket.getaddrinfo(target.hostname, None, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):

@@ -1,4 +1,7 @@
-"""The script that ends chosen mosh-servers on a remote, each only if it still is the one that was listed."""
+"""Packs the script that ends chosen mosh-servers on a remote, and reads its answer.
+
+The script ends a server only if its PID still belongs to the process that was listed: same owner, name and start time.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,18 @@ LONGEST = GRACE + 10.0
 
 
 class EndMethod(enum.StrEnum):
-    """The way in which a server is asked to end."""
+    """How a server is asked to end."""
 
     TERM = "TERM"
-    """SIGTERM, and SIGKILL for one that is still there after `GRACE`."""
+    """Send SIGTERM, and SIGKILL if the server is still there `GRACE` seconds later."""
     DETACHED = "DETACHED"
-    """As `TERM`, but not if utmp says that its client is back."""
+    """As `TERM`, but leave the server alone if utmp says that a client is attached again."""
     UNUSED = "USR1"
-    """SIGUSR1, which one that was given MOSH_SERVER_SIGNAL_TMOUT heeds only if its client is silent at that moment."""
+    """Send SIGUSR1. A server that was given MOSH_SERVER_SIGNAL_TMOUT ends by it only if its client is silent."""
 
 
 class Fate(enum.StrEnum):
-    """What became of a chosen server."""
+    """What became of a chosen server; the values are shown to the user and stand in `--json`."""
 
     ENDED = "ended"
     KILLED = "killed"
@@ -44,12 +47,12 @@ class Fate(enum.StrEnum):
 
     @property
     def is_gone(self) -> bool:
-        """Whether that server does not exist any more."""
+        """Whether the server does not exist any more."""
         return self in {Fate.ENDED, Fate.KILLED, Fate.GONE, Fate.OTHER}
 
 
 class Verdict(NamedTuple):
-    """What became of one chosen server."""
+    """The fate of one chosen server."""
 
     pid: int
     fate: Fate
@@ -67,13 +70,13 @@ _FATES = {
 
 
 def pack(chosen: Iterable[tuple[MoshServer, EndMethod]], grace: int = GRACE) -> framing.Script:
-    """Make the script ready for these servers; `grace` is the seconds between SIGTERM and SIGKILL."""
+    """Return the script for some servers of one host; `grace` is the time from SIGTERM to SIGKILL in seconds."""
     lines = [f"{server.pid} {how.value} {server.start}" for server, how in chosen]
     return framing.pack(framing.source(__file__, "end_servers.sh"), lines=(str(grace), str(len(lines)), *lines))
 
 
 def read(line: str) -> Verdict | None:
-    """Read one line of the script's answer; None if it tells of no server's fate."""
+    """Read a line of the script's answer; return None if it is not about a server's fate."""
     found = re.fullmatch(r"fate ([0-9]{1,9}) ([a-z]+)", line)
     fate = _FATES.get(found[2]) if found else None
     return None if found is None or fate is None else Verdict(int(found[1]), fate)

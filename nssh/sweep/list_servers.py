@@ -1,7 +1,7 @@
-"""The script that lists a remote user's mosh-servers, and how its answer is read.
+"""Lists the mosh-servers of a remote user: packs the script, and reads its answer.
 
-On Linux everything comes from /proc, whatever userland there is; elsewhere from `ps` by columns that macOS, FreeBSD and
-procps share. `who` tells who is attached (`nssh.sweep.who_output`).
+On Linux the script reads /proc, whatever userland there is. Elsewhere it runs `ps` with the columns that macOS, FreeBSD
+and procps share. Who is attached, `who` tells (`nssh.sweep.who_output`).
 """
 
 from __future__ import annotations
@@ -25,38 +25,40 @@ NAME = "mosh-server"
 
 
 def script() -> framing.Script:
-    """Return the script, framed."""
+    """Return the script that lists the servers."""
     return framing.pack(framing.source(__file__, "list_servers.sh"))
 
 
 class _Process(NamedTuple):
+    """A process of the remote user."""
+
     pid: int
     parent: int
     group: int
     foreground: int
     """The process group in the foreground of its terminal."""
     tty: str
-    """Without `/dev/`; `` if it has none."""
+    """Without `/dev/`; empty if it has none."""
     start: str
     name: str
 
 
-# mosh-server ends by itself when nobody has connected for 60 s; its entry in utmp is as old as itself until then.
+# Seconds. A mosh-server to which nobody connects ends after 60 s; until then its utmp entry is as old as the server.
 _FIRST_CONTACT = 60.0
 _SILENCE = 30.0
 _MINUTE = 60.0
-# Servers of one host: there are a thousand UDP ports for them.
+# Servers of one host: mosh has a thousand UDP ports for them.
 _MOST = 2000
 _ADDRESSES = 500
-# Beginnings of addresses that tell no host from another: the loopback's, a link's.
+# Beginnings of addresses that every host has: loopback and link-local.
 _EVERYBODYS = ("127.", "fe80:")
 
 
 def read(answer: framing.Answer) -> Listing:
-    """Read what the script said.
+    """Read the script's answer.
 
     Raises:
-        RemoteError: It makes no sense.
+        RemoteError: The answer is malformed, or names more servers than a host can have.
     """
     told = _ParsedAnswer(answer)
     found = told.servers()
@@ -68,7 +70,7 @@ def read(answer: framing.Answer) -> Listing:
 
 
 class _ParsedAnswer:
-    """The lines of an answer, by what they tell."""
+    """The lines of an answer, grouped by their first word."""
 
     def __init__(self, answer: framing.Answer) -> None:
         lines: dict[str, list[str]] = {}
@@ -102,7 +104,7 @@ class _ParsedAnswer:
         self._named = {process.pid for process in self._processes if process.name == NAME}
 
     def addresses(self) -> tuple[tuple[str, ...], str]:
-        """Return the host's own addresses, and ours as its sshd has it."""
+        """Return the host's own addresses, and this machine's address as the host's sshd sees it."""
         words = self._one("address").split()
         own = [one for one in self._lines.get("own", ()) if one != "::1" and not one.startswith(_EVERYBODYS)]
         return tuple(dict.fromkeys([*words[2:3], *own[:_ADDRESSES]])), words[0] if words else ""
@@ -111,13 +113,13 @@ class _ParsedAnswer:
         return next(iter(self._lines.get(key, ())), "")
 
     def servers(self) -> list[_Process]:
-        """The mosh-servers; one that another has just made for its shell is none."""
+        """Return the mosh-servers, without the child that a server forks and has not turned into a shell yet."""
         return [one for one in self._processes if self._is_server(one) and one.parent not in self._named]
 
     def _is_server(self, process: _Process) -> bool:
         if process.name != NAME:
             return False
-        # Linux also tells the file that runs; one whose package was upgraded meanwhile is marked as deleted.
+        # Linux also tells the file that the process runs. If a package upgrade replaced it, it is marked as deleted.
         program = self._programs.get(process.pid, "").removesuffix(" (deleted)")
         return program.rpartition("/")[2] in {"", NAME}
 
@@ -148,17 +150,17 @@ class _ParsedAnswer:
         return float(timegm(strptime(process.start)))
 
     def _state(self, pid: int, tty: str, born: float, *, held: bool) -> tuple[Attachment, float | None, str]:
-        """Return state, how long it has been detached, and the client's address.
+        """Return a server's state, the seconds since it was detached, and its client's address.
 
         Args:
-            pid: The server's.
-            tty: Its terminal; `` if it is not known.
-            born: When it was started.
-            held: Whether its shell has not begun, as it does with the first contact of a client.
+            pid: The server's PID.
+            tty: The server's terminal; empty if it is not known.
+            born: When the server was started, seconds since the epoch by the host's clock.
+            held: Whether the server has not started its shell. It does at the first contact of a client.
         """
         if held:
             return Attachment.NEVER, None, ""
-        # A killed server leaves its entry, and another one may bear its PID now: on another terminal.
+        # A killed server leaves its utmp entry behind. The PID may belong to another server now, on another terminal.
         entries = [one for one in self._entries.get(pid, ()) if not tty or one.tty == tty]
         if not entries:
             return Attachment.UNKNOWN, None, ""
@@ -170,13 +172,13 @@ class _ParsedAnswer:
     def _detached(self, entry: UtmpEntry, born: float) -> tuple[Attachment, float | None, str]:
         if entry.written is None:
             return Attachment.DETACHED, None, ""
-        # The entry of one that had a client was written half a minute after its last word, at the earliest.
+        # A server that loses its client writes its entry 30 s after the client's last packet at the earliest.
         if self._now - born < _FIRST_CONTACT and entry.written + _MINUTE <= born + _SILENCE:
             return Attachment.NEVER, None, ""
         return Attachment.DETACHED, max(0.0, self._now - max(entry.written, born)), ""
 
     def _runs(self, tty: str) -> str:
-        """Return the name of the program in the foreground of a terminal, `` if that can't be told."""
+        """Return the name of the program in a terminal's foreground; empty if it is not known."""
         job = self._jobs.get(tty, [])
         leader = next((one for one in job if one.pid == one.group), None) or next(iter(job), None)
         return leader.name if leader else ""
@@ -194,7 +196,7 @@ class _ParsedAnswer:
 
 
 def _number(text: str) -> float:
-    """Read a time of a remote's; nothing that a calendar can't hold."""
+    """Read a time in seconds, of at most 11 digits, which a calendar can hold."""
     if not re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,9})?", text):
         raise ValueError(f"{text[:40]!r} is no time")
     return float(text)
@@ -218,7 +220,7 @@ def _from_ps(line: str) -> _Process:
 
 
 def _ids(*words: str) -> tuple[int, int, int, int]:
-    # No kernel has a process 0 that could be listed, and -1 means everybody to kill(2); a foreground may be -1.
+    # The PID is used in kill(2), where 0 and -1 mean many processes. A foreground process group may be -1.
     if not re.fullmatch("[1-9][0-9]{0,8}", words[0]) or not all(re.fullmatch("-?[0-9]{1,9}", one) for one in words):
         raise ValueError(f"{' '.join(words)[:60]!r} are no processes")
     pid, parent, group, foreground = map(int, words)
@@ -246,7 +248,7 @@ def _read_times(lines: Iterable[str]) -> Iterator[tuple[str, float]]:
 
 
 def _timeout(text: str) -> int:
-    """Read MOSH_SERVER_SIGNAL_TMOUT as mosh-server does; 0 if it would not heed it."""
+    """Read MOSH_SERVER_SIGNAL_TMOUT as mosh-server does; return 0 if mosh-server would ignore the value."""
     return int(text) if re.fullmatch("[0-9]{1,12}", text) else 0
 
 

@@ -1,4 +1,4 @@
-"""What is known of one mosh-server on one host."""
+"""Describes mosh-servers as their host lists them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Attachment(enum.StrEnum):
-    """Whether anybody is at the other end; what utmp does not tell is unknown, never detached."""
+    """Whether a client is attached to a server. If utmp does not tell, it is unknown, never detached."""
 
     ATTACHED = "attached"
     DETACHED = "detached"
@@ -16,27 +16,27 @@ class Attachment(enum.StrEnum):
 
 
 class MoshServer(NamedTuple):
-    """One mosh-server, as its host describes it; times are seconds ago, by the host's own clock."""
+    """One mosh-server. Times are ages in seconds, by the host's own clock."""
 
     pid: int
     start: str
-    """A word of the host's that no other process with this PID shares: when it was started."""
+    """When it was started, in the host's own format. With the PID it identifies the process."""
     age: float
     state: Attachment = Attachment.UNKNOWN
     since: float | None = None
-    """How long it has been detached, to the minute."""
+    """Seconds since the client was lost, to the minute; None if a client is attached, or it is not known."""
     client: str = ""
-    """The address of its client, while attached."""
+    """The client's address; empty while detached."""
     idle: float | None = None
-    """How long nothing was typed on its terminal; None if that can't be told."""
+    """Seconds since something was typed on its terminal; None if it is not known."""
     runs: str = ""
-    """The program in the foreground of its terminal."""
+    """The program in the foreground of its terminal; empty if it is not known."""
     ports: tuple[int, ...] = ()
-    """UDP ports that it listens on."""
+    """The UDP ports that it listens on."""
     signal_timeout: int = 0
-    """Its MOSH_SERVER_SIGNAL_TMOUT, seconds: SIGUSR1 ends it only after so long a silence. 0: it was given none."""
+    """Its MOSH_SERVER_SIGNAL_TMOUT: SIGUSR1 ends it only if its client was silent so many seconds. 0 if unset."""
     birth: str = ""
-    """What `nssh.base.process.birth` would tell of it on its own host, or ``."""
+    """The result of `nssh.base.process.birth` on its host; empty if it is not known."""
 
 
 class Listing(NamedTuple):
@@ -44,6 +44,6 @@ class Listing(NamedTuple):
 
     servers: tuple[MoshServer, ...] = ()
     addresses: tuple[str, ...] = ()
-    """Addresses of the host, as a mosh-client may know it."""
+    """The host's addresses; a mosh-client may use any of them."""
     seen_from: str = ""
-    """The address under which the host sees us."""
+    """This machine's address as the host's sshd sees it."""

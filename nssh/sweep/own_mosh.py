@@ -1,4 +1,4 @@
-"""What of this machine a sweep has to spare: its mosh-clients' servers, and the one we may be running under."""
+"""Finds this machine's mosh-clients, and the mosh-servers that this process runs in: a sweep spares their servers."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class MoshClient(NamedTuple):
     port: int
     """The UDP port of its server."""
     key: str = ""
-    """The key of the nssh session that it belongs to, or ``."""
+    """The key of its nssh session; empty if it was not started by nssh."""
 
 
 class OwnMosh(NamedTuple):
-    """What to spare."""
+    """The mosh processes of this machine that a sweep must know."""
 
     clients: tuple[MoshClient, ...] = ()
     around: tuple[tuple[int, str], ...] = ()
-    """PID and birth of the mosh-servers that we run in."""
+    """PID and birth of the mosh-servers that this process runs in."""
 
 
 def look() -> OwnMosh:
-    """Look at this machine's processes; never raises for what it may not see."""
+    """Look at this machine's processes. Those that can't be examined are passed over."""
     return OwnMosh(tuple(_clients()), tuple(_around()))
 
 
@@ -43,13 +43,13 @@ def _clients() -> Iterator[MoshClient]:
     try:
         keys = {record.pid: record.key for record in records.live()}
     except OSError:
-        keys = {}  # a state directory that can't be read: their servers are told by the address alone
-    # Whoever runs them: `sudo nssh sweep` is of the same person, and a port of a host has one server.
+        keys = {}  # the state directory can't be read: the clients' servers are known by address only
+    # Clients of all users: `sudo nssh sweep` is run by the same person.
     for one in psutil.process_iter(["name", "cmdline"]):
         words = one.info["cmdline"] or []
         if one.info["name"] != _CLIENT or len(words) < 3:
             continue
-        # mosh-client's last words are its server's address and port; its socket is not connected.
+        # The last two arguments are the server's address and port. The socket tells nothing: it is not connected.
         address, port = words[-2:]
         if port.isascii() and port.isdigit() and len(port) <= 5:
             yield MoshClient(address, int(port), next((keys[up.pid] for up in _parents(one) if up.pid in keys), ""))
@@ -63,7 +63,7 @@ def _parents(one: psutil.Process) -> list[psutil.Process]:
 
 
 def _around() -> Iterator[tuple[int, str]]:
-    """Yield the mosh-servers among our ancestors, and among those of whatever shows us."""
+    """Yield the mosh-servers among the ancestors of this process, and of the clients of its tmux or screen."""
     us = psutil.Process()
     above = {parent.pid: parent for one in (us, *_viewers(us)) for parent in _parents(one)}
     for parent in above.values():
@@ -72,14 +72,15 @@ def _around() -> Iterator[tuple[int, str]]:
 
 
 def _viewers(us: psutil.Process) -> Iterator[psutil.Process]:
-    """Yield what shows us if we run in tmux, screen or the like, whose server is nobody's child and has no terminal.
+    """Yield the clients of the tmux, screen or the like that this process runs in.
 
-    Its clients are processes of the same name on terminals; which of them shows us is its own business, so all count.
+    Its server has no terminal. Its clients are the processes of the same name that have one; which of them shows this
+    process is not known, so all count.
     """
     server = next((one for one in _parents(us) if _terminal(one) is None), None)
     if server is None or _name(server) == NAME or _terminal(us) is None:
         return
-    # tmux calls itself `tmux: server` and `tmux: client`, screen SCREEN and screen.
+    # Names of server and client: `tmux: server` and `tmux: client`, `SCREEN` and `screen`.
     name = _name(server).partition(":")[0].lower()
     for one in psutil.process_iter(["name", "terminal"]):
         if one.info["terminal"] is not None and (one.info["name"] or "").partition(":")[0].lower() == name:

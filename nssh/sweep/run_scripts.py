@@ -1,4 +1,4 @@
-"""The two steps of a sweep over a connection, list and end: one framed script each."""
+"""Runs the two scripts of a sweep over a connection: one lists the mosh-servers, one ends those that are chosen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ScriptRunner:
-    """A host that is swept; one step at a time, on any thread."""
+    """Runs a sweep's scripts on one host, one at a time. Methods may be called from any thread."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -29,7 +29,7 @@ class ScriptRunner:
         self._closed = False
 
     def close(self) -> None:
-        """End the step that another thread is at, and allow no more; the connection is left as it is."""
+        """Abort the script that another thread runs, and refuse further ones. Does not close the connection."""
         with self._lock:
             self._closed = True
             stream = self._stream
@@ -37,23 +37,23 @@ class ScriptRunner:
             stream.close()
 
     def servers(self, timeout: float) -> Listing:
-        """List the login's mosh-servers; `timeout` is in seconds, for all of it.
+        """List the mosh-servers of the login's user; blocks for `timeout` seconds at most.
 
         Raises:
-            ConnectError: The connection is gone, or the time is up.
-            RemoteError: The remote did not run the script, or answered nonsense.
+            ConnectError: The connection is lost, or time is up.
+            RemoteError: The remote did not run the script, or its answer is malformed.
         """
         return list_servers.read(self._run(list_servers.script(), timeout, lambda _: None))
 
     def end(
         self, chosen: Sequence[tuple[MoshServer, EndMethod]], timeout: float, on_verdict: Callable[[Verdict], object]
     ) -> None:
-        """End servers, telling of each as soon as its fate is known; raises as `servers`.
+        """End servers. Blocks until the script has ended, and raises what `servers` raises.
 
         Args:
-            chosen: Whom, and how.
-            timeout: Seconds to reach the remote and to start; the ending itself has limits of its own.
-            on_verdict: Called on this thread.
+            chosen: The servers, and how to end each.
+            timeout: Seconds to start the script; it may then run for `end_servers.LONGEST` seconds more.
+            on_verdict: Called on this thread for each server as soon as its fate is known.
         """
 
         def on_line(line: str) -> None:
@@ -91,7 +91,7 @@ def _converse(
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError  # whatever goes on arriving
+            raise TimeoutError  # even if the remote keeps sending
         stream.settimeout(left)
         data = stream.recv(1 << 16)
         if not data:

@@ -1,4 +1,4 @@
-"""Who is spared, who is chosen, and how the chosen are asked to end; no I/O."""
+"""Decides which mosh-servers are spared, which the options choose, and how each chosen one is ended. No I/O."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def spared(server: MoshServer, listing: Listing, key: str, mine: OwnMosh, options: SweepOptions) -> str:
-    """Return why a server must not be ended whoever chooses it, or ``.
+    """Return the reason why a server must not be ended, even if it is chosen; empty if there is none.
 
     Args:
-        server: One of the listing.
-        listing: Its host's.
+        server: A server of `listing`.
+        listing: The answer of the server's host.
         key: The host's `nssh.ssh.identity.Target.key`.
-        mine: What this machine has to do with mosh-servers.
-        options: What the user asked for.
+        mine: This machine's mosh-clients, and the mosh-servers that this process runs in.
+        options: The command line of `nssh sweep`.
     """
     if not options.include_mine:
         if any(pid == server.pid and _same_birth(born, server.birth) for pid, born in mine.around):
@@ -34,19 +34,20 @@ def spared(server: MoshServer, listing: Listing, key: str, mine: OwnMosh, option
 
 
 def _is_client_of(client: MoshClient, server: MoshServer, listing: Listing, key: str) -> bool:
-    """Whether one of our mosh-clients is this server's; in doubt it is."""
+    """Whether a mosh-client of this machine belongs to this server. In doubt it does."""
     same_host = (
         client.key == key
         or client.address in listing.addresses
         or not listing.addresses
-        # Behind address translation the host has another address for us: but it sees us where its sshd does.
+        # Behind address translation, no address of the host is the one that our client uses. But both mosh-server and
+        # sshd see the same address for this machine.
         or (server.client != "" and server.client == listing.seen_from)
     )
     return same_host and (client.port in server.ports or not server.ports)
 
 
 def _same_birth(one: str, other: str) -> bool:
-    """Whether two words of `process.birth` mean one moment; without ticks they are seconds, of two sources."""
+    """Whether two results of `process.birth` mean the same start. Those in seconds may be rounded differently."""
     if "/" in one or "/" in other:
         return bool(one) and one == other
     try:
@@ -56,7 +57,7 @@ def _same_birth(one: str, other: str) -> bool:
 
 
 def chosen(server: MoshServer, options: SweepOptions) -> bool:
-    """Whether the flags choose a server; sparing is another matter."""
+    """Whether the options choose a server. `spared` may still keep it from being ended."""
     if options.every:
         return True
     if options.detached and server.state is not Attachment.DETACHED:
@@ -67,13 +68,13 @@ def chosen(server: MoshServer, options: SweepOptions) -> bool:
 
 
 def how(server: MoshServer, *, unused: bool, picked: bool = False) -> EndMethod:
-    """Return how to end a server.
+    """Return how to end a chosen server.
 
     Args:
-        server: A chosen one.
-        unused: Whether it was chosen because nobody uses it, which is looked at once more at the last moment: by the
-            server itself, where it can.
-        picked: Whether the user picked it from a list, which is minutes old by then.
+        server: A chosen server.
+        unused: Whether it was chosen because nobody uses it. Then that is checked again right before the end: by the
+            server itself if it heeds SIGUSR1, otherwise by utmp.
+        picked: Whether the user selected it in a list, which may be minutes old.
     """
     if unused and server.signal_timeout:
         return EndMethod.UNUSED
@@ -83,9 +84,9 @@ def how(server: MoshServer, *, unused: bool, picked: bool = False) -> EndMethod:
 
 
 def forgotten(server: MoshServer, age: float) -> bool:
-    """Whether `[sweep] on_connect` means a server: that old, nobody attached, and nothing typed for as long."""
+    """Whether `[sweep] on_connect` ends a server: it is older than `age` seconds, detached, and as long unused."""
     unused = server.since if server.idle is None else server.idle
     if server.age < age or unused is None or unused < age:
         return False
-    # Without utmp only the server itself knows, if it is of those that are asked (see `how`).
+    # Without utmp only the server itself knows whether it is attached. One that heeds SIGUSR1 decides for itself.
     return server.state is Attachment.DETACHED or (server.state is Attachment.UNKNOWN and server.signal_timeout > 0)

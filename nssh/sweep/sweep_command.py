@@ -1,6 +1,6 @@
-"""`nssh sweep` in the foreground: asks the hosts, shows and asks the user, has the chosen servers ended.
+"""Runs `nssh sweep` in the foreground: lists the servers, asks the user, orders the end of the chosen ones.
 
-The work itself is done by a child (`nssh.sweep.child`), so that this process is free for the terminal.
+A child process (`nssh.sweep.child`) connects to the hosts, so that this process is free for the terminal.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nssh.sweep.sweep_options import SweepOptions
     from nssh.sweep.sweep_state import ServerEntry, SweptHost
 
-# Seconds beyond every limit of the child's own, after which it is not waited for any more.
+# Seconds to wait for the child beyond its own time limits.
 _SLACK = 5.0
 
 
@@ -63,7 +63,7 @@ def _resolve(host: str, options: SweepOptions, config: Config) -> Target | str:
 
 
 class _Sweep:
-    """The foreground of one sweep."""
+    """One sweep, as the user sees it. For one thread."""
 
     def __init__(
         self, options: SweepOptions, sweep: SweepState, child: Child, *, lists_only: bool, interactive: bool
@@ -72,14 +72,15 @@ class _Sweep:
         self._options = options
         self._child = child
         self._lists_only = lists_only
-        # What the flags choose is ended as each host answers, or once all have and the user has said so.
+        # True: end the servers that the options choose as soon as their host has answered. False: wait until all hosts
+        # have answered, and ask the user first.
         self._at_once = options.chooses and not lists_only and (options.yes or not interactive)
         self._columns = sweep_output.widths(sweep.hosts)
         self._mine = OwnMosh()
         self._progress: tui.Progress | None = None
 
     def run(self) -> int:
-        """Go through it; return the exit code."""
+        """Run the sweep to its end and return the exit code."""
         for host in self.round.hosts:
             if host.error:
                 self._say(host.error)
@@ -105,7 +106,13 @@ class _Sweep:
         return 0 if self.round.succeeded else 1
 
     def _listen(self, title: str, owes: Callable[[SweptHost], bool], seconds: float) -> None:
-        """Hear the child until no host owes anything, or the time is up; meanwhile show who does."""
+        """Take the child's news until no host owes an answer, or time is up; show meanwhile who is waited for.
+
+        Args:
+            title: What the progress line says before the names.
+            owes: Whether an answer of this host is still to come.
+            seconds: The time limit. Hosts that still owe an answer have failed then.
+        """
         deadline = time.monotonic() + seconds
         try:
             with tui.Progress(title, [host.name for host in self.round.hosts if owes(host)]) as self._progress:
@@ -138,7 +145,7 @@ class _Sweep:
         return host
 
     def _note_unknown(self, host: SweptHost) -> None:
-        """Say that nothing was chosen where `--detached` has nothing to go by."""
+        """Say that `--detached` chose none of the servers whose state the host's utmp does not tell."""
         unknown = sum(entry.server.state is Attachment.UNKNOWN and not entry.spared for entry in host.entries)
         if self._options.detached and unknown:
             them = "one mosh-server is" if unknown == 1 else f"{unknown} mosh-servers are"
@@ -150,7 +157,7 @@ class _Sweep:
                 self._print(sweep_output.line(sweep_output.cells(entry, note), self._columns))
 
     def _say(self, text: str) -> None:
-        """Tell the user something beside the results."""
+        """Write a line on standard error, beside the results."""
         self._print(f"nssh: {printable(text, LONGEST)}", sys.stderr)
 
     def _print(self, line: str, file: TextIO | None = None) -> None:
@@ -164,7 +171,7 @@ class _Sweep:
             self._child.tell(order)
 
     def _decide(self) -> Sequence[ServerEntry]:
-        """Return the servers to end, all hosts having answered: by the flags, and by the user."""
+        """Return the servers to end, once all hosts have answered: by the options, or by the user's selection."""
         entries = self.round.entries
         chosen = [entry for entry in entries if entry.wanted and not entry.spared]
         if self._lists_only:

@@ -1,4 +1,4 @@
-"""Mosh-servers as lines for a terminal, and as JSON for scripts. What a remote told is made printable here."""
+"""Formats mosh-servers as a table for a terminal, and as JSON for scripts. Makes a remote's text printable."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def span(seconds: float | None) -> str:
 
 
 def cells(entry: ServerEntry, note: str = "") -> tuple[str, ...]:
-    """Return what a line shows of a server; `note` is what there is to say of it, otherwise why it is spared."""
+    """Return the table cells of a server. The last is `note` (its fate, if it was chosen), or else why it is spared."""
     server = entry.server
     state = str(server.state)
     if server.state is Attachment.DETACHED and server.since is not None:
@@ -51,13 +51,13 @@ def cells(entry: ServerEntry, note: str = "") -> tuple[str, ...]:
 
 
 def widths(hosts: Iterable[SweptHost]) -> tuple[int, ...]:
-    """Return the widths of the columns; known before any server is, because lines are shown as answers come."""
+    """Return usual widths of the columns, for lines that are printed before all servers are known."""
     longest = max((len(printable(host.name, _LONGEST)) for host in hosts), default=4)
     return (max(longest, 4), 7, 7, len("detached for 23h59m"), 15, 7, 12, 0)
 
 
 def fitted(entries: Iterable[ServerEntry]) -> tuple[int, ...]:
-    """Return the widths of the columns once all servers are known."""
+    """Return the widths of the columns that fit these servers."""
     columns = [*zip(HEAD, *map(cells, entries), strict=True)]
     return (*(max(map(len, texts)) for texts in columns[:-1]), 0)
 
@@ -68,7 +68,7 @@ def line(texts: tuple[str, ...], columns: tuple[int, ...]) -> str:
 
 
 def as_json(hosts: Iterable[SweptHost]) -> str:
-    """Return everything that is known, for scripts."""
+    """Return the hosts and their servers as JSON, in the form that docs/sweep.md describes."""
     return json.dumps([_host(host) for host in hosts], indent=2)
 
 

@@ -1,4 +1,4 @@
-"""What `nssh sweep` asks at the terminal."""
+"""The two questions of `nssh sweep` at the terminal: confirm what options chose, or select from a list."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def confirm(chosen: Sequence[ServerEntry], columns: tuple[int, ...]) -> None:
-    """Ask whether to end what flags have chosen.
+    """Ask whether to end the servers that the command line's options chose.
 
     Raises:
-        Cancelled: It is not wanted.
+        Cancelled: The user said no.
     """
     many = "this mosh-server" if len(chosen) == 1 else f"these {len(chosen)} mosh-servers"
     lines = [f"End {many}?", *(sweep_output.line(sweep_output.cells(entry), columns) for entry in chosen)]
@@ -29,10 +29,10 @@ def confirm(chosen: Sequence[ServerEntry], columns: tuple[int, ...]) -> None:
 
 
 def select(entries: Sequence[ServerEntry]) -> list[ServerEntry]:
-    """Let the user choose; what is spared is shown, and can't be.
+    """Let the user select servers from a list. Spared servers are shown, but can't be selected.
 
     Raises:
-        Cancelled: Nothing was chosen.
+        Cancelled: The user selected none.
     """
     chosen = tui.select("Mosh-servers to end", [_row(entry) for entry in entries])
     return [entries[number] for number in chosen]

@@ -1,4 +1,4 @@
-"""One `nssh sweep` as it goes on: which hosts there are, what they have answered, whom they are to end. No I/O."""
+"""Keeps the state of one sweep: its hosts, what they have answered, which servers were chosen and ended. No I/O."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class ServerEntry:
-    """A server of the list.
+    """A listed server.
 
     Attributes:
-        wanted: Whether the flags choose it.
-        spared: Why it is not to be ended whoever chooses it, or ``.
+        wanted: Whether the options choose it.
+        spared: Why it must not be ended, even if it is chosen; empty if it may be.
         chosen: Whether it is to be ended.
-        fate: What became of it, once it was chosen and that is known.
+        fate: What became of it; None if it is not chosen, or not known yet.
     """
 
     def __init__(self, host: SweptHost, server: MoshServer, *, wanted: bool, spared: str) -> None:
@@ -42,11 +42,11 @@ class SweptHost:
     """A host of the command line.
 
     Attributes:
-        name: As the user calls it.
+        name: Its name on the command line.
         key: Its identity, see `nssh.ssh.identity.Target.key`.
-        error: Why it could not be swept, or ``.
-        answered: Whether it was listed, or can't be.
-        busy: Whether it is ending servers.
+        error: Why it could not be swept; empty if it could.
+        answered: Whether its servers are listed, or can't be.
+        busy: Whether it has been ordered to end servers and has not finished.
         entries: Its servers, oldest first.
     """
 
@@ -60,7 +60,7 @@ class SweptHost:
 
     @property
     def unjudged(self) -> list[ServerEntry]:
-        """The chosen servers whose fate is not known."""
+        """The chosen servers whose fate is not known yet."""
         return [entry for entry in self.entries if entry.chosen and entry.fate is None]
 
 
@@ -69,15 +69,16 @@ class SweepState:
 
     Attributes:
         hosts: In the order of the command line.
-        targets: Those of them that can be asked; in what the child tells a host is a place in this tuple.
+        targets: The hosts that ssh knows. Messages of the child name a host by its index in this tuple.
     """
 
     def __init__(self, options: SweepOptions, resolved: Sequence[tuple[str, Target | str]]) -> None:
-        """Begin.
+        """Begin with no host answered.
 
         Args:
-            options: What the user asked for.
-            resolved: Each host's name, and its target or why it has none; two of one identity are one host.
+            options: The command line of `nssh sweep`.
+            resolved: Each host's name, with its target, or with the reason why `ssh -G` gave none. Two names of one
+                target are one host.
         """
         self.options = options
         self.hosts: list[SweptHost] = []
@@ -101,18 +102,18 @@ class SweepState:
 
     @property
     def succeeded(self) -> bool:
-        """Whether every host was reached, and all that were to be ended are gone."""
+        """Whether every host answered, and every chosen server is gone."""
         if any(host.error for host in self.hosts):
             return False
         chosen = [entry for entry in self.entries if entry.chosen]
         return self.options.dry_run or all(entry.fate is not None and entry.fate.is_gone for entry in chosen)
 
     def by_flags(self, host: SweptHost) -> list[ServerEntry]:
-        """Return the servers of a host that the flags choose and nothing spares."""
+        """Return the servers of a host that the options choose and that are not spared."""
         return [entry for entry in host.entries if entry.wanted and not entry.spared]
 
     def choose(self, entries: Sequence[ServerEntry]) -> list[End]:
-        """Choose servers to be ended; return the orders for the child."""
+        """Mark servers as chosen, and return the orders for the child; with `--dry-run` there are none."""
         orders = []
         for number, host in enumerate(self._asked):
             chosen = [entry for entry in entries if entry.host is host]
@@ -127,7 +128,7 @@ class SweepState:
         return server_choice.how(entry.server, unused=self.options.detached, picked=not self.options.chooses)
 
     def hear(self, news: News, mine: OwnMosh) -> tuple[SweptHost, list[ServerEntry]]:
-        """Take news; return its host, and the servers whose fate is known by it."""
+        """Take a message of the child; return its host, and the servers whose fate became known."""
         host = self._asked[news.host]
         judged: list[ServerEntry] = []
         match news:
@@ -138,7 +139,7 @@ class SweepState:
                 for entry in judged:
                     entry.fate = verdict.fate
             case Finished() | Failed():
-                judged = host.unjudged  # nothing will be heard of these any more
+                judged = host.unjudged  # their fate will not be told any more
                 for entry in judged:
                     entry.fate = Fate.LOST
                 host.answered, host.busy = True, False
@@ -147,7 +148,7 @@ class SweepState:
         return host, judged
 
     def give_up(self, reason: str) -> list[Failed]:
-        """Return the news that nothing will be heard any more from those who still owe an answer."""
+        """Return a `Failed` message for each host that still owes an answer; `reason` follows the host's name."""
         owing = ((number, host) for number, host in enumerate(self._asked) if host.busy or not host.answered)
         return [Failed(number, f"{host.name}: {reason}") for number, host in owing]
 

@@ -1,4 +1,7 @@
-"""What `who` says of mosh-servers: mosh writes `ADDRESS via mosh [PID]` into utmp, and `mosh [PID]` while detached."""
+"""Reads the lines of `who` about mosh-servers.
+
+mosh-server writes `ADDRESS via mosh [PID]` into utmp while a client is attached, and `mosh [PID]` while detached.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +18,25 @@ class UtmpEntry(NamedTuple):
     tty: str
     """Without `/dev/`."""
     client: str
-    """The client's address; `` while detached."""
+    """The client's address; empty while detached."""
     written: float | None
-    """When it was last written, seconds since the epoch; `who` tells the minute at best."""
+    """When the entry was written, seconds since the epoch; `who` rounds it down to the minute."""
 
 
-# What is behind the PID was added by others: screen puts `:S.0` behind the host of each of its windows.
+# The line may end with something more: screen adds `:S.0` to the host of each of its windows.
 _MOSH = re.compile(r"[\s(](?:(?P<client>[^\s(]+) via )?mosh \[(?P<pid>[0-9]{1,9})\]\)?\s*$")
 _ISO = re.compile(r"\b([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2})\b")
-# The C locale's: no year.
+# As the C locale has it, without a year.
 _MONTH = re.compile(r"\b([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9]{2}:[0-9]{2})\b")
 _HALF_A_DAY = 43200.0
 
 
 def read(line: str, now: float) -> UtmpEntry | None:
-    """Read one line of `who` (GNU, busybox, macOS, FreeBSD; run with LC_ALL=C and TZ=UTC0); None if it is no mosh's.
+    """Read a line of `who`, run with LC_ALL=C and TZ=UTC0; return None if it is not about a mosh-server.
 
     Args:
-        line: As `who` printed it.
-        now: The host's time, for the year that most of them leave out.
+        line: A line as GNU, busybox, macOS or FreeBSD print it.
+        now: The host's time, seconds since the epoch, to find the year that most of them leave out.
     """
     words = line.split(maxsplit=2)
     found = _MOSH.search(line)
@@ -49,9 +52,9 @@ def _written(text: str, now: float) -> float | None:
     month = _MONTH.search(text)
     if month is None:
         return None
-    # The year in which it was last that day, and not later than now; clocks of one machine may differ by a moment.
+    # Find the latest year in which that date is not in the future (with a margin), and exists: 29 February may not.
     year = gmtime(now).tm_year
-    for candidate in (year + 1, year, year - 1, year - 2, year - 3, year - 4):  # 29 February
+    for candidate in (year + 1, year, year - 1, year - 2, year - 3, year - 4):
         seconds = _seconds(f"{candidate} {month[1]} {month[2]} {month[3]}", "%Y %b %d %H:%M")
         if seconds is not None and seconds <= now + _HALF_A_DAY:
             return seconds
