@@ -1,1 +1,1 @@
-"""Putting nssh on a remote, and taking it away."""
+"""Installs nssh on a remote, and removes it."""

@@ -1,1 +1,1 @@
-"""From the words typed to the prompt: the foreground process of a session."""
+"""The foreground process of a session: starts ssh or mosh, prepares the remote, keeps the bridge running."""

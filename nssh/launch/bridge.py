@@ -1,4 +1,4 @@
-"""The launcher's hold on the bridge process: started, told, restarted when it dies, ended by the end of a pipe.
+"""Keeps the bridge process of a session running: starts it, tells it the session, restarts it, ends it.
 
 Imported once ssh runs: the supervision that it needs costs nothing before the prompt.
 """

@@ -1,6 +1,6 @@
-"""The program that has the terminal (ssh, a login, mosh-client): its signals, its suspensions, its end.
+"""Runs the program that has the terminal (ssh or mosh-client): passes signals on, suspends with it, waits for its end.
 
-Signal handlers only wake the launcher's loop, which then does everything in order. Standard library only.
+Signal handlers only wake the launcher's loop, which then handles the signals in order. Standard library only.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# Sent on to the program, which decides what they mean.
+# Signals that are passed on to the program, which decides what they mean.
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGWINCH", "SIGUSR1", "SIGUSR2")
-# What ends nssh itself while it has no program in the foreground.
+# Signals that end nssh itself while no program is in the foreground.
 _ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 
 
-# Seconds; whoever stops a job and continues it is slower.
+# Seconds. A stop that was shorter did not happen: nobody stops and continues a job so fast.
 _INSTANT = 0.001
 
 
 class InterruptedBySignal(KeyboardInterrupt):
-    """A signal that ends nssh, while it does something of its own."""
+    """A signal came that ends nssh, while no program was in the foreground to decide about it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -40,21 +40,21 @@ class InterruptedBySignal(KeyboardInterrupt):
 
 
 class Foreground:
-    """The foreground program of one session, one after the other; used by the launcher's only thread."""
+    """Runs the foreground programs of a session, one after the other. For the launcher's only thread."""
 
     def __init__(self, on_other: Callable[[int, int], object], *, reads: bool) -> None:
-        """Catch the signals.
+        """Install the signal handlers.
 
         Args:
-            on_other: Is told the PID and the wait status of every other child that has ended.
-            reads: Whether the programs will read from standard input.
+            on_other: Called with the PID and the wait status of every other child that has ended.
+            reads: Whether the programs read standard input.
         """
         self.child = 0
         self._reads = reads
         self._socket = ""
         self._on_other = on_other
         self._ended: int | None = None
-        self._signals: list[int] = []  # arrived, and not dealt with
+        self._signals: list[int] = []  # arrived and not handled yet
         self._wakeup, writer = os.pipe()
         os.set_blocking(self._wakeup, False)
         os.set_blocking(writer, False)
@@ -67,12 +67,13 @@ class Foreground:
 
         Args:
             argv: The program and its arguments.
-            environ: Its environment; ours, if None.
-            socket: The control socket of ours that an ssh offers or uses, see `_suspend`.
+            environ: Its environment; the launcher's, if None.
+            socket: The session's own control socket, if the program is an ssh that creates or uses it; otherwise empty.
+                See `_suspend`.
 
         Raises:
-            NsshError: It is not there.
-            OSError: It can't be started.
+            NsshError: The program is not there.
+            OSError: The program can't be started.
         """
         try:
             self.adopt(spawn.start(argv, environ=environ), socket)
@@ -80,18 +81,19 @@ class Foreground:
             raise NsshError(f"{argv[0]}: no such program") from None
 
     def adopt(self, pid: int, socket: str = "") -> None:
-        """Take a child of ours for the foreground program; `socket` as in `start`."""
+        """Make a running child the foreground program; `socket` as in `start`."""
         self.child, self._socket, self._ended = pid, socket, None
 
     def leave(self) -> None:
-        """Let the program go: it ends by itself, and nobody waits for its status."""
+        """Forget the foreground program: it ends by itself, and its status is not needed."""
         self.child = 0
 
     def wait(self, timeout: Callable[[], float | None]) -> int:
-        """Wait for the program's end while signals are passed on to it; return its exit code.
+        """Wait for the program's end, passing signals on to it; return its exit code.
 
-        `timeout` does what is due, and returns the seconds until it wants to be called again (None: not before
-        something happens).
+        Args:
+            timeout: Called in between. It does what is due, and returns the seconds until it must be called again, or
+                None if nothing is planned.
         """
         while True:
             self.collect()
@@ -100,12 +102,14 @@ class Foreground:
             self.wait_for((), timeout())
 
     def wait_for(self, fds: Sequence[int], timeout: float | None) -> Sequence[int]:
-        """Wait for something to read or a signal, for at most `timeout` seconds; return what can be read.
+        """Wait until a file descriptor is readable or a signal comes; return the readable ones. Passes signals on.
 
-        Signals are passed on.
+        Args:
+            fds: The file descriptors.
+            timeout: Seconds at most; None for no limit.
 
         Raises:
-            InterruptedBySignal: One came that ends us, and there is no program to decide about it.
+            InterruptedBySignal: A signal came that ends nssh, and no program is in the foreground.
         """
         ready, _, _ = select.select([*fds, self._wakeup], [], [], 0 if self._signals else timeout)
         woken = self._wakeup in ready
@@ -119,10 +123,10 @@ class Foreground:
         return ready
 
     def ask(self, question: str, timeout: Callable[[], float | None]) -> str:
-        """Return a line that the user types; the end of input means no.
+        """Ask the user a question, and return the line that is typed; `n` at the end of input.
 
         Args:
-            question: What is asked, in the user's terminal.
+            question: The text of the question.
             timeout: As in `wait`.
 
         Raises:
@@ -141,10 +145,10 @@ class Foreground:
         return line.decode("utf-8", "replace") if line else "n"
 
     def interruptibly(self, work: Callable[[], _T]) -> _T:
-        """Do something of nssh's own in the foreground and return what it returns.
+        """Call a function that blocks, and return its result. A signal that ends nssh interrupts it.
 
         Raises:
-            InterruptedBySignal: A signal that ends nssh came meanwhile; the work was left where it was.
+            InterruptedBySignal: A signal came, and the function was left where it was.
         """
         for number in _ENDING:
             signal.signal(number, _raise)
@@ -156,7 +160,7 @@ class Foreground:
             self._forward()
 
     def _forward(self) -> int:
-        """Pass signals on; return the last one that ends us and could not be passed on, or 0."""
+        """Pass signals on; return the last that ends nssh and had no program to be passed on to, or 0."""
         ending = 0
         self._take_signals()
         while self._signals:
@@ -164,7 +168,7 @@ class Foreground:
             if number == signal.SIGCHLD:
                 continue
             if self.child:
-                os.kill(self.child, number)  # if it has just ended, nobody has collected it yet
+                os.kill(self.child, number)  # the PID is valid: if the child has just ended, it is not reaped yet
             elif number in _ENDING:
                 ending = number
             elif number == signal.SIGTSTP:
@@ -178,7 +182,7 @@ class Foreground:
             return  # none arrived
 
     def collect(self) -> None:
-        """Take the news of all children."""
+        """Handle the changes of all children: stopped or ended."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
@@ -196,10 +200,10 @@ class Foreground:
                 self._on_other(pid, status)
 
     def _suspend(self) -> None:
-        """The program was suspended: suspend ourselves, so that the user's shell takes over; go on when it lets us.
+        """Suspend this process after the program was, so that the user's shell takes over; go on at `fg`.
 
-        What reads the terminal in a shared connection is its master, a daemon that no job control reaches: left running
-        it would take the shell's input away and type it into the remote. So a master of ours is held meanwhile.
+        In a shared connection, the terminal is read by the master, a daemon that job control does not reach. Left
+        running, it would read what is typed for the shell. So the session's own master is stopped meanwhile.
         """
         master = self._master()
         born = process.birth(master) if master else ""
@@ -211,7 +215,7 @@ class Foreground:
         signal.signal(signal.SIGTSTP, _wake)
         if held:
             if self.come_to_foreground():
-                # ssh itself would do this on its way back, but neither the master nor its client does.
+                # A single ssh restores the modes after a suspension; neither a master nor its client does.
                 terminal.set_modes(modes)
                 process.terminate(master, born, signal.SIGCONT)
             else:
@@ -220,30 +224,31 @@ class Foreground:
             try:
                 os.write(guard, b"\n")
             except BrokenPipeError:
-                pass  # somebody has ended it
+                pass  # the guard has been killed
             os.close(guard)
         if self.child:
             os.kill(self.child, signal.SIGCONT)
 
     def come_to_foreground(self) -> bool:
-        """Stop as ssh would if it were to read the terminal from the background (`nssh host &`), until there is `fg`.
+        """Stop this process while it is in the background (`nssh host &`), until `fg`, as ssh stops when it reads.
 
-        The master of a shared connection reads it unhindered: it would share the keys with the user's shell.
+        A shared connection's master is not stopped by the kernel: it would share the keys with the user's shell.
 
-        Returns False if a signal that ends us came first, and the terminal is the shell's.
+        Returns:
+            False if a signal that ends nssh came first, while the terminal is the shell's.
         """
         while self._reads and not terminal.in_foreground():
             self._take_signals()
             if _ENDING.intersection(self._signals):
-                return False  # `kill %1`: that comes first
+                return False  # `kill %1`
             started = time.monotonic()
             terminal.touch()
             if time.monotonic() - started < _INSTANT:
-                break  # nobody is there who could continue us, so the kernel did not stop us (an orphaned group)
+                break  # the kernel does not stop an orphaned process group, which nobody could continue
         return True
 
     def _master(self) -> int:
-        """The PID of the connection's master, 0 if it is none of ours, or is not there yet."""
+        """Return the PID of the session's own master; 0 if there is none, or not yet."""
         if not self._socket or not os.path.exists(self._socket):
             return 0
         from nssh.ssh import mux
@@ -252,9 +257,9 @@ class Foreground:
 
 
 def _guard(master: int, born: str) -> int:
-    """Have a held master ended when we die; return a pipe to the guard, or -1 if there is none.
+    """Start the guard, which kills a stopped master if this process dies; return a pipe to it, -1 if it can't start.
 
-    A byte dismisses it, when we go on.
+    A byte in the pipe ends the guard.
     """
     reader, writer = os.pipe()
     try:
@@ -270,7 +275,7 @@ def _guard(master: int, born: str) -> int:
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the wake-up file descriptor has already told the loop."""
+    """Do nothing: Python has already written to the wake-up file descriptor."""
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:

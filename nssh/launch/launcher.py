@@ -1,6 +1,6 @@
-"""The foreground process of a session: one ssh handshake, the terminal left to ssh or mosh, the bridge kept beside it.
+"""Runs one session: one ssh handshake, the terminal left to ssh or mosh, the bridge process beside it.
 
-Standard library only, and little of it, until ssh runs: every millisecond here is one before the user's prompt.
+Until ssh runs, it uses a small part of the standard library only: every millisecond delays the user's prompt.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
     from nssh.state.records import Record
 
 FEATURES = ("targets", "ids", "types")
-"""What this laptop's side can do beyond the Go program, told in the session file."""
+"""What this program can do beyond the Go program. The session file tells them to the shims."""
 
-# Seconds that the launcher waits, after the session's end, for the bridge to deliver what has just arrived.
+# Seconds that the launcher waits after the session's end for the bridge to deliver what has just arrived.
 _LAST_DELIVERY = 0.7
 
 _WITHOUT = "clipboard and browser will not work in this session"
 
 
 def say(text: str) -> None:
-    """Write one line for the user, outside the session: a remote may have put anything in it, of any length."""
+    """Write a line for the user on standard error. It may hold a remote's text, so it is made printable and cut."""
     try:
         print(f"nssh: {printable(text, LONGEST)}", file=sys.stderr, flush=True)
     except OSError:
-        return  # the terminal is gone, and who would have read it
+        return  # the terminal is gone
 
 
 class Launcher:
-    """One session from the first handshake to the exit status."""
+    """One session, from the first handshake to the exit status. For one thread, which it blocks."""
 
     def __init__(self, request: Connect, config: Config, pending: Pending) -> None:
         self.request = request
@@ -66,12 +66,12 @@ class Launcher:
         self.bridge: Bridge | None = None
         self._doubt: JoinedSessionCheck | None = None
         self._early_resizes = EarlyResizes()
-        # It may ask the user, and has its own way with signals then.
+        # Before `Foreground` installs its signal handlers: a question to the user has its own.
         try:
             self.start = self._settle()
             self.foreground = Foreground(self._child_ended, reads="n" not in request.ssh.letters)
         except BaseException:
-            records.remove(os.getpid())  # Ctrl-C right behind its being written
+            records.remove(os.getpid())  # Ctrl-C may have come after the record was written
             raise
         self.session_file = self._session_file()
 
@@ -79,7 +79,7 @@ class Launcher:
         """Run the session to its end and return its exit code.
 
         Raises:
-            NsshError: It can't even be started; the terminal is as it was.
+            NsshError: The session can't be started; the terminal is as it was.
         """
         path = "" if self.target.control_path else control_path.choose(os.getpid())
         self.foreground.come_to_foreground()
@@ -97,7 +97,8 @@ class Launcher:
         return status
 
     def _route(self) -> Route:
-        # A program that runs at once, ahead of the bridge, must not find the session file of another topic or server.
+        # The session file must be right before the session's first program runs. If it has to change, a login first
+        # writes it; the bridge would write it later.
         changed = bool(self.session_file) and self.host.session != remembered_hosts.checksum(self.session_file)
         return choose_route(
             self.request,
@@ -109,18 +110,18 @@ class Launcher:
 
     @property
     def _may_offer(self) -> bool:
-        """Whether to ask about an installation: never a script, nor who only wants to run a command."""
+        """Whether the user may be asked to install nssh: not in a script, and not before a single command."""
         return self._interactive and not self.host.version and not self.host.declined and not self.request.ssh.command
 
     @property
     def _has_remote_terminal(self) -> bool:
-        """Whether the session may have put our terminal into modes of its own."""
+        """Whether the session's programs may change the modes of the user's terminal."""
         return not self.request.ssh.command or "t" in self.request.ssh.letters or self.request.mode == "mosh"
 
     def _run(self, route: Route, path: str) -> int:
         if route.login_first:
             return self._run_login_first(route, path)
-        # The user's own ssh comes first; everything else happens beside its handshake.
+        # The user's ssh starts first; everything else happens during its handshake.
         if route.wrapper:
             argv = [*self.config.mosh.command, f"--ssh={_join([*self.target.ssh, *self.target.options])}"]
             argv += [self.target.destination, *(["--", *self.request.ssh.command] if self.request.ssh.command else [])]
@@ -144,8 +145,8 @@ class Launcher:
         answer = self._await_login(started)
         if answer is None:
             status = self._watch()
-            # ssh's own failures are 255, and it has said why; a signal's end is the user's request. Anything else is a
-            # remote that let us in and does not run scripts (a router, a git server): its session is still to be had.
+            # 255 is a failure of ssh, which has told the user; 128 and more is the end by a signal. Anything else is a
+            # remote that accepted the login and does not run scripts (a router, a git server): start its session.
             if status >= 128 or self.request.mode == "mosh":
                 if status < 128:
                     say(f"{self.target.destination}: its shell did not run our script: {started.noise or 'no output'}")
@@ -168,7 +169,7 @@ class Launcher:
         return self._enter(path, prepared)
 
     def _start_login(self, route: Route, path: str, session_file: str, *, mosh: bool) -> login.Login:
-        """Start an ssh that prepares the remote, and starts a mosh-server; through the connection, if there is one."""
+        """Start an ssh that prepares the remote and, with `mosh`, starts mosh-server. It uses a live connection."""
         arguments = prepare_remote.mosh_arguments(colors(), self.request.ssh.command) if mosh else ()
         timeouts = (self.config.mosh.network_timeout, self.config.mosh.signal_timeout)
         script = prepare_remote.script(session_file, mosh=arguments, mosh_timeouts=timeouts)
@@ -177,8 +178,8 @@ class Launcher:
         return started
 
     def _await_login(self, started: login.Login) -> Answer | None:
-        """Wait for the login's answer while signals are passed on to it; None if ssh ends without one."""
-        # ssh is at its handshake: what is needed behind it costs nothing now.
+        """Wait for the login's answer, passing signals on to ssh; return None if ssh ends without an answer."""
+        # Imported now, during ssh's handshake, so that it costs no time after it.
         from nssh.ssh import server_address  # noqa: F401
 
         try:
@@ -193,7 +194,7 @@ class Launcher:
             started.close()
 
     def _enter(self, path: str, prepared: prepare_remote.Prepared) -> int:
-        """Go from the finished login to the session itself."""
+        """Start the session's own program after the login: mosh-client, or ssh over the same connection."""
         environ = None
         if prepared.mosh_port:
             address = self._address(path) or prepared.server_address or self.target.hostname
@@ -211,7 +212,7 @@ class Launcher:
         return self._watch()
 
     def _begin(self, argv: list[str], environ: dict[str, str] | None = None, *, socket: str) -> None:
-        """Start the session's own program after the login."""
+        """Start a program as the session's own, and tell the bridge."""
         self.foreground.start(argv, environ, socket=socket)
         if environ is not None:
             self._early_resizes.plan()
@@ -224,7 +225,7 @@ class Launcher:
             )
 
     def _learn(self, prepared: prepare_remote.Prepared) -> None:
-        """Keep and say what the login told about the remote."""
+        """Remember what the login told about the remote, and tell the user what is wrong."""
         destination = self.target.destination
         if prepared.problem:
             self._told = True
@@ -250,13 +251,13 @@ class Launcher:
             self._unwritable(error)
 
     def _unwritable(self, error: OSError) -> None:
-        """Say once, whichever file it is, that the state directory is of no use."""
+        """Tell the user, once, that the state directory can't be written."""
         if not self._told_unwritable:
             self._told_unwritable = True
             say(f"can't write {error.filename or files.state_dir()}: {error.strerror}; {_WITHOUT}")
 
     def _address(self, path: str) -> str:
-        """The server's address as our own TCP connection has it: mosh's UDP goes the same way."""
+        """Return the server's address of the ssh connection, for mosh's UDP; empty behind a jump host."""
         if self.target.proxied:
             return ""
         from nssh.ssh import server_address
@@ -264,8 +265,8 @@ class Launcher:
         return server_address.address(self.target, self.target.control_path or path)
 
     def _settle(self) -> SessionStart | None:
-        """Settle with other sessions; without a writable state directory there are none, and no bridge."""
-        # Who only wants to run a command is not asked: it joins, as a script does.
+        """Join or replace other sessions. Return None, for no bridge, if the state directory can't be written."""
+        # A single command is not delayed by a question: it joins, as a script does.
         interactive = self._interactive and self._has_remote_terminal
         try:
             return SessionStarter(self.target, self.config, interactive=interactive, say=say).settle(
@@ -277,7 +278,7 @@ class Launcher:
 
     @property
     def _is_prepared(self) -> bool:
-        """Whether the remote has this session's file from one that we have joined."""
+        """Whether the session that was joined has already written this session file on the remote."""
         joined = self.start.joined if self.start is not None else None
         return (
             joined is not None
@@ -289,15 +290,15 @@ class Launcher:
         config = self.config
         if self.start is None:
             return ""
-        # A user and a password stand where a token does: tokens of ntfy have no colon.
+        # `user:password` may stand in the token's place: tokens of ntfy have no colon.
         token = config.token or (f"{config.user}:{config.password}" if config.user else "")
         limit = config.clipboard.copy_limit
-        # What the shims need not send to be refused.
+        # A shim refuses larger content itself, instead of sending it in vain.
         features = FEATURES if limit == CONTENT_LIMIT else (*FEATURES, f"copy-limit={limit}")
         return session_file.render(session_file.Session(config.server, self.start.topic.name, features, token))
 
     def _start_bridge(self, route: Route, path: str, transport: str) -> None:
-        """Start the bridge; without a topic (no writable state directory) there is none, and the session goes on."""
+        """Start the bridge. Without a topic (the state directory can't be written) the session goes on without one."""
         if self.start is None:
             return
         record, topic, joined, replaced, unasked = self.start
@@ -315,7 +316,7 @@ class Launcher:
             lease=topic.lease,
             log=record.log,
             session_file=self.session_file,
-            # The mosh wrapper gives its ssh no control socket: nothing to wait for.
+            # The ssh of the mosh wrapper creates no control socket.
             control_path="" if route.wrapper else self.target.control_path or path,
             own_control=not self.target.control_path,
             login_first=route.login_first,
@@ -349,12 +350,12 @@ class Launcher:
             self.bridge.ended(pid, status)
 
     def _close(self, path: str, status: int | None = None) -> None:
-        """Let the bridge deliver and end; what it can't clean up any more is done here."""
+        """Let the bridge deliver what has arrived, and end. If it has ended, remove the record and end the master."""
         if self.bridge is not None:
             self._record = records.read(records.path_of(os.getpid()))
             self.bridge.tell(exit=status)
             self.bridge.close()
-            # One whose bus is not up yet fetches what the session sent without us waiting for it.
+            # Wait only while the bus is up. Otherwise the bridge delivers by itself, after this process has ended.
             up = self._record is not None and self._record.bus == "up"
             deadline = time.monotonic() + (_LAST_DELIVERY if up else 0.0)
             try:
@@ -371,7 +372,7 @@ class Launcher:
             master.end(path)
 
     def _last_words(self) -> None:
-        """Say what the user should know, now that the terminal is free."""
+        """Tell the user, once the terminal is free, why the session was replaced or its bridge did not work."""
         if self._record is not None and self._record.replaced_by:
             say(f"{self.target.destination}: replaced by the nssh of pid {self._record.replaced_by}")
             return

@@ -1,8 +1,8 @@
-"""Ends the master of a suspended session whose launcher is killed: `python -m nssh.launch.master_guard PID BIRTH`.
+"""Kills the ssh master of a suspended session if its launcher dies: `python -m nssh.launch.master_guard PID BIRTH`.
 
-The master is held meanwhile (see `foreground`). Continued behind the launcher's death, it could take what the user
-types to the shell, and wait for it for ever. The guard's stdin is a pipe: a byte from the launcher, when that goes on,
-dismisses it.
+The launcher stops the master before it is suspended (`nssh.launch.foreground`). A stopped master would stay for ever
+if the launcher died, and would read the shell's input if it were continued. The guard waits on a pipe: a byte ends it
+(the launcher goes on), the end of the pipe means that the launcher is dead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nssh.base import process
 
 
 def main() -> None:
-    """Wait for the launcher's byte, or its end."""
+    """Wait for the launcher's byte; if the pipe ends without it, kill the master."""
     _, pid, birth = sys.argv
     if not os.read(0, 1):
         process.terminate(int(pid), birth, signal.SIGKILL)

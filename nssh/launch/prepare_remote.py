@@ -1,4 +1,4 @@
-"""The script that makes a remote ready for a session: writes its session file, tells its nssh, may start mosh-server.
+"""Packs the script that prepares a remote (writes the session file, may start mosh-server), and reads its answer.
 
 It runs in the user's own login (`nssh/ssh/login.py`), or over the finished connection (`actors/remote_host.py`).
 Standard library only, on the way to ssh.
@@ -17,35 +17,35 @@ _LOCALE = ("LANG", "LANGUAGE", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE"
 
 
 class Prepared(NamedTuple):
-    """What the remote told when it was made ready."""
+    """What the script told about the remote."""
 
     version: str
-    """Its nssh (`version digest python`), or `` if there is none."""
+    """The installed nssh as `version digest python`; empty if there is none."""
     problem: str
-    """Why the session file could not be written, or ``."""
+    """Why the session file could not be written; empty if it was."""
     server_address: str
-    """The remote's own address as its sshd sees it, or ``."""
+    """The remote's own address as its sshd sees it; empty if it is not known."""
     mosh: bool
     """Whether mosh-server was asked for and is there."""
     mosh_port: str
     mosh_key: str
     """The session's key: a secret, for mosh-client's environment only."""
     mosh_error: str
-    """What mosh-server said when it did not start."""
+    """What mosh-server said when it did not start; empty if it did, or was not asked for."""
 
 
 def script(
     session: str, *, mosh: tuple[str, ...] = (), mosh_timeouts: tuple[float, float] = (0.0, 0.0)
 ) -> framing.Script:
-    """Make the script for a session file's text (`` leaves the remote's as it is).
+    """Return the script that prepares a remote.
 
     Args:
-        session: The text.
-        mosh: mosh-server's arguments; without any it is not started.
-        mosh_timeouts: Its MOSH_SERVER_NETWORK_TMOUT and MOSH_SERVER_SIGNAL_TMOUT, seconds; with 0 it has the remote's.
+        session: The text of the session file; empty to leave the remote's as it is.
+        mosh: The arguments of mosh-server; empty to start none.
+        mosh_timeouts: MOSH_SERVER_NETWORK_TMOUT and MOSH_SERVER_SIGNAL_TMOUT in seconds; 0 keeps the remote's own.
 
     Raises:
-        ValueError: An argument for mosh-server holds a newline.
+        ValueError: An argument of mosh-server holds a newline.
     """
     content = session.encode()
     # The session's text is read by size: it may have any number of lines.

@@ -1,4 +1,4 @@
-"""Which way a session takes to its prompt: ssh at once, or a login first; mosh, or not. Standard library only."""
+"""Decides how a session gets to its prompt: ssh at once or after a login, mosh or not. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Route(NamedTuple):
     """How a session gets to its prompt."""
 
     login_first: bool
-    """A login of ours runs a script before the session's own program."""
+    """Whether a login runs a script on the remote before the session's own program starts."""
     mosh: bool
     wrapper: bool = False
-    """The mosh wrapper of `[mosh] command`, with a login of its own."""
+    """Whether the mosh wrapper of `[mosh] command` starts the session, with a login of its own."""
 
 
 def find_program(name: str) -> str | None:
-    """Return the path of a program, None if it is not on the PATH (`shutil.which` costs 8 ms to import)."""
+    """Return the path of a program, or None if it is not on the PATH. Importing `shutil.which` would cost 8 ms."""
     for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(directory, name)
         if os.path.isfile(path) and os.access(path, os.X_OK):
@@ -31,19 +31,19 @@ def find_program(name: str) -> str | None:
 
 
 def choose_route(request: Connect, *, wrapped: bool, proxied: bool, on_terminal: bool, login_first: bool) -> Route:
-    """Choose the way.
+    """Choose how a session gets to its prompt.
 
     Args:
-        request: What was asked for.
+        request: The command line.
         wrapped: Whether the configuration names a mosh wrapper.
-        proxied: Whether something else than ssh makes the connection, such as a jump host.
-        on_terminal: Whether all three standard streams are one.
-        login_first: Whether there is something to be done on the remote before a program of the session's runs.
+        proxied: Whether the connection goes through a jump host or a ProxyCommand.
+        on_terminal: Whether standard input, output and error are a terminal.
+        login_first: Whether the remote must be prepared before the session's first program runs.
 
     Raises:
-        NsshError: What was asked for can't be.
+        NsshError: The command line asks for mosh, which is not possible.
     """
-    # mosh tells no exit status and knows no shell's command line: a command is for ssh, unless --mosh says so.
+    # A command runs over ssh, unless --mosh is given: mosh has no exit status, and passes no shell command line.
     mosh = request.mode == "mosh" or (not request.mode and not request.ssh.command)
     if mosh and any("\n" in word for word in request.ssh.command):
         raise NsshError("a command with a newline in it can't be given to mosh-server; use --ssh")
@@ -54,6 +54,6 @@ def choose_route(request: Connect, *, wrapped: bool, proxied: bool, on_terminal:
             raise NsshError("mosh-client is not on this machine's PATH: install mosh, or use --ssh")
         mosh = False
     if not request.mode and (proxied or not on_terminal):
-        # Behind a jump host mosh's UDP rarely gets through, and a script wants its pipes: ssh, unless told --mosh.
+        # Behind a jump host, mosh's UDP rarely gets through; without a terminal, mosh does not work.
         mosh = False
     return Route(login_first=mosh or login_first, mosh=mosh)

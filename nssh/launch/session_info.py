@@ -1,6 +1,6 @@
-"""What the launcher tells the bridge about a session: one line of JSON on a pipe, never argv (it holds the topic).
+"""Defines what the launcher tells the bridge about a session: one line of JSON on a pipe.
 
-Standard library only: the launcher writes it on the way to ssh.
+It holds the topic, a secret, so it is never in argv. Standard library only: the launcher writes it on the way to ssh.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from nssh.ssh.identity import Target
 
 
 class SessionInfo(NamedTuple):
-    """A session, as fixed at its start, and what has become known of it since."""
+    """A session: what is fixed at its start, and what became known since."""
 
     pid: int
-    """The launcher's."""
+    """The launcher's PID."""
     birth: str
+    """The launcher's `nssh.base.process.birth`."""
     started: str
     """RFC 3339, UTC."""
     target: Target
@@ -30,40 +31,40 @@ class SessionInfo(NamedTuple):
     """The text of the remote's session file."""
     control_path: str
     own_control: bool
-    """Whether the control socket is ours to end, not one of the user's configuration."""
+    """Whether the control socket is the session's own, which nssh ends, and not of the user's configuration."""
     login_first: bool
-    """Whether the launcher itself prepares the remote, in the login that it waits for."""
+    """Whether the launcher prepares the remote, in a login that it waits for."""
     transport: str
-    """`ssh` or `mosh`; `` while it is not decided."""
+    """`ssh` or `mosh`; empty until it is decided."""
     serial: str = ""
-    """Of the topic, see `nssh.state.topics`."""
+    """The topic's serial, see `nssh.state.topics`."""
     joined: int = 0
-    """PID of the session whose topic this one shares."""
+    """PID of the session whose topic this one shares; 0 if there is none."""
     behind: str = ""
-    """Birth of that process if it is the Go program's, which knows no lease: while it lives, it acts."""
+    """Birth of that process if it is the Go program. That knows no lease, so it acts for as long as it lives."""
     replaced: tuple[int, ...] = ()
     """PIDs of the sessions that were ended for this one."""
     prepared: bool = False
     version: str = ""
-    """The remote's nssh, once prepared."""
+    """The remote's nssh, once the remote is prepared."""
     problem: str = ""
     child: int = 0
     """PID of the ssh or mosh-client on the terminal."""
     exit: int | None = None
-    """The session's exit code, once it is over."""
+    """The session's exit code; None while it runs."""
     restarts: int = 0
     """How often the bridge was restarted."""
 
     def encode(self) -> bytes:
-        """Return one line of JSON."""
+        """Return the session as a line of JSON."""
         return json.dumps(self._asdict() | {"target": self.target._asdict()}).encode() + b"\n"
 
 
 def decode(line: bytes) -> SessionInfo:
-    """Read what `encode` wrote.
+    """Read a line that `encode` returned.
 
     Raises:
-        ValueError, KeyError, TypeError: It was not written by the same version of nssh.
+        ValueError, KeyError, TypeError: Another version of nssh wrote the line.
     """
     fields = json.loads(line)
     target = fields["target"]

@@ -1,1 +1,1 @@
-"""The event log: written by one, read and followed by many."""
+"""The event log: one process writes it, `nssh status --tail` follows it."""

@@ -1,4 +1,4 @@
-"""An event as `nssh status --tail` shows it: one line, every field, in columns, nothing that steers a terminal."""
+"""Formats an event for `nssh status --tail`: all its fields on one line, in columns, made printable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DIM, _BOLD, _CYAN, _RED = ("\x1b[2m", "\x1b[1m", "\x1b[36m", "\x1b[1;31m")
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
-    """Return the fields of an event; None if the line is no JSON object."""
+    """Return the fields of an event; None if the line is not a JSON object."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
@@ -31,19 +31,19 @@ def parse(line: bytes) -> dict[str, Any] | None:
 
 
 class Renderer:
-    """Makes lines of events; its column of names grows with the longest so far."""
+    """Formats events. The column of session names is as wide as the longest name so far."""
 
     def __init__(self, *, colour: bool) -> None:
         self._colour = colour
         self._width = 8
 
     def render(self, name: str, line: bytes, fields: dict[str, Any] | None) -> str:
-        """Return one line for an event of the session called `name`; times are local.
+        """Return the line for an event, with its time in the local time zone.
 
         Args:
-            name: Of the session.
-            line: As it stands in the log.
-            fields: What `parse` made of it.
+            name: The session's name.
+            line: The event as it stands in the log.
+            fields: The result of `parse` for this line.
         """
         name = printable(name, _NAME_MAX)
         self._width = max(self._width, len(name))
@@ -68,7 +68,7 @@ class Renderer:
 
 
 def _text(value: object) -> str:
-    """Return a value as one printable word, or in quotes."""
+    """Return a value as a printable word, in quotes if it has spaces or the like."""
     if not isinstance(value, str):
         return printable(json.dumps(value, ensure_ascii=False), LONGEST)
     plain = value and value.isprintable() and not any(character in ' "=' for character in value)

@@ -10,14 +10,14 @@ import time
 from datetime import UTC, datetime
 
 ROTATE_AT = 2 << 20
-"""Bytes after which a log is moved to `<name>.1`, in place of the one before; 10,000 messages fit both."""
+"""Bytes after which a log is moved to `<name>.1`, replacing the one before. Both together hold 10,000 messages."""
 
 # Kept even when zero or false (docs/protocol.md, "Events"); other zero values are left out.
 _KEPT = {"exit", "mosh"}
 
 
 class EventLog:
-    """The one writer of a session's log; used by one thread."""
+    """Writes a session's log, as its only writer. For one thread."""
 
     def __init__(self, path: str, side: str = "session") -> None:
         self.path = path
@@ -25,7 +25,12 @@ class EventLog:
         self._lost = 0
 
     def write(self, event: str, fields: dict[str, object]) -> None:
-        """Append an event. A disk that is full or read-only costs lines, never more; their number is told later."""
+        """Append an event. If the disk is full or read-only, the line is dropped; a later `log-lost` event counts them.
+
+        Args:
+            event: The event's name.
+            fields: Its fields, all but those that every event has. Empty values are left out.
+        """
         if self._lost:
             lost, self._lost = self._lost, 0
             self.write("log-lost", {"lines": lost})
@@ -50,22 +55,22 @@ class EventLog:
         try:
             size = os.fstat(fd).st_size
             if os.write(fd, line) != len(line):
-                os.ftruncate(fd, size)  # the next line would be glued to half a one
+                os.ftruncate(fd, size)  # or the next line would continue this incomplete one
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
         finally:
             os.close(fd)
         if size + len(line) > ROTATE_AT:
-            with contextlib.suppress(OSError):  # the line is written; the next one tries again
+            with contextlib.suppress(OSError):  # the next write tries again
                 os.replace(self.path, self.path + ".1")
 
 
 def prune(directory: str, keep: float, in_use: set[str]) -> int:
-    """Remove logs that nobody has written to for `keep` seconds; return how many. What can't be removed stays.
+    """Remove old logs, and return how many were removed. Files that can't be removed stay.
 
     Args:
-        directory: Where the logs are.
-        keep: Seconds.
-        in_use: Paths of logs that stay whatever their age, with what belongs to them (`.1`, `.err`).
+        directory: The directory of the logs.
+        keep: Seconds since the last write after which a log is removed.
+        in_use: Paths of logs that stay, together with their `.1` and `.err` files.
     """
     removed = 0
     kept = {log + suffix for log in in_use for suffix in ("", ".1", ".err")}
@@ -76,10 +81,10 @@ def prune(directory: str, keep: float, in_use: set[str]) -> int:
     for entry in entries:
         if entry.path in kept:
             continue
-        with contextlib.suppress(OSError):  # another session prunes too, or the disk is read-only
+        with contextlib.suppress(OSError):  # another session removed it first, or the disk is read-only
             info = entry.stat(follow_symlinks=False)
             age = time.time() - info.st_mtime
-            # The file for tracebacks is made with every session; an empty one tells nothing once its session is over.
+            # Every session creates a file for tracebacks. An empty one is of no use after a day.
             empty = entry.name.endswith(".err") and info.st_size == 0 and age > 86400
             if (age > keep or empty) and entry.is_file(follow_symlinks=False):
                 os.unlink(entry.path)

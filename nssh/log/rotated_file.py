@@ -1,4 +1,4 @@
-"""Reading one event log while it is written and rotated: from its end, from a time on, a bounded piece at a time."""
+"""Reads one event log while another process writes and rotates it; begins at a time, or some events before the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST: Final = 1 << 18
-"""Bytes of one line; of a longer one only the beginning is returned."""
+"""Bytes of one line. Of a longer line only the beginning is returned."""
 
 _CHUNK: Final = 1 << 14
 _BEGINNING: Final = 1000
@@ -20,7 +20,7 @@ _TIME = re.compile(rb'"ts": ?"([^"]{10,40})"')
 
 
 def when(line: bytes) -> float | None:
-    """Return when an event was written, seconds since the epoch; None if the line does not tell."""
+    """Return when an event was written, in seconds since the epoch; None if the line does not tell."""
     found = _TIME.search(line, 0, 4096)
     if found is None:
         return None
@@ -32,10 +32,10 @@ def when(line: bytes) -> float | None:
 
 
 class LogFile:
-    """A log and its predecessor `<path>.1`, as `nssh.log.event_log` writes and rotates them; for one thread.
+    """A log and its predecessor `<path>.1`, as `nssh.log.event_log` writes and rotates them. For one thread.
 
-    The file that is being read stays open: it is found again after a rotation, even one that removes it. Until one of
-    the `from_…` methods is called it is read from its beginning, the predecessor first.
+    The file that is being read stays open, so a rotation loses nothing, even if it removes that file. Reading begins
+    with the first line of the predecessor, unless one of the `from_…` methods is called before.
     """
 
     def __init__(self, path: str) -> None:
@@ -46,11 +46,11 @@ class LogFile:
         self._not_before: float | None = None
 
     def mark(self) -> tuple[int, int] | None:
-        """Return what `from_mark` goes on by; None if no file is open."""
+        """Return inode and position for `from_mark`; None if no file is open."""
         return None if self._fd < 0 else (os.fstat(self._fd).st_ino, self._position)
 
     def from_time(self, cutoff: float) -> None:
-        """Begin with the first event at or after a time (seconds since the epoch), looking for it from the end."""
+        """Begin with the first event at or after a time, in seconds since the epoch. Searches from the end."""
         self._not_before = cutoff
         for name in (self._path, f"{self._path}.1"):
             fd = _open(name)
@@ -58,10 +58,10 @@ class LogFile:
                 continue
             self._take(fd, _find_before(fd, cutoff))
             if self._position > 0:
-                return  # something in this file is older than that
+                return  # an older event is in this file, so the predecessor is not needed
 
     def from_last(self, count: int) -> None:
-        """Begin so many events before the end."""
+        """Begin `count` events before the end."""
         for name in (self._path, f"{self._path}.1"):
             fd = _open(name)
             if fd < 0:
@@ -72,7 +72,7 @@ class LogFile:
                 return
 
     def from_mark(self, inode: int, position: int) -> None:
-        """Begin at a position of the file with a certain inode, wherever it is now; at the very beginning if gone."""
+        """Begin at a position of the file with an inode, even if it was rotated; at the beginning if it is gone."""
         for name in (self._path, f"{self._path}.1"):
             fd = _open(name)
             if fd >= 0 and os.fstat(fd).st_ino == inode:
@@ -81,7 +81,7 @@ class LogFile:
             _close(fd)
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines that are new and whole, without their ends, on through rotations."""
+        """Yield the complete lines that are new, without their line ends, across rotations."""
         if self._fd < 0:
             newest, older = _open(self._path), _open(f"{self._path}.1")
             first = newest if older < 0 else older
@@ -94,11 +94,11 @@ class LogFile:
             successor = self._successor()
             if successor < 0:
                 return
-            yield from self._rest()  # what was written between the two looks
+            yield from self._rest()  # lines written before the rotation was noticed
             self._take(successor, 0)
 
     def close(self) -> None:
-        """Close the file; a later `lines` begins anew."""
+        """Close the file. A later `lines` begins at the beginning."""
         _close(self._fd)
         self._fd = -1
 
@@ -107,15 +107,15 @@ class LogFile:
         self._fd, self._position, self._skipping = fd, position, False
 
     def _successor(self) -> int:
-        """Return a descriptor of the file that the log goes on in after ours, -1 if it is not there (yet)."""
-        # The newest first: if it is rotated meanwhile, it is what is found as the older one, and comes next.
+        """Open the file in which the log continues after the present one; return -1 if there is none (yet)."""
+        # Open the newest first: if it is rotated meanwhile, it is found again as the older one.
         newest, older = _open(self._path), _open(f"{self._path}.1")
         if older < 0 or self._is_ours(older):
             chosen = newest
         elif newest >= 0 and self._is_ours(newest):
             chosen = -1
         else:
-            chosen = older  # rotated twice since we looked
+            chosen = older  # rotated twice since the last call
         for fd in {newest, older} - {chosen}:
             _close(fd)
         if chosen >= 0 and self._is_ours(chosen):
@@ -127,10 +127,10 @@ class LogFile:
         return os.path.samestat(os.fstat(self._fd), os.fstat(fd))
 
     def _rest(self) -> Iterator[bytes]:
-        """Yield the whole lines up to the file's present end."""
+        """Yield the complete lines up to the file's present end."""
         end = os.fstat(self._fd).st_size
         if end < self._position:
-            self._take(os.dup(self._fd), 0)  # emptied by somebody
+            self._take(os.dup(self._fd), 0)  # the file was truncated
         buffer = b""
         while (start := self._position + len(buffer)) < end and (
             chunk := os.pread(self._fd, min(_CHUNK, end - start), start)
@@ -154,12 +154,12 @@ class LogFile:
         moment = when(line)
         if moment is None or moment < self._not_before:
             return False
-        self._not_before = None  # what follows is later, whatever the clock said
+        self._not_before = None  # all further lines are wanted, even if the clock was set back
         return True
 
 
 def _open(path: str) -> int:
-    """Open a regular file; -1 if there is none."""
+    """Open a regular file; return -1 if there is none."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -176,13 +176,13 @@ def _close(fd: int) -> None:
 
 
 def _find_before(fd: int, cutoff: float) -> int:
-    """Return the start of a line before `cutoff`, not far from it; 0 if there is none."""
+    """Return a position after an event that is older than `cutoff`, and close to it; 0 if there is none."""
     block = 1 << 16
     start = os.fstat(fd).st_size
     while start > 0:
         start = max(0, start - block)
         data = os.pread(fd, block, start)
-        # Where the block begins within a line, that one belongs to the block before.
+        # A line that began before this block is read with the block before.
         position = data.find(b"\n") + 1 if start else 0
         while (stop := data.find(b"\n", position)) >= 0:
             moment = when(data[position:stop])
@@ -190,13 +190,13 @@ def _find_before(fd: int, cutoff: float) -> int:
                 position = stop + 1
                 continue
             if moment < cutoff:
-                return start + stop + 1  # after it, so that 0 means that all are wanted
+                return start + stop + 1  # after that line, so that 0 means that the whole file is wanted
             break
     return 0
 
 
 def _find_last(fd: int, count: int) -> tuple[int, int]:
-    """Return where the last `count` lines begin, and how many are missing to so many."""
+    """Return where the last `count` lines begin, and by how many lines the file is too short."""
     block = 1 << 16
     end = os.fstat(fd).st_size
     start, wanted, found = end, count, end
@@ -209,4 +209,4 @@ def _find_last(fd: int, count: int) -> tuple[int, int]:
             if wanted == 0:
                 return found, 0
             wanted -= 1
-    return (0, wanted) if start == 0 else (found, 0)  # what is longer than a mebibyte is no event to look back at
+    return (0, wanted) if start == 0 else (found, 0)  # stop after 1 MiB, even with fewer lines

@@ -1,4 +1,4 @@
-"""`nssh status --tail`: the events of all sessions as they happen, and, if asked, those before."""
+"""Runs `nssh status --tail`: prints the events of all sessions as they happen, and some from before."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LOOK_BACK: Final = 10
-"""Events of each live session that are shown first where no time was asked for."""
+"""Events of each live session that are shown at first, without `--since`."""
 
-_PAUSE: Final = 0.5  # seconds: live enough for a reader
-_KEEP_OPEN: Final = 60.0  # seconds that the log of a session that ended is kept open after its last event
+_PAUSE: Final = 0.5  # seconds between two looks at the logs
+_KEEP_OPEN: Final = 60.0  # seconds that the log of an ended session is kept open after its last event
 _FILES: Final = 8192
 
 
 def run(since: float | None, *, raw: bool = False) -> int:
-    """Follow all logs until interrupted or until nobody reads our output; return the exit code.
+    """Print events until Ctrl-C, or until the reader of standard output has gone; return the exit code.
 
     Args:
-        since: Seconds to look back, over the logs of ended sessions, too; None for the last few events of live ones.
-        raw: Print the events as JSON lines.
+        since: Seconds to look back, in the logs of ended sessions, too; None for the last events of live sessions.
+        raw: Whether to print the events as JSON lines.
     """
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     _allow_files()
@@ -64,17 +64,16 @@ def _show_json(_: str, line: bytes) -> None:
 
 
 class _Known(NamedTuple):
-    """A log that nobody writes to at the moment: where it ended."""
+    """Where the log of an ended session ended."""
 
     inode: int
     size: int
 
 
 class LogFollower:
-    """All logs of this machine's user: those of live sessions wherever they are, and all in the directory of logs.
+    """Follows all logs of the user: those of live sessions, and every log in the directory of logs.
 
-    A session that starts and ends between two looks leaves a new file there, one that just ended goes on being read,
-    and sweeps and whatever else writes a log there are followed alike.
+    So it also follows sweeps, sessions that start and end between two looks, and the last events of ended ones.
     """
 
     def __init__(self, since: float | None) -> None:
@@ -87,7 +86,7 @@ class LogFollower:
         self._names: dict[str, str] = {}
 
     def look(self) -> bool:
-        """Look which logs there are; return whether any session is live."""
+        """Find new logs; return whether any session is live."""
         live = {record.log: record.target for record in records.live() if record.log}
         self._names.update(live)
         found = self._scan()
@@ -112,7 +111,7 @@ class LogFollower:
         return bool(live)
 
     def events(self) -> Iterator[tuple[str, bytes]]:
-        """Yield what is new, with its session's name, in the order of time."""
+        """Yield the new events in the order of time, each as its session's name and its line."""
         for _, path, line in heapq.merge(*map(self._new, self._followed), key=lambda event: event[0]):
             if path not in self._names and b'"session-start"' in line:
                 self._names[path] = str((parse(line) or {}).get("target", ""))
@@ -129,16 +128,16 @@ class LogFollower:
                     if stat.S_ISREG(info.st_mode):
                         found[entry.path] = info
         except OSError:
-            return found  # none yet, or one that was pruned under our eyes: the next look sees the rest
+            return found  # no directory yet, or a log was removed meanwhile: the next look finds the rest
         return found
 
     def _begin(self, log: LogFile, info: os.stat_result | None, *, live: bool) -> bool:
-        """Choose where to begin with a log that was there before us; return whether to show anything of it."""
+        """Choose where to begin in a log that was there at the start; return whether to show anything of it."""
         if self._cutoff is None:
             if live:
                 log.from_last(LOOK_BACK)
             return live
-        # A file that was not written to since then holds nothing that was asked for.
+        # A file that was last written before the cutoff has no event to show.
         if live or info is None or info.st_mtime >= self._cutoff:
             log.from_time(self._cutoff)
             return True
@@ -152,7 +151,7 @@ class LogFollower:
             yield moment, path, line
 
     def _let_go(self, live: dict[str, Any], found: dict[str, os.stat_result], now: float) -> None:
-        """Close the logs of sessions that ended a while ago; should they be written to again, that is noticed."""
+        """Close the logs of sessions that ended a while ago. If one is written again, it is followed again."""
         for path in [path for path in self._followed if path not in live]:
             if now - self._touched[path] <= _KEEP_OPEN:
                 continue
@@ -171,20 +170,20 @@ def _stem(path: str) -> str:
 
 
 def _allow_files() -> None:
-    """Let us hold a log open for each of many sessions: the default of some systems is 256."""
+    """Raise the limit of open files, which is 256 on some systems: each log that is followed is open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (OSError, ValueError):
-            pass  # what can't be opened is not shown
+            pass  # logs beyond the limit are not shown
 
 
 def _pause(seconds: float) -> bool:
-    """Wait; return True, at once, if whoever reads our output is gone."""
+    """Wait; return True, at once, if the reader of standard output has gone."""
     if sys.stdout.isatty():
-        time.sleep(seconds)  # SIGHUP tells; and some systems can't poll a terminal
+        time.sleep(seconds)  # a terminal that is gone sends SIGHUP; some systems can't poll a terminal
         return False
     poller = select.poll()
     poller.register(sys.stdout, 0)

@@ -1,1 +1,1 @@
-"""A second session meets the first: found, asked, joined or replaced."""
+"""What a start does about live sessions of the same target: find them, ask whether they live, join or replace them."""

@@ -1,6 +1,6 @@
-"""Ending a whole session of this machine: its launcher, its ssh or mosh-client, its bridge; each checked to be itself.
+"""Ends other sessions of this machine: launcher, ssh or mosh-client, and bridge, each checked by its start time.
 
-Before ssh, in the launcher, and only when there is a session to end.
+Runs in the launcher, before ssh, for `--replace`.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ class Process(NamedTuple):
 
 
 def end(found: Sequence[Record]) -> None:
-    """End sessions, all at once: SIGTERM, and what is left after a second SIGKILL; their records are removed.
+    """End sessions together: SIGTERM, a second later SIGKILL for what is left. Then remove their records. Blocks.
 
     Raises:
-        NsshError: One is still there.
+        NsshError: A session is still there.
     """
     sessions = [(record, _processes(record)) for record in found]
     for record, members in sessions:
         if members and not record.foreign:
-            # For its last words: whoever sits at that terminal should know why it ended.
+            # The session tells the user at its terminal why it ended.
             with contextlib.suppress(OSError):
                 records.write(record._replace(replaced_by=os.getpid()))
-        # The launcher alone: it ends its ssh or mosh, and its bridge delivers what has come.
+        # Only the launcher is signalled: it ends its ssh or mosh, and lets its bridge deliver what has arrived.
         if members and process.terminate(*members[0]) and process.is_stopped(members[0].pid):
             process.terminate(*members[0], signal.SIGCONT)
     everyone = [member for _, members in sessions for member in members]
@@ -67,7 +67,7 @@ def end(found: Sequence[Record]) -> None:
 
 
 def _processes(record: Record) -> list[Process]:
-    """Return the processes of a session, its launcher first; none if that is no nssh."""
+    """Return the processes of a session, the launcher first; none if the record's PID is not an nssh."""
     birth = record.birth or process.birth(record.pid)
     try:
         launcher = psutil.Process(record.pid)
@@ -76,14 +76,14 @@ def _processes(record: Record) -> list[Process]:
         children = [Process(child.pid, process.birth(child.pid)) for child in launcher.children()]
     except psutil.Error:
         return []
-    # Whoever got the PID in between, its children are not ours either.
+    # If another process has got the PID since, the children are not the session's either.
     if not process.is_same(record.pid, birth):
         return []
     return [Process(record.pid, birth), *(child for child in children if child.birth)]
 
 
 def _is_nssh(process: psutil.Process) -> bool:
-    """Whether a process is an nssh, this one or the Go program: whatever a record says, nobody else is ended."""
+    """Whether a process is an nssh (or the Go program). No other process is signalled, whatever a record says."""
     words = [process.name(), *process.cmdline()]
     return any(os.path.basename(word).startswith("nssh") for word in words)
 

@@ -1,4 +1,4 @@
-"""Join, replace or new: what a start does about live sessions of the same target. The decision alone; no terminal."""
+"""Decides whether a start joins or replaces a live session of the same target, takes a new topic, or asks. No I/O."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 class Action(enum.StrEnum):
-    """What is done."""
+    """What a start does about live sessions of the same target."""
 
-    JOIN = "join"  # the same topic; the holder of its lease acts, the others stand by
-    REPLACE = "replace"  # the others are ended, and this one goes on where they were
-    NEW = "new"  # a fresh topic; the others are left alone
-    ASK = "ask"  # the user decides
+    JOIN = "join"  # use the same topic; the session that holds its lease acts, the others stand by
+    REPLACE = "replace"  # end the other sessions, and continue with their topic
+    NEW = "new"  # use a new topic, and leave the other sessions alone
+    ASK = "ask"  # let the user decide
 
 
 class Decision(NamedTuple):
-    """What to do."""
+    """What to do, and what to tell the user."""
 
     action: Action
     default: Action = Action.JOIN
-    """What is offered first, where the user is asked."""
+    """The answer that is marked at first, if the user is asked."""
     warn: bool = False
-    """Whether the session that is joined may not be able to act, which a script should hear of."""
+    """Whether to warn the user that the joined session may not be able to act."""
 
 
 _LIKED = (
@@ -42,12 +42,12 @@ _LIKED = (
     SessionState.UNKNOWN,
     SessionState.WEDGED,
 )
-"""Whom to judge by, and to join: who acts, or will, comes before who stands by."""
+"""States of sessions, best first: a session that acts, or will soon, comes before one that stands by."""
 
 
 def foremost(answers: Sequence[Liveness]) -> int:
-    """Return which of several sessions of one topic counts: the holder of the lease, as far as can be told."""
-    # A wedged one keeps the lease: whoever stands by behind it can do nothing.
+    """Return the index of the session to judge a topic by: the holder of the lease, as far as the answers tell."""
+    # A wedged session keeps the lease, so those that stand by for it can't act.
     wedged = [number for number, answer in enumerate(answers) if answer.state is SessionState.WEDGED]
     acting = [number for number, answer in enumerate(answers) if answer.state in _LIKED[:3]]
     if wedged and not acting:
@@ -56,16 +56,16 @@ def foremost(answers: Sequence[Liveness]) -> int:
 
 
 def decide(choice: str, state: SessionState, *, interactive: bool, pinned: bool) -> Decision:
-    """Decide about a live session of the same target.
+    """Decide what to do about a live session of the same target.
 
     Args:
-        choice: `join`, `replace`, `new`, or `` if the user named none of them.
-        state: How the foremost session answered.
-        interactive: Whether somebody sits there who can be asked.
-        pinned: Whether the configuration prescribes the topic, so that there is no other.
+        choice: The user's `join`, `replace` or `new`; empty if no option was given.
+        state: The state of the foremost session.
+        interactive: Whether there is a user who can be asked.
+        pinned: Whether the configuration sets the topic, so that there can be no new one.
 
     Raises:
-        UsageError: A new topic is wanted, and there can be none.
+        UsageError: The choice is `new`, and the topic is pinned.
     """
     if choice == Action.NEW:
         check_new(pinned=pinned)
@@ -79,17 +79,17 @@ def decide(choice: str, state: SessionState, *, interactive: bool, pinned: bool)
 
 
 def check_new(*, pinned: bool) -> None:
-    """Refuse `--new` where the configuration pins the topic.
+    """Refuse `--new` if the configuration pins the topic.
 
     Raises:
-        UsageError: It does.
+        UsageError: The topic is pinned.
     """
     if pinned:
         raise UsageError("--new wants a new topic, and config.toml pins one: use --join or --replace, or unpin it")
 
 
 def describe(record: Record, answer: Liveness, age: float) -> str:
-    """Return a line about a session for the user; `age` is seconds."""
+    """Return a line that describes a session to the user; `age` is its age in seconds."""
     from nssh.base.durations import format_gap
 
     words = [f"pid {record.pid}", record.target, record.transport, record.role, f"up {format_gap(age)}", answer.text]

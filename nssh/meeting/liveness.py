@@ -1,8 +1,8 @@
 """Whether a session lives: asked, never guessed. "Alive" is an answer within `DEADLINE` (guarantee G3).
 
-A session of ours is asked over its control socket and sends a ping around its bus; one of the Go program has no socket
-and is pinged over its topic. What asks several does so at once. The launcher imports this before ssh where there is
-another session, so what only asking needs is imported by the functions.
+A session is asked over its control socket; it then sends a ping around its bus. A session of the Go program has no
+socket and is pinged over its topic. The launcher imports this module before ssh if there is another session, so what
+only a question needs is imported by the functions.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ if TYPE_CHECKING:
     from nssh.state.records import Record
 
 DEADLINE = 1.5
-"""Seconds for everything."""
+"""Seconds in which a session must have answered."""
 
-# Seconds from a session's first record to a bridge that answers: a login may ask for a password and a second factor.
+# Seconds from a session's first record to a bridge that answers: its login may ask for a password and a second factor.
 _STARTING = 120.0
-# A bridge that died is started anew at once; its socket is missing meanwhile.
+# Seconds between attempts to connect: while a bridge that died is restarted, its socket is missing.
 _PAUSE = 0.05
 _LIMIT = 4096
 
 
 class SessionState(enum.StrEnum):
-    """How a session is."""
+    """The state of a session, by its own answer."""
 
     ALIVE = "alive"
-    STANDBY = "standby"  # alive, and not the one that acts
+    STANDBY = "standby"  # alive, but another session holds the lease
     STARTING = "starting"  # its login is under way
-    BUS_DOWN = "bus-down"  # the session itself is well, its bus is not reached
+    BUS_DOWN = "bus-down"  # it answers, but can't reach its bus
     UNKNOWN = "unknown"  # it was not asked
-    WEDGED = "wedged"  # it does not answer, or says that a part of it does not
+    WEDGED = "wedged"  # it does not answer, or reports that one of its actors does not
 
 
 class Liveness(NamedTuple):
-    """What a session said, or that it said nothing."""
+    """The answer of a session."""
 
     state: SessionState
     rtt: float = 0.0
-    """Seconds around the bus."""
+    """The round trip around the bus in seconds, if it is alive."""
     reason: str = ""
-    """Why it counts as wedged."""
+    """Why it is wedged or its bus is down; may be empty."""
 
     @property
     def alive(self) -> bool:
-        """Whether it answers: a round trip around the bus, or that it stands by for one that does that."""
+        """Whether it measured a round trip around the bus, or stands by for a session that acts."""
         return self.state in {SessionState.ALIVE, SessionState.STANDBY}
 
     @property
     def text(self) -> str:
-        """What to tell the user."""
+        """The state in words for the user."""
         if self.state is SessionState.ALIVE:
             return f"answers in {self.rtt * 1000:.0f} ms"
         words = {
@@ -75,12 +75,13 @@ class Liveness(NamedTuple):
 
 
 def probe(record: Record, config: Config | None = None, timeout: float = DEADLINE) -> Liveness:
-    """Ask one session.
+    """Ask one session whether it lives; blocks for `timeout` seconds at most.
 
     Args:
-        record: Its record.
-        config: The user's, for the credentials of the bus; without it a session of the Go program is not asked.
-        timeout: Seconds in all.
+        record: The session's record.
+        config: The user's configuration, with the credentials of the bus. Without it, a session of the Go program is
+            not asked, and its state is unknown.
+        timeout: Seconds.
     """
     deadline = time.monotonic() + timeout
     if process.is_stopped(record.pid):
@@ -96,7 +97,7 @@ def probe(record: Record, config: Config | None = None, timeout: float = DEADLIN
 
 
 def probe_all(found: Sequence[Record], config: Config | None = None, timeout: float = DEADLINE) -> list[Liveness]:
-    """Ask several sessions at once, each on a thread of its own; the answers are in their order."""
+    """Ask several sessions at the same time, each on a thread of its own; return the answers in the same order."""
     import threading
 
     answers = [Liveness(SessionState.WEDGED)] * len(found)
@@ -166,7 +167,7 @@ def _understand(line: bytes) -> Liveness:
 
 
 def expect(record: Record, url: str, timeout: float = DEADLINE) -> bool:
-    """Have a session listen where a URL will send the browser in the end; return whether it does. Then open it."""
+    """Let a session listen for the callbacks in a URL, before the browser opens it; return whether it answered."""
     import socket
 
     with socket.socket(socket.AF_UNIX) as connection:
@@ -180,7 +181,7 @@ def expect(record: Record, url: str, timeout: float = DEADLINE) -> bool:
 
 
 def _over_topic(record: Record, config: Config, timeout: float) -> Liveness:
-    """Ping a session of the Go program; its server is an ntfy server, and ours if it is to be joined."""
+    """Ping a session of the Go program over its topic. It must use the ntfy server of this configuration."""
     from nssh.bus.ping import ping
 
     if record.server != config.server:

@@ -1,7 +1,7 @@
-"""What a start does before ssh: finds live sessions of the same target, decides about them, and makes itself known.
+"""Finds live sessions of the same target before ssh starts, joins or replaces them, and writes this session's record.
 
-In the launcher. Without another session nothing is imported here but what it has anyway. With one, its answer is waited
-for where somebody can be asked or told; a command or a script is not kept waiting, and hears at its end (`Doubt`).
+Runs in the launcher. If there is another session and a user who can be asked, the session is asked whether it lives.
+A command or a script joins at once; it is told at its end if the joined session can't act (`JoinedSessionCheck`).
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
     from nssh.state.records import Record
 
 _SHOWN = 6
-"""Sessions that a question lists."""
+"""Sessions that the question lists."""
 
-# Seconds between looks at whether an answer is there.
+# Seconds between checks whether an answer is there.
 _LOOK = 0.02
 
 
 class SessionStart(NamedTuple):
-    """How this session begins."""
+    """How this session starts."""
 
     record: Record
-    """Its own, as it was written."""
+    """This session's record, as it was written."""
     topic: topics.Topic
     joined: Record | None = None
     """The session whose topic this one shares."""
     replaced: tuple[int, ...] = ()
-    """PIDs of the sessions that were ended for it."""
+    """PIDs of the sessions that were ended for this one."""
     unasked: tuple[Record, ...] = ()
-    """Who shares the topic, if it was joined without asking them how they are."""
+    """The sessions that share the topic, if they were not asked whether they live."""
 
 
 class JoinedSessionCheck:
-    """The question whether the session that was joined can act, asked while this one is on its way."""
+    """Asks on a thread of its own whether the joined session can act, while this session's ssh runs."""
 
     def __init__(self, others: Sequence[Record], config: Config, destination: str) -> None:
-        """Begin to ask who shares the topic; `destination` is for the words of the answer."""
+        """Start asking the sessions that share the topic; `destination` is the target's name for the user."""
         import threading
 
         self._text = ""
@@ -61,14 +61,14 @@ class JoinedSessionCheck:
         self._text = joined_session_problem(others, config, destination)
 
     def text(self, pause: Callable[[float], object]) -> str:
-        """Return what the user should know, `` if all is well; `pause` is called until that is known (1.5 s in all)."""
+        """Return a warning for the user, empty if the joined session acts. Waits by calling `pause`, 1.5 s at most."""
         while self._thread.is_alive():
             pause(_LOOK)
         return self._text
 
 
 def joined_session_problem(others: Sequence[Record], config: Config, destination: str) -> str:
-    """Ask the sessions of a topic how they are; return what to tell whoever joins them, `` if they are well."""
+    """Ask the sessions of a topic whether they live; return a warning for the user, empty if one can act. Blocks."""
     from nssh.meeting import join_or_replace, liveness
 
     answers = liveness.probe_all(others, config)
@@ -84,21 +84,21 @@ def _warning(other: Record, answer: Liveness, destination: str) -> str:
 
 
 def _acting(group: Sequence[Record]) -> Record:
-    """Return who acts for a topic, by the records: a session of the Go program knows no lease, so it always does."""
+    """Return the session that acts for a topic, by the records. The Go program knows no lease, so it always acts."""
     return min(group, key=lambda one: (not one.foreign, one.role != "leader"))
 
 
 class SessionStarter:
-    """One start; used by the launcher's only thread, before it catches signals."""
+    """Starts one session among those of the same target. For the launcher's only thread, before it catches signals."""
 
     def __init__(self, target: Target, config: Config, *, interactive: bool, say: Callable[[str], object]) -> None:
-        """Keep what decides.
+        """Keep the arguments.
 
         Args:
-            target: Who is connected to.
-            config: The user's.
-            interactive: Whether somebody can be asked.
-            say: Told what the user should know.
+            target: The host.
+            config: The user's configuration.
+            interactive: Whether there is a user who can be asked.
+            say: Writes a line for the user.
         """
         self._target = target
         self._config = config
@@ -106,11 +106,14 @@ class SessionStarter:
         self._say = say
 
     def settle(self, choice: str) -> SessionStart:
-        """Decide, do what that takes, and write this session's record; `choice` is `join`, `replace`, `new` or ``.
+        """Join, replace or leave alone the other sessions, and write this session's record. May ask the user.
+
+        Args:
+            choice: The user's `join`, `replace` or `new`; empty if no option was given.
 
         Raises:
-            UsageError: `new` where the topic is pinned.
-            Cancelled: The user was asked and wants none of it.
+            UsageError: The choice is `new`, and the topic is pinned.
+            Cancelled: The user was asked, and cancelled.
             NsshError: A session that was to be replaced can't be ended.
             OSError: The state directory can't be written.
         """
@@ -139,7 +142,7 @@ class SessionStarter:
                 return self._join(group, _acting(group))._replace(unasked=tuple(group))
         action, other, shown = self._decide(choice, others)
         with records.StartLock():
-            # Others may have come and gone while we asked.
+            # Sessions may have started and ended during the question.
             others = self._others()
             if action == "new":
                 return self._begin(fresh=True)
@@ -156,16 +159,20 @@ class SessionStarter:
             return False
         if not record.foreign:
             return record.key == self._target.key
-        # The Go program tells the host's name up to its first dot, and the words that the user typed.
+        # The Go program's record has the host's name up to its first dot, and the target that the user typed.
         if record.host.lower() != self._target.hostname.partition(".")[0]:
             return False
         try:
             return identity.resolve(self._target.ssh, record.target).key == self._target.key
         except NsshError:
-            return False  # its options are unknown; without them it may be nobody
+            return False  # the record does not tell the ssh options, so the key could be another host's
 
     def _decide(self, choice: str, others: Sequence[Record]) -> tuple[Action, Record, set[int]]:
-        """Ask the sessions, and the user if need be; return what to do, whom to join, and whom the user has seen."""
+        """Ask the sessions, and the user if that is needed.
+
+        Returns:
+            What to do, the session to join, and the PIDs of the sessions that the user was shown.
+        """
         from nssh.meeting import join_or_replace, liveness
 
         answers = liveness.probe_all(others, self._config)
@@ -182,7 +189,7 @@ class SessionStarter:
         return action, others[first], {one.pid for one in others}
 
     def _topic_group(self, others: Sequence[Record]) -> list[Record]:
-        """Return who shares the topic to be joined: the target's own, or else the newest session's."""
+        """Return the sessions that share the topic to join: the target's own topic, or else the newest session's."""
         current = topics.current(self._target.key, self._config.server)
         if all(other.topic != current for other in others):
             current = others[-1].topic
@@ -217,7 +224,7 @@ class SessionStarter:
     def _join(self, others: Sequence[Record], other: Record) -> SessionStart:
         present = [one for one in others if one.topic == other.topic] or list(others[-1:])
         if not present:
-            return self._begin()  # it has just ended
+            return self._begin()  # the session to join has just ended
         joined = next((one for one in present if one.pid == other.pid), present[0])
         return self._begin(joined=joined)
 
@@ -226,8 +233,8 @@ class SessionStarter:
             from nssh.meeting import end_session
 
             end_session.end(others)
-        # The same topic, from where they were: what was accepted and not done yet is done here, and what a program on
-        # the remote sends while this session prepares it is not lost.
+        # Continue with the same topic: this session then handles what the bus accepted and nobody has handled yet, and
+        # nothing is lost that a program on the remote sends until its session file is written anew.
         return self._begin(joined=None)._replace(replaced=tuple(other.pid for other in others))
 
     def _begin(self, *, fresh: bool = False, joined: Record | None = None) -> SessionStart:

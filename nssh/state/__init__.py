@@ -1,1 +1,1 @@
-"""What is kept on this machine: records of sessions, topics, leases, held URLs, what is known of hosts."""
+"""Files in this machine's state directory: session records, topics, leases, held URLs, remembered hosts."""

@@ -1,7 +1,7 @@
-"""URLs that were too old to open by themselves when they arrived; the user opens them with `nssh status --open-held`.
+"""Stores URLs that arrived too late to be opened unasked; `nssh status --open-held` opens them.
 
-A topic's file has one a line. Whoever changes it locks it, so that what a session adds while the user opens what is
-there is not lost; readers need no lock, because a line counts only once it is whole.
+Each topic has a file with one URL a line. Writers lock it, so that a session can add a URL while the user opens others.
+Readers need no lock: a line counts only once it is complete.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LIMIT = 1 << 20
-"""Bytes of one file. A remote could fill the disk otherwise, and nobody opens so many by hand."""
+"""Bytes of one file, so that a remote can't fill the disk."""
 
 
 class HeldUrl(NamedTuple):
-    """A URL and when it was sent, seconds since the epoch by the server's clock."""
+    """A URL, and when it was sent in seconds since the epoch, by the server's clock."""
 
     url: str
     time: int
 
 
 def add(path: str, held: HeldUrl) -> bool:
-    """Append a URL to a topic's file (0600, made so), unless it is there: a message may come again after a crash.
+    """Append a URL to a topic's file, created 0600; one that is there is not added again (a repeat after a crash).
 
-    Returns False, and holds it not, if a mebibyte of others is held already.
+    Returns:
+        False if the file is full (1 MiB), so that the URL is not stored.
 
     Raises:
         OSError: The state directory can't be written.
@@ -43,7 +44,7 @@ def add(path: str, held: HeldUrl) -> bool:
         if b"\n" + line in b"\n" + content:
             return True
         if content and not content.endswith(b"\n"):
-            line = b"\n" + line  # behind what a crash tore
+            line = b"\n" + line  # a crash left an incomplete line before
         if len(content) + len(line) > _LIMIT:
             return False
         if os.pwrite(fd, line, len(content)) != len(line):
@@ -53,7 +54,7 @@ def add(path: str, held: HeldUrl) -> bool:
 
 
 def read(path: str) -> list[HeldUrl]:
-    """Return what is held, in the order of arrival; lines that are none (a torn last one) are passed over.
+    """Return the URLs of a topic's file in the order of their arrival. Malformed lines are passed over.
 
     Raises:
         OSError: The file is there and can't be read.
@@ -69,7 +70,7 @@ def read(path: str) -> list[HeldUrl]:
 
 
 def take(path: str) -> HeldUrl | None:
-    """Return the first URL that is held and hold it no longer, or None; of two callers one gets it.
+    """Remove and return the first URL of a topic's file; None if there is none. Two callers never get the same one.
 
     Raises:
         OSError: The file can't be read or written.
@@ -90,7 +91,7 @@ def take(path: str) -> HeldUrl | None:
 
 @contextlib.contextmanager
 def _locked(path: str, *, create: bool) -> Iterator[int]:
-    """Open a topic's file and wait for its lock, which nobody holds for longer than a read and a write."""
+    """Open a topic's file and wait for its lock, which is only held for a read and a write."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if create else 0)
     while True:
         fd = os.open(path, flags, 0o600)
@@ -104,7 +105,7 @@ def _locked(path: str, *, create: bool) -> Iterator[int]:
 
 
 def _is_at(fd: int, path: str) -> bool:
-    """Whether an open file is still the one at a path: whoever held the lock before may have replaced it."""
+    """Whether an open file is still the one at a path: the lock's last holder may have replaced it."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The lease of a topic: among the sessions that share it, the holder acts. An OS lock, so the kernel frees it."""
+"""The lease of a topic: of the sessions that share it, only the holder acts. The kernel frees it at a death."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 
 
 class Lease:
-    """A lease that this process holds or wants; used by one thread at a time.
+    """A file lock that this process holds or wants. For one thread at a time.
 
-    It belongs to the process, not to an actor: an actor that is restarted finds it as it was.
+    It belongs to the process, not to an actor: it survives an actor's restart.
     """
 
     def __init__(self, path: str) -> None:
@@ -18,27 +18,27 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether this process holds it."""
+        """Whether this process holds the lease."""
         return self._fd >= 0
 
     def acquire(self) -> bool:
-        """Try to get it, without waiting; return whether it is held now.
+        """Try to get the lease without waiting; return whether this process holds it now.
 
         Raises:
-            OSError: The lock file can't be made, or its file system knows no locks.
+            OSError: The lock file can't be created, or its file system has no locks.
         """
         if not self.held:
             self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self.held
 
     def release(self) -> None:
-        """Let another session act."""
+        """Give the lease up, so that another session acts."""
         if self.held:
             os.close(self._fd)
             self._fd = -1
 
     def _lock(self, how: int) -> None:
-        # Not inherited by children: an xclip that lives on must not keep a dead session's lease.
+        # Children don't inherit it (O_CLOEXEC): an xclip that outlives the session must not keep its lease.
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, how)
@@ -51,7 +51,7 @@ class Lease:
                 os.close(fd)
 
     def _keep(self, fd: int) -> bool:
-        # A file that was removed meanwhile, as long unused, is nobody's lease: two could hold theirs.
+        # If the file was removed or replaced meanwhile, another process may hold the lock on the new file.
         if not os.path.samestat(os.fstat(fd), os.stat(self._path, follow_symlinks=False)):
             return False
         self._fd = fd

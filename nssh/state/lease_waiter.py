@@ -1,4 +1,4 @@
-"""A lease that is waited for, in the bridge; `nssh.state.lease` alone is on the way to ssh."""
+"""Waits for a lease on a thread, in the bridge. Apart from `nssh.state.lease`, which is imported before ssh starts."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from nssh.state.lease import Lease
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Seconds until a wait that failed is told: the next try to acquire says what is wrong, and is not made all the time.
+# Seconds to pause after a wait that failed, before its caller is told and tries again.
 _PAUSE = 1.0
 
 
 class AwaitedLease(Lease):
-    """A lease that a thread of this process may wait for, besides the one that uses it."""
+    """A lease for which a thread of its own can wait."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self._guard = threading.Lock()  # over what the two share: these, and whether the lease is held
+        self._guard = threading.Lock()  # guards the two below, and whether the lease is held
         self._notice: Callable[[], object] | None = None
         self._waiter: threading.Thread | None = None
 
     def wait(self, notice: Callable[[], object]) -> None:
-        """Get it as soon as nobody else holds it, and call `notice` then; returns at once.
+        """Start waiting for the lease, and return at once.
 
-        A thread waits in the kernel: that costs nothing, and it learns of a holder's death as it happens. It is the one
-        that calls `notice`, also if waiting fails. Of two who wait, one after the other, the second is told.
+        A thread waits in the kernel, so the lease is acquired as soon as its holder releases it or dies.
+
+        Args:
+            notice: Called on that thread when the lease is held, and also if waiting failed. A second call of `wait`
+                replaces the first one's `notice`.
         """
         with self._guard:
             self._notice = notice
@@ -39,7 +42,7 @@ class AwaitedLease(Lease):
         self._waiter.start()
 
     def release(self) -> None:
-        """Let another session act, and wait for it no longer."""
+        """Give the lease up, so that another session acts, and stop waiting for it."""
         with self._guard:
             self._notice = None
             super().release()

@@ -31,7 +31,7 @@ _LOCK_PAUSE = 0.02
 
 
 class Record(NamedTuple):
-    """One session; the first seven fields are also the Go program's, the others may be missing in a record of its."""
+    """One session. A record of the Go program has the first seven fields only."""
 
     pid: int
     target: str
@@ -51,18 +51,18 @@ class Record(NamedTuple):
     bus_since: str = ""
     bridge: int = 0
     serial: str = ""
-    """Of the topic's file, see `nssh.state.topics`."""
+    """The topic's serial, see `nssh.state.topics`."""
     restarts: int = 0
     actor_restarts: int = 0
     held: int = 0
     problem: str = ""
     version: str = ""
     lost: str = ""
-    """What the remote sent and nobody can have any more: the newest such thing."""
+    """The newest message of the remote that is lost, in words for the user; empty if none is."""
     lost_at: str = ""
-    """When that was noticed, RFC 3339."""
+    """When the loss was noticed, RFC 3339."""
     replaced_by: int = 0
-    """PID of the session that is ending this one."""
+    """PID of the session that ends this one; 0 if none does."""
 
     @property
     def live(self) -> bool:
@@ -71,12 +71,12 @@ class Record(NamedTuple):
 
     @property
     def foreign(self) -> bool:
-        """Whether it is the Go program's, which tells no birth, no key and no socket."""
+        """Whether it is a record of the Go program, which has no birth, key and socket."""
         return not self.birth
 
 
 def _is_older(pid: int, started: str) -> bool:
-    """Whether a process was there when its record was written: one that took over the PID since then was not."""
+    """Whether a process is older than its record. If not, it is another process with the same PID."""
     if not process.birth(pid):
         return False
     import psutil
@@ -89,7 +89,7 @@ def _is_older(pid: int, started: str) -> bool:
 
 
 def timestamp(started: str, default: float) -> float:
-    """Return what a record's `started` means, seconds since the epoch; `default` if it is no time."""
+    """Return a record's `started` as seconds since the epoch; `default` if it is malformed."""
     from datetime import UTC, datetime
 
     try:
@@ -100,28 +100,28 @@ def timestamp(started: str, default: float) -> float:
 
 
 class Ignored(NamedTuple):
-    """A file that should have been a record, and is not used."""
+    """A file in the place of a record that can't be used."""
 
     name: str
     reason: str
 
 
 def directory() -> str:
-    """Return the directory of the records, created 0700 if need be.
+    """Return the directory of the records; create it (0700) if it is missing.
 
     Raises:
-        OSError: It can't be made.
+        OSError: The directory can't be created.
     """
     return files.make_private_dir(os.path.join(files.state_dir(), "sessions"))
 
 
 def path_of(pid: int) -> str:
-    """Return where the record of a session is."""
+    """Return the path of a session's record."""
     return os.path.join(files.state_dir(), "sessions", f"{pid}.json")
 
 
 def socket_of(pid: int) -> str:
-    """Return where the control socket of a session is."""
+    """Return the path of a session's control socket."""
     return os.path.join(files.state_dir(), "sessions", f"{pid}.sock")
 
 
@@ -136,11 +136,11 @@ def write(record: Record) -> None:
 
 
 class StartLock:
-    """Keeps other starts out: whoever looks for sessions and adds one of its own holds this meanwhile.
+    """A lock that a start holds while it looks for sessions and writes its own record, so that two see each other.
 
         with StartLock(): …
 
-    It is not waited for where its holder was suspended (Ctrl-Z, SIGSTOP), or the file system knows no locks.
+    Entering waits for the lock, unless its holder is suspended (Ctrl-Z, SIGSTOP) or the file system has no locks.
 
     Raises:
         OSError: The state directory can't be written.
@@ -156,7 +156,7 @@ class StartLock:
         try:
             os.pwrite(self._fd, b"%-19d\n" % os.getpid(), 0)
         except OSError:
-            pass  # a full disk: who waits for us can't see then that we were suspended
+            pass  # a full disk: others then wait even if this process is suspended
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
@@ -173,18 +173,18 @@ def _lock(fd: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        pass  # a file system without locks: as good as it gets
+        pass  # a file system without locks: go on without
     return True
 
 
 def read(path: str) -> Record | None:
-    """Read a record; None if it is missing or no record at all."""
+    """Read a record; return None if it is missing or malformed."""
     found = _load(path)
     return found if isinstance(found, Record) else None
 
 
 def _load(path: str) -> Record | str:
-    """Read a record, or say why it is none."""
+    """Read a record, or return the reason why it can't be used."""
     try:
         # O_NONBLOCK: a FIFO must not hang us.
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -203,7 +203,7 @@ def _load(path: str) -> Record | str:
 
 
 def parse(data: bytes) -> Record | None:
-    """Read a record's content; None if it is no record."""
+    """Read a record's content; return None if it is malformed. Fields of a wrong type get their defaults."""
     try:
         content = json.loads(data) if len(data) <= _LIMIT else None
     except (ValueError, RecursionError):
@@ -223,13 +223,13 @@ def parse(data: bytes) -> Record | None:
 
 
 def remove(pid: int) -> None:
-    """Remove a session's record and control socket, if they are there and their directory lets us."""
-    # The socket first: whoever dies between the two leaves a record, which the next one removes.
+    """Remove a session's record and control socket. Never raises."""
+    # The socket first: after a crash between the two the record is left, and the next reader removes both.
     for path in (socket_of(pid), path_of(pid)):
         try:
             os.unlink(path)
         except OSError:
-            pass  # what stays names a process that is gone: whoever reads it knows, and no session's end fails by it
+            pass  # a record that stays names a dead process, which readers notice
 
 
 def live() -> list[Record]:
@@ -238,7 +238,7 @@ def live() -> list[Record]:
 
 
 def survey() -> tuple[list[Record], list[Ignored]]:
-    """Return the records of live sessions, oldest first, and what is no record; stale ones are removed."""
+    """Return the records of live sessions, oldest first, and the files that can't be used; stale ones are removed."""
     found: list[Record] = []
     ignored: list[Ignored] = []
     stale: list[int] = []
@@ -265,12 +265,12 @@ def survey() -> tuple[list[Record], list[Ignored]]:
             stale.append(int(stem))
     if stale:
         _remove_stale(stale)
-    # Fractions of a second, as Go writes them, sort behind their second once the Z is gone.
+    # Without the Z, times with a fraction of a second, as Go writes them, sort after the full second.
     return sorted(found, key=lambda record: record.started.removesuffix("Z")), ignored
 
 
 def _orphan(name: str, names: list[str]) -> int | None:
-    """Return the PID of a session whose bridge was killed behind the removal of its record: its socket is there."""
+    """Return the PID of a dead session that left a control socket without a record; otherwise None."""
     stem = name.removesuffix(".sock")
     if stem == name or not (stem.isascii() and stem.isdigit()) or f"{stem}.json" in names:
         return None
@@ -278,18 +278,18 @@ def _orphan(name: str, names: list[str]) -> int | None:
 
 
 def _remove_stale(pids: list[int]) -> None:
-    """Remove records, unless somebody starts at this moment: it may have one of these PIDs, and has written its own."""
+    """Remove records, unless a session starts at this moment: it may have one of these PIDs, and a new record."""
     try:
         fd = _open_lock()
     except OSError:
-        return  # a directory that can't be changed: they are not trusted, whoever reads them
+        return  # the directory can't be written; readers ignore the stale records
     try:
         if _lock(fd):
             for pid in pids:
                 record = read(path_of(pid))
                 if record is None or record.pid != pid or not record.live:
                     remove(pid)
-                    # A bridge that is still there is at its last delivery, over that connection, and will end it.
+                    # A bridge that still runs makes its last delivery over that connection, and ends it itself.
                     if not process.birth(pid) and not (record and process.birth(record.bridge)):
                         control_path.end_abandoned(pid)
     finally:

@@ -1,4 +1,4 @@
-"""What is remembered of a remote between sessions, `hosts/<key>.json`: whether it has nssh. Standard library only."""
+"""Remembers in `hosts/<key>.json` whether a remote has nssh, from session to session. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from nssh.wire import files
 
 
 class RememberedHost(NamedTuple):
-    """A remote as last seen."""
+    """What the last session saw of a remote."""
 
     version: str = ""
-    """Its nssh (`version digest python`), `` if it had none."""
+    """The installed nssh as `version digest python`; empty if there was none."""
     declined: bool = False
-    """Whether the user said no to an installation."""
+    """Whether the user declined an installation."""
     session: str = ""
-    """Checksum of the session file that was last written there, or tried to be."""
+    """The checksum of the session file that was last written there, or could not be."""
 
 
 def _path(key: str) -> str:
@@ -29,7 +29,7 @@ def _path(key: str) -> str:
 
 
 def read(key: str) -> RememberedHost:
-    """Return what is known of a remote; nothing known, or nothing readable, is the default."""
+    """Return what is remembered of a remote; the defaults if there is no usable file."""
     try:
         with open(_path(key), "rb") as file:
             content = json.loads(file.read(4096))
@@ -41,7 +41,7 @@ def read(key: str) -> RememberedHost:
 
 
 def checksum(session_file: str) -> str:
-    """Return what stands for a session file's text: enough to see a change, not enough to find the topic."""
+    """Return the CRC-32 of a session file's text. It shows a change, and does not reveal the topic."""
     return f"{binascii.crc32(session_file.encode()):08x}"
 
 
@@ -51,14 +51,14 @@ def write(key: str, host: RememberedHost) -> None:
     Raises:
         OSError: The state directory can't be written.
     """
-    host = host._replace(version=printable(host.version, 300))  # the remote may have said anything
+    host = host._replace(version=printable(host.version, 300))  # the text comes from the remote
     if host != read(key):
         files.make_private_dir(os.path.dirname(_path(key)))
         files.write_private(_path(key), json.dumps(host._asdict()).encode())
 
 
 def difference(destination: str, version: str) -> str:
-    """Return a line for the user if the remote's nssh is another version than ours, `` if not or if it has none."""
+    """Return a line for the user if the remote has another version of nssh; empty if it has the same, or none."""
     theirs = printable(version.partition(" ")[0], 40)
     if not theirs or theirs == __version__:
         return ""

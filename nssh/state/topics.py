@@ -1,9 +1,9 @@
-"""The topic of a target: secret, kept from session to session so that what was spooled meanwhile arrives, once.
+"""Keeps the secret topic of each target from session to session, so that messages sent in between arrive, once.
 
 A topic belongs to one key (`identity.Target.key`) and one server. Its file, `topics/<key>+<server>.json` in the state
-directory, names the topic and a serial; the ledger and the lease of the topic are named by that serial, never by the
-topic itself. A topic that the configuration pins is the same for every key, and so are its ledger and its lease.
-Standard library only, on the way to ssh.
+directory, holds the topic and a serial. The names of its ledger and its lease contain the serial, never the topic. A
+topic that the configuration pins is the same for every key, and so are its ledger and its lease. Standard library
+only: on the way to ssh.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 class Topic(NamedTuple):
-    """A topic and where its durable state is."""
+    """A topic, and the paths of its ledger and its lease."""
 
     name: str
     ledger: str
@@ -36,7 +36,7 @@ class Topic(NamedTuple):
 
 
 def file_name(text: str) -> str:
-    """Make any text a file name that a reader still recognises; long ones are cut and given a checksum."""
+    """Return a readable file name for any text. Long ones are cut and end with a checksum."""
     data = text.encode("utf-8", "surrogatepass")
     name = "".join(chr(byte) if chr(byte) in _SAFE else f"%{byte:02x}" for byte in data)
     return name if len(name) <= 150 else f"{name[:140]}-{binascii.crc32(data):08x}"
@@ -51,19 +51,18 @@ def new_name() -> str:
 def obtain(
     key: str, server: str, *, fixed: str = "", fresh: bool = False, joined: tuple[str, str] | None = None
 ) -> Topic:
-    """Return the topic of a target, a new one if there is none, or if `fresh`.
+    """Return the topic of a target; create one if there is none, or if `fresh`.
 
-    However long it was not used: a program on the remote may have sent something to it just now.
-
-    Two nssh that start at the same moment get the same topic: one of them writes the file, under a lock.
+    A topic never gets too old: a program on the remote may have published on it just now. Two sessions that start at
+    the same moment get the same topic: one of them writes the file, under a lock.
 
     Args:
         key: The session's key.
-        server: The bus it goes over.
-        fixed: The topic that the configuration pins, if any: there is no other then.
-        fresh: Make a new one in any case (`--new`).
-        joined: Topic and serial of a live session: that becomes the target's own. A session of the Go program has no
-            serial.
+        server: The server of the bus.
+        fixed: The topic that the configuration pins; empty if it pins none.
+        fresh: Whether to create a new topic in any case (`--new`).
+        joined: Topic and serial of a live session, which become the target's own. The serial is empty for a session of
+            the Go program.
 
     Raises:
         OSError: The state directory can't be written.
@@ -80,13 +79,13 @@ def obtain(
 
 
 def current(key: str, server: str) -> str:
-    """Return the topic that a target has now, `` if it has none; a pinned one is not looked for."""
+    """Return the present topic of a target; empty if it has none. Pinned topics don't count."""
     known = _read(os.path.join(files.state_dir(), "topics", file_name(f"{key}+{server}") + ".json"), "")
     return known[0] if known else ""
 
 
 def newest(name: str, ledger: str) -> str:
-    """Return the topic that a session's target has now: another than its own once a later session took a new one."""
+    """Return the present topic of a session's target. It differs from the session's own after a later `--new`."""
     stem = ledger.removesuffix(".ledger").rpartition(".")[0]
     known = _read(f"{stem}.json", "")
     return known[0] if known is not None else name
@@ -98,7 +97,7 @@ def _topic(path: str, name: str, serial: str) -> Topic:
 
 
 def _read(path: str, fixed: str) -> tuple[str, str] | None:
-    """Return the topic and the serial in a file; None if it is not there, damaged, or another than `fixed`."""
+    """Return the topic and the serial of a file; None if it is missing, malformed, or not about `fixed`."""
     try:
         with open(path, "rb") as file:
             record = json.loads(file.read(4096))
@@ -113,13 +112,13 @@ def _read(path: str, fixed: str) -> tuple[str, str] | None:
 
 
 def _renew(directory: str, path: str, name: str, serial: str = "", *, fresh: bool) -> tuple[str, str]:
-    """Write the file of a topic anew, unless somebody else just did; `` stands for a new name, or a new serial."""
+    """Write a topic's file, unless another process just did and `fresh` is false. Make up an empty name or serial."""
     lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:
-            pass  # a file system without locks: as good as it gets
+            pass  # a file system without locks: go on without
         if not fresh:
             known = _read(path, name)
             if known is not None:
@@ -133,9 +132,9 @@ def _renew(directory: str, path: str, name: str, serial: str = "", *, fresh: boo
 
 
 def _prune(directory: str, path: str, serial: str) -> None:
-    """Remove what is left of this target's former topics, once nothing can be waiting on them any more.
+    """Remove the ledgers and leases of the target's former topics, once the bus has deleted their messages.
 
-    URLs that are held stay: they are the user's to open.
+    Held URLs stay: the user may open them.
     """
     stem = os.path.basename(path).removesuffix(".json")
     for name in os.listdir(directory):
@@ -150,6 +149,6 @@ def _prune(directory: str, path: str, serial: str) -> None:
                 os.unlink(os.path.join(directory, name))
                 os.unlink(former)
         except OSError:
-            pass  # somebody else was faster, or may not: it is only rubbish
+            pass  # another process removed it first, or it can't be removed
         finally:
             lease.release()
