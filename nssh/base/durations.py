@@ -1,4 +1,4 @@
-"""Durations as people write them: `168h`, `30d`, `1h30m`; and gaps as the event log writes them."""
+"""Reads durations as people write them (`168h`, `30d`, `1h30m`), and writes them for the event log."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ _EXAMPLES = "write it like 30s, 10m, 168h, 30d or 1h30m"
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that `text` means.
+    """Return a duration in seconds.
 
-    It is made of numbers with the units w, d, h, m and s, each at most once, from large to small; `0` needs no unit.
+    Args:
+        text: Numbers with the units w, d, h, m and s, each at most once, from large to small; or `0`.
 
     Raises:
-        ValueError: It is something else, or longer than 100 years; the text is one line and shows the form.
+        ValueError: The text is malformed, or means more than 100 years.
     """
     if text == "0":
         return 0.0
@@ -41,9 +42,9 @@ def _is_number(text: str) -> bool:
 
 
 def format_gap(seconds: float) -> str:
-    """Return whole seconds as Go's `time.Duration` prints them: `6s`, `1m0s`, `1h2m3s`.
+    """Format seconds as Go's `time.Duration` does: `6s`, `1m0s`, `1h2m3s`. `parse_duration` reads the result.
 
-    A negative gap (the clock was set back) is `0s`. `parse_duration` reads the result.
+    The seconds are rounded. A negative gap (the clock was set back) is `0s`.
 
     Raises:
         ValueError, OverflowError: `seconds` is not a finite number.

@@ -1,10 +1,10 @@
-"""The errors that a user can cause or meet: each is one line that says what was wrong, where, and what to do next."""
+"""Defines the errors that a user can cause or meet. The text of each says what is wrong, where, and what to do."""
 
 
 class NsshError(Exception):
-    """An error for the user; its text is the whole message, on one line, without secrets.
+    """An error for the user. Its text is the whole message, on one line, without secrets.
 
-    `cli.main` prints `nssh: <text>` and exits with `exit_code`; nothing else turns an exception into a status.
+    `nssh.cli.main` prints `nssh: <text>` and exits with `exit_code`.
     """
 
     exit_code = 1
@@ -17,11 +17,11 @@ class UsageError(NsshError):
 
 
 class ArgumentError(UsageError):
-    """Arguments that make no sense; `cli.main` names the help that tells which do."""
+    """Wrong arguments. `nssh.cli.main` adds which help describes the right ones."""
 
 
-class Cancelled(NsshError):  # noqa: N818 - it is the answer, not an error
-    """The user was asked, and wants none of it: nothing was done."""
+class Cancelled(NsshError):  # noqa: N818 - an answer of the user, not an error
+    """The user cancelled a question; nothing was done."""
 
     exit_code = 130
 
@@ -30,13 +30,14 @@ class Cancelled(NsshError):  # noqa: N818 - it is the answer, not an error
 
 
 class ConfigError(NsshError):
-    """`config.toml` can't be used; the text names file, line, key and, for a typing slip, the nearest known key."""
+    """`config.toml` can't be used. The text tells file, line, key and, for an unknown key, the nearest known one."""
 
 
 class ConnectError(NsshError):
-    """The remote can't be reached or refused us; carries ssh's own reason.
+    """The remote can't be reached, or refused the login. The text has ssh's own reason.
 
-    `kind` is one of `unreachable`, `refused`, `resolve`, `hostkey`, `auth`, `timeout`, `closed`.
+    Attributes:
+        kind: `unreachable`, `refused`, `resolve`, `hostkey`, `auth`, `timeout` or `closed`.
     """
 
     def __init__(self, text: str, kind: str = "unreachable") -> None:
@@ -49,12 +50,12 @@ class RemoteError(NsshError):
 
 
 class BusError(NsshError):
-    """The bus refused or can't be reached.
+    """The bus can't be reached, or its server refused a request.
 
     Attributes:
         kind: `unreachable`, `auth` (401, 403), `size` (413), `limit` (429), `gone` (a file that the server does
-            not have any more), `request` (other 4xx), `server` (5xx or nonsense).
-        retry_after: Seconds the server asked us to wait, or None.
+            not have any more), `request` (other 4xx) or `server` (5xx, or an answer that is not HTTP).
+        retry_after: The seconds that the server wants us to wait; None if it does not say.
     """
 
     def __init__(self, text: str, kind: str, retry_after: float | None = None) -> None:
@@ -64,9 +65,9 @@ class BusError(NsshError):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may succeed later without anybody changing anything."""
+        """Whether the same request may succeed later, without a change of the configuration."""
         return self.kind in {"unreachable", "limit", "server"}
 
 
 class ToolError(NsshError):
-    """A local program (clipboard, browser) is missing, failed or hung."""
+    """A local program (for the clipboard or the browser) is missing, failed or hung."""

@@ -1,4 +1,4 @@
-"""Text for a terminal that may hold what a remote, a server or a program made up. Standard library only."""
+"""Makes text from a remote, a server or a program safe to print on a terminal. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ LONGEST = 400
 
 
 def printable(text: str, limit: int | None = None) -> str:
-    """Return text as one line that can't steer a terminal: what is not printable becomes `?`.
+    """Return text as one line without control characters: each character that is not printable becomes `?`.
 
     Args:
-        text: Whatever was received.
-        limit: Characters after which it is cut, marked by an ellipsis; None for no limit.
+        text: Any text.
+        limit: The number of characters to which it is cut, ellipsis included; None for no limit.
     """
     if limit is not None and len(text) > limit:
         text = text[: limit - 1] + "…"

@@ -1,4 +1,4 @@
-"""Starting programs on the way to ssh: `os.posix_spawn` alone, because importing `subprocess` costs 15 ms."""
+"""Starts programs by `os.posix_spawn`, before ssh starts: importing `subprocess` would cost 15 ms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# What the launcher or Python itself ignores or handles must be back at its default in a program that it starts.
+# Signals that the launcher or Python handles or ignores. A started program gets their default actions.
 _DEFAULTS = tuple(
     getattr(signal, name)
     for name in "SIGINT SIGTERM SIGHUP SIGQUIT SIGPIPE SIGXFSZ SIGTSTP SIGCONT SIGWINCH SIGCHLD".split()  # noqa: SIM905
@@ -26,12 +26,18 @@ def start(
     environ: Mapping[str, str] | None = None,
     session: bool = False,
 ) -> int:
-    """Start a program found on the PATH and return its PID; file descriptors not given are inherited.
+    """Start a program found on the PATH, and return its PID.
 
-    With `session` it leads a session of its own from its first moment: no key typed on our terminal reaches it.
+    Args:
+        argv: The program and its arguments.
+        stdin: A file descriptor for standard input; this process's, if None. `stdout` and `stderr` likewise.
+        stdout: See `stdin`.
+        stderr: See `stdin`.
+        environ: The environment; this process's, if None.
+        session: Whether it gets a session of its own, so that keys typed on the terminal send it no signal.
 
     Raises:
-        OSError: It can't be started (`FileNotFoundError` when it is not there).
+        OSError: The program can't be started (`FileNotFoundError` if it is not there).
     """
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((stdin, stdout, stderr)) if fd is not None]
     return os.posix_spawnp(
@@ -45,20 +51,20 @@ def start(
 
 
 def exit_code(wait_status: int) -> int:
-    """Turn a wait status into what a shell would report: the exit status, or 128 + the signal's number."""
+    """Return the exit code that a shell reports for a wait status: the exit status, or 128 + the signal's number."""
     code = os.waitstatus_to_exitcode(wait_status)
     return code if code >= 0 else 128 - code
 
 
 class Running(NamedTuple):
-    """A program whose output is wanted; it runs while its starter does something else, and ends by `finish`."""
+    """A running program whose output is collected later, by `finish`."""
 
     pid: int
     output: int
-    """The end of a pipe, which is small: what writes more than it holds waits for `finish`."""
+    """The reading end of a pipe. The program blocks if it writes more than the pipe holds, until `finish` reads it."""
 
     def finish(self, limit: int = 1 << 20) -> tuple[int, bytes]:
-        """Wait for its end; return its exit code and at most `limit` bytes of its output."""
+        """Wait for the program's end; return its exit code and at most `limit` bytes of its output."""
         chunks: list[bytes] = []
         size = 0
         while chunk := os.read(self.output, 65536):
@@ -70,10 +76,10 @@ class Running(NamedTuple):
 
 
 def begin(argv: Sequence[str], *, merge_stderr: bool = False) -> Running:
-    """Start a program that needs no input, for its output.
+    """Start a program without input, whose output is wanted.
 
     Raises:
-        OSError: It can't be started.
+        OSError: The program can't be started.
     """
     reader, writer = os.pipe()
     null = os.open(os.devnull, os.O_RDWR)
@@ -89,9 +95,9 @@ def begin(argv: Sequence[str], *, merge_stderr: bool = False) -> Running:
 
 
 def capture(argv: Sequence[str], *, merge_stderr: bool = False, limit: int = 1 << 20) -> tuple[int, bytes]:
-    """Run a program that needs no input to its end; return its exit code and at most `limit` bytes of its output.
+    """Run a program without input to its end; return its exit code and at most `limit` bytes of its output. Blocks.
 
     Raises:
-        OSError: It can't be started.
+        OSError: The program can't be started.
     """
     return begin(argv, merge_stderr=merge_stderr).finish(limit)

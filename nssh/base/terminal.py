@@ -1,4 +1,4 @@
-"""Giving the user's terminal back as it was, whatever the session's programs left behind."""
+"""Saves and restores the state of the user's terminal, and asks it who is in the foreground."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Mouse reporting in all its encodings, focus events and bracketed paste off; application cursor keys and keypad off;
-# the alternate screen left by 1047, which unlike 1049 does not move the cursor where no alternate screen was in use;
-# the kitty keyboard protocol popped; cursor shown; colours reset. What a terminal does not know, it ignores.
+# Switch off mouse reporting in all its encodings, focus events, bracketed paste, application cursor keys and keypad.
+# Leave the alternate screen by 1047, which unlike 1049 does not move the cursor if the main screen is shown. Pop the
+# kitty keyboard protocol, show the cursor, reset the colours. Terminals ignore sequences that they do not know.
 _RESET = (
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1004l\x1b[?2004l"
     b"\x1b[?1l\x1b>\x1b[?1047l\x1b[<u\x1b[?25h\x1b[0m"
@@ -18,7 +18,7 @@ _RESET = (
 
 
 def in_foreground() -> bool:
-    """Whether standard input is no terminal, or one whose keys are for us."""
+    """Whether this process may read standard input: it is no terminal, or this process is in its foreground."""
     try:
         return os.tcgetpgrp(0) == os.getpgrp()
     except OSError:
@@ -26,20 +26,20 @@ def in_foreground() -> bool:
 
 
 def touch() -> None:
-    """Use the terminal, with no effect but that the kernel stops our process group if it is in the background.
+    """Let the kernel stop this process group if it is in the terminal's background; otherwise do nothing.
 
-    It looks and stops in one step. Who looks and then stops itself may do so when `fg` has come in between.
+    The kernel checks and stops in one step. A process that checked first could stop itself after `fg` has come.
     """
     import termios
 
     try:
         termios.tcdrain(0)
     except termios.error:
-        return  # a signal came first, or nobody could continue us
+        return  # a signal came first, or the process group is orphaned
 
 
 def modes() -> list[Any] | None:
-    """Return the modes of the terminal on standard input, None if there is none."""
+    """Return the modes of the terminal on standard input; None if it is not a terminal."""
     import termios
 
     try:
@@ -49,18 +49,18 @@ def modes() -> list[Any] | None:
 
 
 def set_modes(attributes: list[Any] | None) -> None:
-    """Set what `modes` returned."""
+    """Set the terminal's modes to a result of `modes`, unless this process is in the background."""
     import termios
 
     if attributes is not None and in_foreground():
         try:
             termios.tcsetattr(0, termios.TCSADRAIN, attributes)
         except termios.error:
-            return  # it is gone
+            return  # the terminal is gone
 
 
 def forget_keys() -> None:
-    """Throw away what was typed so far: whoever typed it had not seen the question that comes now."""
+    """Throw away what was typed so far, before a question is shown."""
     import termios
 
     try:
@@ -70,7 +70,7 @@ def forget_keys() -> None:
 
 
 class Terminal:
-    """The terminal as it was when the launcher started; does nothing where there is none."""
+    """Keeps the terminal's modes as they are at its creation. Does nothing if there is no terminal."""
 
     def __init__(self) -> None:
         self._fd = next((fd for fd in (0, 1, 2) if os.isatty(fd)), None)
@@ -81,17 +81,14 @@ class Terminal:
             self._attributes = termios.tcgetattr(self._fd)
 
     def restore(self, *, reset: bool = True) -> None:
-        """Put the modes back and, with `reset`, switch off what full-screen programs switch on; once.
-
-        Never raises: the terminal may be gone.
-        """
+        """Restore the modes, once, and with `reset` switch off what full-screen programs switch on. Never raises."""
         if self._fd is None or self._attributes is None:
             return
         attributes, self._attributes = self._attributes, None
         import termios
 
         try:
-            # Only where we are in the foreground: a background process would be stopped by writing.
+            # A background process would be stopped by the kernel.
             if os.tcgetpgrp(self._fd) != os.getpgrp():
                 return
             termios.tcsetattr(self._fd, termios.TCSADRAIN, attributes)
@@ -102,22 +99,22 @@ class Terminal:
 
 
 def colors() -> str:
-    """Return how many colors the terminal has, which mosh-server is told; `mosh-client -c` would say it 4 ms later.
+    """Return how many colors the terminal has, for mosh-server. Saves the 4 ms that `mosh-client -c` takes.
 
     Raises:
-        OSError: Python does not know this terminal, and mosh-client can't be started to ask it.
+        OSError: Python's curses does not know the terminal, and mosh-client can't be started.
     """
     count = -1
     try:
         import _curses
     except ImportError:
-        known = False  # a Python without it
+        known = False  # a Python without curses
     else:
         try:
             _curses.setupterm(None, 1)
             count, known = _curses.tigetnum("colors"), True
         except _curses.error:
-            known = False  # a terminal that its terminfo lacks
+            known = False  # a terminal that terminfo does not know
     if not known:
         from nssh.base import spawn
 

@@ -1,4 +1,4 @@
-"""The command line: parses, prints results, and is the one place that chooses exit codes.
+"""Parses the command line, runs the command, prints errors, and chooses the exit code.
 
 Nothing beyond the standard library is imported on the way to ssh; every command imports what it needs.
 """
@@ -16,19 +16,19 @@ from nssh.ssh import argv
 
 
 def main() -> None:
-    """Run `nssh`; never returns, and never shows a traceback for what a user can cause."""
+    """Run `nssh` and exit. An error that a user can cause ends in one line, without a traceback."""
     _open_standard_streams()
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
     except NsshError as error:
-        # Words of a remote, or of a program of the user's, may stand in it.
+        # The text may contain what a remote or a local program said.
         see = f"; see {_help_of(sys.argv[1:])}" if isinstance(error, ArgumentError) else ""
         print(f"nssh: {printable(str(error), LONGEST)}{see}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt as interrupt:
         code = getattr(interrupt, "exit_code", 130)
-    except BrokenPipeError:  # whoever read our output has gone: that is no error
+    except BrokenPipeError:  # the reader of standard output has gone
         code = 141
     except OSError as error:
         what = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _finish_output() -> None:
-    """Write what is left of the output; what can't be written is not tried again at exit, where Python would say so."""
+    """Flush standard output. If that fails, redirect it to /dev/null, or Python would report the failure at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -47,14 +47,14 @@ def _finish_output() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Open on nothing what we were started without (`nssh host <&-`), as ssh does: no pipe of ours may land there."""
+    """Open closed standard streams (`nssh host <&-`) on /dev/null, as ssh does, so that no pipe gets their number."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)  # noqa: FBT003 - it takes no keyword
     os.close(fd)
-    # Python gives us None for those.
+    # Python has set the closed ones to None.
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-    # What a terminal without UTF-8 lacks is shown as an escape, as on standard error, instead of ending us.
+    # Print characters that the locale's encoding lacks as escapes, as on standard error, instead of raising an error.
     if sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what Python makes can do that
 

@@ -1,4 +1,4 @@
-"""`nssh status`: the sessions of this machine, and the URLs that wait for a decision; `nssh.log.tail` shows events."""
+"""Runs `nssh status`: shows the live sessions and the held URLs. `nssh.log.tail` shows the events."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _when(seconds: int) -> str:
     try:
         return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError, OSError):
-        return f"{seconds:<16}"  # a server may say anything
+        return f"{seconds:<16}"  # the server's time is out of range
 
 
 def _open_held() -> int:
@@ -124,7 +124,7 @@ def _open_held() -> int:
     failed = 0
     for path in _held_paths():
         serial = path.removesuffix(".held").rpartition(".")[2]
-        # One after the other: an interruption costs the one that is being opened, and the others stay.
+        # One at a time: an interruption loses the URL that is being opened, and no other.
         for _ in held_urls.read(path):
             entry = held_urls.take(path)
             if entry is None:
@@ -132,11 +132,11 @@ def _open_held() -> int:
             try:
                 url = browser_launcher.check_url(entry.url)
                 if serial in acting and find_callbacks(url) and not liveness.expect(acting[serial], url):
-                    del acting[serial]  # it does not answer: not waited for again
+                    del acting[serial]  # the session does not answer: don't wait for it again
                 browser_launcher.open_url(entry.url, command=command)
             except ToolError as error:
                 failed += 1
-                if not isinstance(error, browser_launcher.UrlRefusedError):  # that would be refused another time, too
+                if not isinstance(error, browser_launcher.UrlRefusedError):  # a refused URL is refused always
                     held_urls.add(path, entry)
                 print(f"nssh: {printable(str(error))}", file=sys.stderr)
     return 1 if failed else 0

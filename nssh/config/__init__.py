@@ -1,1 +1,1 @@
-"""The user's configuration file."""
+"""Reads and checks the user's configuration file, config.toml."""

@@ -1,7 +1,7 @@
-"""What the user configured: `$XDG_CONFIG_HOME/nssh/config.toml` and the environment, checked, as one frozen value.
+"""Reads the configuration from `$XDG_CONFIG_HOME/nssh/config.toml` and the environment, and checks it.
 
-This is on the way to ssh: without a file nothing beyond `typing` is imported; `toml_document`, which reads one, and
-`shlex` are imported by what needs them.
+This runs before ssh starts: without a file nothing beyond `typing` is imported. `toml_document`, which reads the file,
+and `shlex` are imported by the functions that need them.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class SshConfig(NamedTuple):
 
 
 class MoshConfig(NamedTuple):
-    """`[mosh]`: `command` is empty unless the user set one, which means that the mosh wrapper is to be used.
+    """`[mosh]`: the mosh wrapper to use, empty for none, and mosh-server's time limits in seconds.
 
-    A mosh-server ends itself after `network_timeout` seconds without a word of its client, and heeds SIGUSR1, which
-    means "if nobody uses you", after `signal_timeout` seconds. With 0 it is not told.
+    A mosh-server ends by itself if its client was silent for `network_timeout`, and at a SIGUSR1 if it was silent for
+    `signal_timeout`. With 0, mosh-server is given no such limit.
     """
 
     command: tuple[str, ...] = ()
@@ -45,30 +45,30 @@ class MoshConfig(NamedTuple):
 
 
 class BrowserConfig(NamedTuple):
-    """`[browser]`: the command that opens URLs; empty unless the user set one."""
+    """`[browser]`: the command that opens URLs; empty for the system's."""
 
     command: tuple[str, ...] = ()
 
 
 class ClipboardConfig(NamedTuple):
-    """`[clipboard]`: commands in place of this machine's clipboard, empty unless set, and limits in bytes."""
+    """`[clipboard]`: commands in place of this machine's clipboard, empty for the system's; and limits in bytes."""
 
     copy: tuple[str, ...] = ()
-    """Puts its stdin, which comes from the remote, on the clipboard."""
+    """The command that puts its stdin, which comes from the remote, on the clipboard."""
     paste: tuple[str, ...] = ()
-    """Prints the clipboard for the remote."""
+    """The command that prints the clipboard for the remote."""
     copy_limit: int = CONTENT_LIMIT
     paste_limit: int = CONTENT_LIMIT
 
 
 class LogConfig(NamedTuple):
-    """`[log]`: how long event logs are kept, seconds."""
+    """`[log]`: how long event logs are kept, in seconds."""
 
     keep: float = 30 * 86400.0
 
 
 class SweepConfig(NamedTuple):
-    """`[sweep]`: the age (seconds) from which old mosh-servers are ended on connect; None leaves them alone."""
+    """`[sweep]`: the age in seconds from which unused mosh-servers are ended at each connect; None for never."""
 
     on_connect: float | None = None
 
@@ -77,7 +77,7 @@ class Config(NamedTuple):
     """The whole configuration; its repr shows no secret."""
 
     server: str = "relay"
-    """`relay`, or the base URL of an ntfy server without a slash at its end."""
+    """`relay`, or the base URL of an ntfy server, without a slash at its end."""
     topic: str | None = None
     token: str | None = None
     user: str | None = None
@@ -98,17 +98,17 @@ _SECRET = frozenset({"topic", "token", "user", "password"})
 
 
 def config_path(environ: Mapping[str, str] = os.environ) -> str:
-    """Return where `config.toml` is looked for; it need not exist."""
+    """Return the path of `config.toml`, which may not exist."""
     return f"{config_dir(environ)}/config.toml"
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Config:
-    """Read and check the configuration; no file, or an empty one, means the defaults.
+    """Read and check the configuration. Without a file, or with an empty one, return the defaults.
 
-    `NSSH_NTFY_BASE` beats `server` and `NSSH_SSH` beats `[ssh] command`; an empty variable counts as unset.
+    `NSSH_NTFY_BASE` overrides `server`, and `NSSH_SSH` overrides `[ssh] command`, unless they are empty.
 
     Raises:
-        ConfigError: The file or a variable can't be used; one line with the file, line, key and what to do.
+        ConfigError: The file or a variable can't be used. The text tells file, line, key and what to do.
     """
     path = config_path(environ)
     home = environ.get("HOME", "")
@@ -128,10 +128,10 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def split_command(value: str, home: str = "") -> tuple[str, ...]:
-    """Split a command line into words as a shell would, a leading `~/` of a word included; nothing else is expanded.
+    """Split a command line into words as a shell does, and expand `~/` at the beginning of a word. Expand nothing else.
 
     Raises:
-        ValueError: It holds no word, an open quote or a NUL.
+        ValueError: The command line is empty, or has an open quote or a NUL.
     """
     if "\0" in value:
         raise ValueError("holds a NUL character")
@@ -151,7 +151,7 @@ def split_command(value: str, home: str = "") -> tuple[str, ...]:
 
 def _read(path: str) -> tuple[bytes, int]:
     try:
-        # O_NONBLOCK: a FIFO in the file's place must not hang the way to ssh.
+        # O_NONBLOCK: opening a FIFO in the file's place would block.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return b"", 0
@@ -181,7 +181,7 @@ def _from_environment(variable: str, value: str, check: Callable[[str], _T]) -> 
 
 
 def _server(value: str) -> str:
-    """Check a server without `urllib`, which would cost as much as the rest of this module."""
+    """Check a server's URL without `urllib`, whose import takes as long as the rest of this module."""
     if value == "relay":
         return value
     wanted = 'must be "relay" or the URL of an ntfy server, like "https://ntfy.example.com"'
@@ -206,7 +206,7 @@ def _topic(value: str) -> str:
 
 
 def _secret(value: str) -> str:
-    # It becomes a header: a line break would end it.
+    # The value is sent in a header, which a line break would end.
     if not value or not value.isprintable():
         raise ValueError("must be text on one line, and not empty")
     return value
@@ -247,7 +247,7 @@ _TABLES = {
 
 
 def _read_document(document: Document, mode: int, home: str) -> Config:
-    """Return what a `config.toml` says; `mode` is that of the file."""
+    """Return the configuration in a `config.toml`; `mode` is the file's mode, `home` replaces `~`."""
 
     def command(name: str) -> tuple[str, ...]:
         return document.words(name, lambda value: split_command(value, home))

@@ -1,4 +1,4 @@
-"""A TOML file that a user wrote: what it says, and errors that name file, line, key, and the nearest known key."""
+"""Reads a TOML file that a user wrote. Its errors tell the file, the line, the key, and the nearest known key."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ _TYPES = {str: "a string", bool: "true or false", int: "an integer", float: "a n
 
 
 class Document:
-    """One file: its text, for the line numbers of errors, and what it says.
+    """A TOML file with its values, and its text for the line numbers of errors.
 
-    Names of keys are `key` for those above the first table, and `table.key`.
+    A key is named `key` if it stands above the first table, otherwise `table.key`.
     """
 
     def __init__(self, path: str, data: bytes, top: tuple[str, ...], tables: Mapping[str, tuple[str, ...]]) -> None:
-        """Parse what was read from `path`; the keys `top` and those of `tables`, by table, are known.
+        """Parse a file's content. The methods, too, raise ConfigError, for a value that can't be used.
+
+        Args:
+            path: The file's path, for errors.
+            data: The file's content.
+            top: The known keys above the first table.
+            tables: The known keys of each table.
 
         Raises:
-            ConfigError: It is no TOML, or has an unknown key; one line with the file, its line, and what to do. So do
-                the methods, for a value that can't be used.
+            ConfigError: The content is not TOML, or has an unknown key.
         """
         self.path = path
         self._top = top
@@ -80,9 +85,12 @@ class Document:
         return f"known here: {', '.join(here.values())}"
 
     def text(self, name: str, check: Callable[[str], _T], like: str = "") -> _T | None:
-        """Return what `check` makes of a string, None if it is not there; `check` raises ValueError, which is told.
+        """Return the result of `check` for a string; None if the key is not there.
 
-        `like` is an example, for who wrote something else than a string.
+        Args:
+            name: The key.
+            check: Called with the string. A ValueError's text becomes the error's.
+            like: An example, for the error if the value is not a string.
         """
         value = self._value(name)
         if value is None:
@@ -93,7 +101,7 @@ class Document:
         return self._checked(name, lambda: check(value))
 
     def words(self, name: str, split: Callable[[str], tuple[str, ...]]) -> tuple[str, ...]:
-        """Return a command: a list of strings, or a string for `split` as in `text`; empty if it is not there."""
+        """Return a command, written as a list of strings or as a string for `split`; empty if the key is not there."""
         value = self._value(name)
         if value is None:
             return ()
@@ -118,15 +126,15 @@ class Document:
             raise self.error(name, str(error)) from None
 
     def error(self, name: str, what: str) -> ConfigError:
-        """Return the error for a key; `what` follows its name."""
+        """Return an error about a key. `what` follows the key's name in its text."""
         shown = "".join(char if char.isprintable() else "?" for char in name[:80])
         return ConfigError(f'{self.path}:{self._line(name)}: "{shown}" {what}')
 
     def _line(self, name: str) -> int:
-        """Find the line on which a key's statement begins.
+        """Return the number of the line on which a key's statement begins.
 
-        A document cut after some line parses if and only if the cut is between statements, and the key is there from
-        its own statement on: so this needs no second TOML parser.
+        It parses the document cut after each line. That succeeds only between statements, and the key is there from
+        its own statement on. So no second TOML parser is needed.
         """
         table, _, key = name.rpartition(".") if name.partition(".")[0] in self._tables else ("", "", name)
         lines = self._text.split("\n")

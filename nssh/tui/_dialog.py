@@ -1,4 +1,4 @@
-"""Showing a dialog with prompt_toolkit until it is decided."""
+"""Shows a dialog with prompt_toolkit until the user has decided."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ _ESCAPE_DELAY = 0.1
 CANCELLING = ("c-c", "c-d", "escape")
 
 Fragments = list[tuple[str, str]]
-"""Text in pieces, each with its style: `` or `class:marked`, `class:key`, `class:title`."""
+"""Pieces of a line, each a style and a text. The style is empty, `class:marked`, `class:key` or `class:title`."""
 
 
 class Dialog(Protocol):
-    """What is shown, and what keys do to it; knows nothing of prompt_toolkit."""
+    """The content of a dialog and its reaction to keys, without prompt_toolkit."""
 
     keys: Sequence[str]
-    """The keys that mean something, by prompt_toolkit's names."""
+    """The keys that it handles, by prompt_toolkit's names."""
 
     def press(self, key: str) -> bool:
-        """Take a key; return whether everything is decided now."""
+        """Handle a key; return whether the dialog is finished."""
 
     def draw(self, rows: int, columns: int) -> list[Fragments]:
-        """Return the lines to be shown, at most `rows`, none wider than `columns`."""
+        """Return the lines to show, at most `rows`, none wider than `columns`."""
 
 
 class _Screen:
-    """Where prompt_toolkit writes: the terminal itself, unbuffered. That it is gone is noticed by reading."""
+    """The file that prompt_toolkit writes to: the terminal, unbuffered. Ignores that it is gone: reading notices."""
 
     encoding = property(lambda _: _terminal.encoding())
 
     def __init__(self) -> None:
         self.asks = False
-        """Whether the next thing to be written is the question, for the first time."""
+        """Whether the next write draws the question for the first time."""
 
     def write(self, text: str) -> int:
         if self.asks:
-            # At the last moment: nobody can have seen it before.
+            # At the last moment: keys typed before the question was visible are no answer.
             self.asks = False
             terminal.forget_keys()
         _terminal.write(text)
@@ -74,7 +74,7 @@ class _Screen:
 
 
 class Output(Vt100_Output):
-    """The terminal, which is never asked where its cursor is, and whose cursor goes on blinking."""
+    """prompt_toolkit's output, without questions for the cursor's position and without stopping its blinking."""
 
     def __init__(self) -> None:
         self.screen = _Screen()
@@ -82,27 +82,27 @@ class Output(Vt100_Output):
         super().__init__(stdout, lambda: Size(*_terminal.size()), term=os.environ.get("TERM"), enable_cpr=False)
 
     def before_render(self, application: Application[Any]) -> None:
-        """Take note that something is drawn next."""
+        """Note that the question is drawn next."""
         self.screen.asks = application.render_counter == 1
 
     def show_cursor(self) -> None:
-        """Show it, without switching its blinking off as well."""
+        """Show the cursor. prompt_toolkit's own sequence would also stop its blinking."""
         self.write_raw("\x1b[?25h")
 
     def hide_cursor(self) -> None:
-        """Hide it."""
+        """Hide the cursor."""
         self.write_raw("\x1b[?25l")
 
 
 def style() -> Style:
-    """Return how the parts of a dialog look."""
+    """Return the attributes of a dialog's parts."""
     if _terminal.is_plain():
         return Style([])
     return Style([("marked", "reverse"), ("key", "bold"), ("title", "bold")])
 
 
 def show(dialog: Dialog, *, full_screen: bool = False) -> None:
-    """Show a dialog until it is decided; what was drawn is gone then.
+    """Show a dialog until it is finished, then erase it.
 
     Raises:
         Cancelled: The user cancelled, or the terminal is gone.
@@ -130,7 +130,7 @@ async def _run(dialog: Dialog, came: list[int], *, full_screen: bool) -> None:
             application.exit()
 
     def before() -> None:
-        # From here on the question can be ended; until now a signal had its ordinary effect.
+        # The application runs now, so that signals can end it. Until now `_terminal.signals` handled them.
         for number in _terminal.ENDING:
             if not _terminal.ignored(number):
                 loop.add_signal_handler(number, on_signal, number)
@@ -147,8 +147,8 @@ async def _run(dialog: Dialog, came: list[int], *, full_screen: bool) -> None:
     output = Output()
     loop.set_exception_handler(lambda _, context: end(context.get("exception") or EOFError()))
     application = Application(
-        # The cursor stays on the first line: a terminal that wraps lines anew when it becomes narrower moves all that
-        # is below it, and what is erased before the next drawing starts at the cursor.
+        # The cursor stays on the first line. A terminal that becomes narrower may wrap the lines below it; erasing
+        # starts at the cursor, so it removes them all.
         layout=Layout(Window(FormattedTextControl(text), wrap_lines=False, always_hide_cursor=True)),
         key_bindings=bindings,
         style=style(),

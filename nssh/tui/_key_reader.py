@@ -1,4 +1,4 @@
-"""Keys from a terminal, one by one: whole sequences, nothing beyond what is asked for, no reports, nothing pasted."""
+"""Reads keys from a terminal one by one, without reading ahead; drops pasted text and the terminal's own reports."""
 
 from __future__ import annotations
 
@@ -34,25 +34,29 @@ _LONGEST = 4096
 
 
 class KeyReader:
-    """Takes keys from a file descriptor; what is behind a key stays unread until the next one is asked for."""
+    """Reads keys from a file descriptor. The bytes after a key stay unread until the next key is wanted.
+
+    Attributes:
+        closed: Whether the input has ended.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._pending = ""
         self._pasting = False
-        # Whatever the locale: keys that mean something are ASCII.
+        # UTF-8 in any locale: the keys that are handled are ASCII.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.closed = False
 
     def read(self) -> Keys | str | None:
-        """Return the next key; None if there is none yet, or no more at all: see `closed`."""
+        """Return the next key; None if there is none yet, or the input has ended."""
         while not self.closed and select.select([self._fd], [], [], 0)[0]:
             try:
                 data = os.read(self._fd, 1)
             except (BlockingIOError, InterruptedError):
                 return None
             except OSError:
-                data = b""  # a terminal that is gone, which is an error to who is not its session's leader
+                data = b""  # the terminal is gone: reading fails with EIO, unless this process leads the session
             self.closed = not data
             self._pending += self._decoder.decode(data)
             key = self._key()
@@ -61,7 +65,7 @@ class KeyReader:
         return None
 
     def flush(self) -> Keys | str | None:
-        """Return the key that an unfinished sequence is, now that nothing has followed it for a while."""
+        """Return Escape if that is pending, now that no further byte of a sequence has followed; otherwise None."""
         pending, self._pending = self._pending, ""
         return Keys.Escape if pending == _ESCAPE and not self._pasting else None
 
@@ -82,25 +86,25 @@ class KeyReader:
 
 
 class KeyInput(Vt100Input):
-    """prompt_toolkit's input on a `KeyReader`."""
+    """Feeds prompt_toolkit from a `KeyReader`."""
 
     def __init__(self, stdin: TextIO, is_over: Callable[[], bool]) -> None:
-        """Read from a terminal until `is_over`."""
+        """Read keys from a terminal until `is_over` returns true."""
         super().__init__(stdin)
         self._is_over = is_over
         self._keys = KeyReader(stdin.fileno())
 
     @property
     def closed(self) -> bool:
-        """Whether there is no more to come."""
+        """Whether the input has ended."""
         return self._keys.closed
 
     def read_keys(self) -> list[KeyPress]:
-        """Return one key at most, so that those behind the deciding one stay where they are."""
+        """Return one key at most, so that the keys after the deciding one stay with the terminal."""
         return [] if self._is_over() else self._press(self._keys.read())
 
     def flush_keys(self) -> list[KeyPress]:
-        """Return the Escape key, if that was it."""
+        """Return the Escape key, if that is pending."""
         return [] if self._is_over() else self._press(self._keys.flush())
 
     @staticmethod

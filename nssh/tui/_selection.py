@@ -1,4 +1,4 @@
-"""Which rows of a list are selected, and what keys do to that. No terminal, no prompt_toolkit."""
+"""Keeps which rows of a list are selected, and changes that by keys. No terminal, no prompt_toolkit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nssh.tui import Row
 
 OLD = 24 * 3600.0
-"""Seconds; what `o` selects is older."""
+"""Seconds. `o` selects processes that are older."""
 
 _DIGITS = "0123456789"
 _LONGEST_PID = 10
@@ -24,26 +24,22 @@ class Selection:
     """A list with a marked row, selected rows, and a PID that is being typed.
 
     Attributes:
-        at: The marked row.
-        chosen: The selected rows.
-        typed: The digits of a PID so far.
-        message: What the last key led to, where that is not obvious; otherwise ``.
+        at: The index of the marked row.
+        chosen: The indices of the selected rows.
+        typed: The digits of a PID that were typed so far.
+        message: Why the last key had no visible effect; empty if it had.
         page: How many rows are shown at once.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        """Begin with nothing selected.
-
-        Args:
-            rows: At least one.
-        """
+        """Start with nothing selected. There must be at least one row."""
         self.rows = rows
         self.at = 0
         self.chosen: set[int] = set()
         self.typed = ""
         self.message = ""
         self.page = 1
-        # By names of prompt_toolkit's.
+        # The names of the keys are prompt_toolkit's.
         self._actions: dict[str, Callable[[], object]] = {
             "up": lambda: self._move(-1),
             "down": lambda: self._move(1),
@@ -62,10 +58,10 @@ class Selection:
         self.keys: Sequence[str] = (*self._actions, *letters, *_ENTER, _BACKSPACE, *_DIGITS)
 
     def press(self, key: str) -> bool:
-        """Take a key; return whether the selection is made.
+        """Handle a key; return whether the selection is finished.
 
-        Enter with nothing selected says so and goes on: nobody chooses by accident, and leaving is a key of its own.
-        With a PID typed, Enter and space are about that PID.
+        Enter does not finish an empty selection: cancelling has a key of its own. While a PID is typed, Enter and space
+        toggle that PID.
 
         Raises:
             Cancelled: The key was `q`.
@@ -88,11 +84,11 @@ class Selection:
         return False
 
     def draw_from(self, first: int, height: int) -> int:
-        """Return the first row to show in so many lines, so that the marked one is among them.
+        """Return the index of the first row to show, so that the marked row is visible.
 
         Args:
-            first: That of the last time.
-            height: At least one.
+            first: The first row that was shown last time.
+            height: How many rows can be shown, at least one.
         """
         self.page = height
         first = min(max(first, self.at - height + 1), self.at)
@@ -114,7 +110,7 @@ class Selection:
             self.chosen ^= {number}
 
     def _type(self, typed: str) -> None:
-        """Take a PID so far, and mark its row, or the first one that it may become."""
+        """Keep the digits of a PID, and mark its row, or the first row whose PID begins with them."""
         self.typed = typed[:_LONGEST_PID]
         pids = [str(row.pid) for row in self.rows]
         if self.typed in pids:
@@ -123,7 +119,7 @@ class Selection:
             self.at = next((number for number, pid in enumerate(pids) if pid.startswith(self.typed)), self.at)
 
     def toggle_pid(self, typed: str) -> None:
-        """Select the row of a PID, or no longer; `message` says why that can't be."""
+        """Toggle the row of a PID; if that is not possible, `message` says why."""
         found = [number for number, row in enumerate(self.rows) if str(row.pid) == typed]
         if not found:
             self.message = f"there is no PID {typed}"

@@ -1,4 +1,4 @@
-"""The selection of rows on a screen of its own: columns as far as there is room, what is selected, what keys do."""
+"""Draws a selection on the alternate screen, with as many columns as there is room for; see `nssh.tui.select`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FRONT = 6
 
 
 class _Column(NamedTuple):
-    """A column in the order of what must be seen; `least` columns of the screen are enough to be of use."""
+    """A column of the table: its index in a row's cells, its head, and the least width at which it is useful."""
 
     place: int
     name: str
@@ -43,13 +43,13 @@ _COLUMNS = (
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    """Return what is in the columns, by place, as it came."""
+    """Return the cells of a row, not made printable yet."""
     runs = f"spared: {row.spared}" if row.spared else row.runs
     return (row.host, str(row.pid), row.age, row.state, row.client, row.idle, runs)
 
 
 class SelectionScreen(Selection):
-    """A selection that is drawn."""
+    """A selection as a dialog."""
 
     def __init__(self, title: str, rows: Sequence[Row]) -> None:
         super().__init__(rows)
@@ -62,7 +62,7 @@ class SelectionScreen(Selection):
         self._first = 0
 
     def draw(self, rows: int, columns: int) -> list[Fragments]:
-        """Return the screen: the list comes first, then where it stands, its title, its head, the help."""
+        """Return the lines of the screen. If rows are few, the list comes first, then status, title, head and help."""
         above: list[Fragments] = []
         below: list[Fragments] = []
         widths = self._widths(columns - _FRONT)
@@ -81,12 +81,12 @@ class SelectionScreen(Selection):
         height = rows - len(above) - len(below)
         self._first = self.draw_from(self._first, height)
         shown = range(self._first, min(self._first + height, len(self.rows)))
-        # The status stays at the bottom, whatever the length of the list.
+        # Empty lines keep the status at the bottom below a short list.
         padding: list[Fragments] = [[("", "")] for _ in range(height - len(shown))]
         return [*above, *(self._row(number, widths, columns) for number in shown), *padding, *below]
 
     def _widths(self, room: int) -> dict[int, int]:
-        """Return the widths of the columns that there is room for, by place."""
+        """Return the widths of the columns that there is room for, by their index."""
         widths: dict[int, int] = {}
         for place, name, least in _COLUMNS:
             natural = max(self._natural[place], len(name))
@@ -96,7 +96,7 @@ class SelectionScreen(Selection):
                 continue
             gap = _GAP if widths else 0
             if min(natural, least) + gap > room:
-                # What is next in importance may be narrower, but would stand there without the more important one.
+                # Stop here, even if a less important column would fit.
                 break
             widths[place] = min(natural, least)
             room -= widths[place] + gap
@@ -120,7 +120,7 @@ class SelectionScreen(Selection):
         return [("class:marked" if marked else "", text)]
 
     def _status(self) -> str:
-        """Return where the list stands; what has just happened comes first, lest it be cut off."""
+        """Return the status line. A message comes first, since the end may be cut off."""
         row = self.rows[self.at]
         words = [f"{self.at + 1}/{len(self.rows)}", f"{len(self.chosen)} selected of {len(self.rows)}"]
         if self.typed:
@@ -133,7 +133,7 @@ class SelectionScreen(Selection):
 
 
 def select(title: str, rows: Sequence[Row]) -> list[int]:
-    """Do what `nssh.tui.select` says, at a terminal."""
+    """Let the user select rows at a terminal, as `nssh.tui.select` describes."""
     if _terminal.is_dumb():
         return sorted(_select_by_lines(title, rows).chosen)
     from nssh.tui import _dialog
@@ -162,12 +162,12 @@ def _select_by_lines(title: str, rows: Sequence[Row]) -> Selection:
             for problem in filter(None, problems):
                 _terminal.write(f"{printable(problem, LONGEST)}\n")
             if any(problems):
-                selection.chosen.clear()  # not half of what was meant
+                selection.chosen.clear()  # a line with a mistake selects nothing
     return selection
 
 
 def _take(selection: Selection, word: str, words: dict[str, str]) -> str:
-    """Take one word of an answer; return what is wrong with it, or ``."""
+    """Apply a word of an answer to a selection; return what is wrong with it, empty if nothing is."""
     if word in words:
         selection.press(words[word])
         return selection.message

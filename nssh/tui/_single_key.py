@@ -1,4 +1,4 @@
-"""A question that one key answers."""
+"""Asks a question that one key answers; see `nssh.tui.choose`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENTER = ("c-m", "c-j")
 
 
 class Choice:
-    """The question as it stands: which option is marked, or decided on."""
+    """The state of a question: its options, and which of them is marked."""
 
     def __init__(self, lines: Sequence[str], options: Sequence[Option], default: int) -> None:
         self.marked = default
@@ -29,7 +29,7 @@ class Choice:
         self.keys: Sequence[str] = (*_STEPS, *_ENTER, *letters, *(letter.upper() for letter in letters))
 
     def press(self, key: str) -> bool:
-        """Take a key; return whether it decides, for the marked option."""
+        """Handle a key; return whether the question is answered, with the marked option."""
         if key in _ENTER:
             return True
         if key in _STEPS:
@@ -39,13 +39,13 @@ class Choice:
         return True
 
     def draw(self, rows: int, columns: int) -> list[Fragments]:
-        """Return the question; where rows are few, the options come first."""
+        """Return the lines of the question. If rows are few, the options have precedence."""
         from nssh.tui import _text
 
         room = max(rows - len(self.options), min(1, rows - 1))
         above = [line for each in self._lines for line in _text.wrap(_text.shown(each), columns)]
         if len(above) > room:
-            # Each of the lines once before any of them is continued.
+            # Show the beginning of each line, rather than all of the first ones.
             above = [_text.cut(_text.shown(each), columns) for each in self._lines]
             if len(above) > room >= 3:
                 above = [*above[: room - 1], _text.cut(f"  and {len(above) - room + 1} more", columns)]
@@ -70,7 +70,7 @@ class Choice:
 
 
 def choose(lines: Sequence[str], options: Sequence[Option], default: int) -> str:
-    """Do what `nssh.tui.choose` says, at a terminal."""
+    """Ask the question at a terminal, as `nssh.tui.choose` describes."""
     if _terminal.is_dumb():
         chosen = _choose_by_lines(lines, options, default)
     else:

@@ -1,4 +1,4 @@
-"""The terminal of a question: what it can show, plain lines on it, and the signals while it asks. No prompt_toolkit."""
+"""Uses the terminal without prompt_toolkit: its abilities, plain lines, and the signals during a question."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Ended(BaseException):
-    """A signal that ends programs came while the question was there."""
+    """A signal that ends programs came during a question."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -28,22 +28,22 @@ class Ended(BaseException):
 
 
 def require() -> None:
-    """Make sure that somebody can be asked.
+    """Check that there is a terminal to ask at.
 
     Raises:
-        UsageError: Standard input or standard error is no terminal.
+        UsageError: Standard input or standard error is not a terminal.
     """
     if not (os.isatty(KEYS) and os.isatty(SCREEN)):
         raise UsageError("there is no terminal to ask at (standard input and standard error must be one)")
 
 
 def is_dumb() -> bool:
-    """Whether the terminal can do nothing but print lines."""
+    """Whether the terminal can only print lines."""
     return os.environ.get("TERM", "").lower() in {"", "dumb", "unknown"}
 
 
 def is_plain() -> bool:
-    """Whether the user wants text without attributes (no-color.org)."""
+    """Whether the user wants text without bold and reverse (no-color.org)."""
     return bool(os.environ.get("NO_COLOR"))
 
 
@@ -53,7 +53,7 @@ def encoding() -> str:
 
 
 def size() -> tuple[int, int]:
-    """Return the rows and columns of the terminal; 24 and 80, if it does not know."""
+    """Return the terminal's rows and columns; 24 and 80 if they are not known."""
     try:
         columns, rows = os.get_terminal_size(SCREEN)
     except OSError:
@@ -62,9 +62,9 @@ def size() -> tuple[int, int]:
 
 
 def write(text: str) -> None:
-    """Write to the terminal; a terminal that is gone is no error.
+    """Write to the terminal; do nothing if it is gone.
 
-    Not through `sys.stderr`: it would keep what it could not write, and turn that into an exit status at the very end.
+    `sys.stderr` is not used: it would keep what it can't write, and Python would exit with an error status.
     """
     data = text.encode(encoding(), "replace")
     with contextlib.suppress(OSError):
@@ -73,10 +73,10 @@ def write(text: str) -> None:
 
 
 def read_line() -> str:
-    """Return a line from the terminal, without its end; what is typed behind it stays there.
+    """Read a line from the terminal, without reading ahead; return it without its end.
 
     Raises:
-        Cancelled: There is none.
+        Cancelled: The input has ended.
     """
     data = b""
     while not data.endswith(b"\n"):
@@ -85,7 +85,7 @@ def read_line() -> str:
         except OSError:
             part = b""
         except Ended:
-            write("\n")  # what comes next, a shell's prompt say, has a line of its own
+            write("\n")  # so that a shell's prompt begins on a new line
             raise
         if not part:
             write("\n")
@@ -105,16 +105,17 @@ def _raise(number: int, _frame: object) -> NoReturn:
 
 @contextlib.contextmanager
 def signals() -> Iterator[list[int]]:
-    """Let the signals that end us raise `Ended` instead; ignored ones stay so.
+    """Raise `Ended` at a signal that would end this process, unless it is ignored.
 
-    Afterwards everything is as it was, including what asyncio and prompt_toolkit take for themselves. A signal that
-    came is sent again then, to whoever is in charge of it; if that lets us live, the question is cancelled.
+    At the end, all handlers are restored, also those that asyncio and prompt_toolkit replaced. A signal that came is
+    then raised again, for the handler that was there before. If that does not end the process, the question is
+    cancelled.
 
     Yields:
-        The signals that came; for handlers of another kind, to be added to.
+        The signals that came. Other handlers may append to it.
 
     Raises:
-        Cancelled: A signal came, and did not end us.
+        Cancelled: A signal came and did not end the process, or the terminal is gone.
     """
     previous = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGWINCH)}
     wakeup = signal.set_wakeup_fd(-1)
@@ -134,7 +135,7 @@ def signals() -> Iterator[list[int]]:
             signal.signal(number, before if before is not None else signal.SIG_DFL)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         if wakeup >= 0:
-            signal.raise_signal(signal.SIGCHLD)  # one that came meanwhile woke nobody
+            signal.raise_signal(signal.SIGCHLD)  # a SIGCHLD that came during the question did not reach the launcher
     if came:
         signal.raise_signal(came[0])
         raise Cancelled

@@ -1,4 +1,4 @@
-"""Text in columns of a terminal: printable, in its character set, cut and wrapped by width."""
+"""Fits text to a terminal: printable, in its character set, cut, padded and wrapped by its width in columns."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from prompt_toolkit.utils import get_cwidth
 from nssh.base.printable import LONGEST, printable
 from nssh.tui import _terminal
 
-# Asks for the colourful shape of the character before it, which terminals draw in one column or in two.
+# Selects the emoji form of the character before it, which some terminals draw in one column and some in two.
 _EMOJI_SHAPE = "\ufe0f"
 
 
 def shown(text: str) -> str:
-    """Return text of anybody as the terminal can show it: one line, bounded, nothing that its character set lacks."""
+    """Return text as one printable line of bounded length, in the terminal's character set."""
     encoding = _terminal.encoding()
     return printable(text.replace(_EMOJI_SHAPE, ""), LONGEST).encode(encoding, "replace").decode(encoding, "replace")
 
 
 def width(text: str) -> int:
-    """Return how many columns text takes."""
+    """Return how many columns a text takes."""
     return get_cwidth(text)
 
 
 def cut(text: str, columns: int) -> str:
-    """Return text that takes at most so many columns; an ellipsis marks that something is missing."""
+    """Return a text cut to a number of columns; an ellipsis marks the cut."""
     if width(text) <= columns:
         return text
     mark = shown("…").replace("?", "~")
@@ -39,13 +39,13 @@ def cut(text: str, columns: int) -> str:
 
 
 def pad(text: str, columns: int) -> str:
-    """Return text that takes exactly so many columns."""
+    """Return a text cut or padded to exactly a number of columns."""
     text = cut(text, columns)
     return text + " " * (columns - width(text))
 
 
 def wrap(text: str, columns: int) -> list[str]:
-    """Return text as lines that take at most so many columns each, with the indentation of the first in all of them."""
+    """Wrap a text to lines of at most a number of columns. All lines are indented like the first."""
     if width(text) <= columns:
         return [text]
     indent = " " * min(len(text) - len(text.lstrip()), columns // 4)
