@@ -1,4 +1,4 @@
-"""Installs the remote side of nssh on a host, or on this machine, and takes it away again (laptop side).
+"""Installs the remote side of nssh on a host or on this machine, and removes it. This is the laptop's part.
 
 One framed script (`ssh.framing`) finds a python3 there and feeds it the installer and the package, which stay in memory
 until the installer has looked around: a host that it refuses is not touched.

@@ -1,4 +1,4 @@
-"""`nssh infect`: the remote side installed or removed over a login that the user may answer."""
+"""Runs `nssh infect`: installs or removes the remote side, over an ssh login that may ask the user for a password."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _tell(destination: str, report: Report) -> None:
 
 
 def _remember(target: Target, host: RememberedHost) -> None:
-    """Remember a remote; what can't be is asked for again by the next session."""
+    """Remember a remote. If that fails, the next session finds out again, and the user is told."""
     try:
         remembered_hosts.write(target.key, host)
     except OSError as error:
@@ -36,20 +36,21 @@ def _remember(target: Target, host: RememberedHost) -> None:
 
 
 def hold(target: Target, path: str) -> Connection:
-    """Keep a shared connection from ending for want of use (ControlPersist), until what is returned is closed."""
+    """Keep a shared connection from ending by its idle limit (ControlPersist), until the returned one is closed."""
     connection = ControlConnection(target, path)
-    with contextlib.suppress(ConnectError):  # who uses it next tells why
+    with contextlib.suppress(ConnectError):  # the next use of the connection reports the reason
         connection.open_stream("exec cat")
     return connection
 
 
 def over_control(target: Target, path: str, *, force: bool = False) -> tuple[RememberedHost, bool]:
-    """Install over a live control socket, tell the user, remember it.
+    """Install over a live control socket, tell the user, and remember it. Blocks.
 
-    Returns what is now known of the remote, and whether the user was told to do something about it.
+    Returns:
+        What is now remembered of the remote, and whether there were warnings for the user.
 
     Raises:
-        NsshError: It could not be installed; one line says why.
+        NsshError: The installation failed; the text says why.
     """
     with_connection = ControlConnection(target, path)
     try:
@@ -68,7 +69,7 @@ def run(destination: str, ssh_options: tuple[str, ...], config: Config, *, force
     """Run `nssh infect [--force|--remove] <host>|self` and return its exit code.
 
     Raises:
-        NsshError: It failed; one line says why.
+        NsshError: The installation failed; the text says why.
     """
     if destination == "self":
         report = deploy.remove_self() if remove else deploy.infect_self(force=force)

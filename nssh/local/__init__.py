@@ -1,1 +1,1 @@
-"""What the laptop does for the remote: the clipboard and the browser."""
+"""The laptop's clipboard and browser, and the callbacks of logins (OAuth) that the browser answers."""

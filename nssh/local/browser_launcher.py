@@ -1,4 +1,4 @@
-"""Opening a URL that a remote sent: what is let through, and the launchers that are tried."""
+"""Opens a URL from a remote in the user's browser: checks the URL, and tries one launcher after the other."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ if TYPE_CHECKING:
 LONGEST_URL = 8192
 
 PATIENCE = 1.5
-"""Seconds that `open_url` waits for a launcher before it takes the URL for opened."""
+"""Seconds that `open_url` waits for a launcher. After that the URL counts as opened."""
 
 FAILURE_WINDOW = 10.0
-"""A launcher that fails within so many seconds is followed by the next one; later it was a browser that ended."""
+"""Seconds. After a launcher that fails sooner the next one is tried; a later failure is a browser that was closed."""
 
 _MOST_LAUNCHERS = 16
 _launchers = threading.BoundedSemaphore(_MOST_LAUNCHERS)
 
-# ASCII that has no place in a URL, and that old launchers (shell scripts) are known to mishandle.
+# ASCII characters that a URL must not contain, and that launchers (shell scripts) are known to mishandle.
 _ENCODED = frozenset('"<>^`{|}')
 _KEPT = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in _ENCODED)
 _HOST_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_")
 _IPV6_CHARS = frozenset("abcdef0123456789.:")
-# A shell would act on these, should the word around a %s be a script for one.
+# Characters that mean something to a shell, if the word around a %s is a script.
 _SCRIPT_CHARS = frozenset(" \t\n;&|<>$`\"'\\*?{}")
 
 
 class UrlRefusedError(ToolError):
-    """A URL that is not opened, whoever asks; the text does not quote it."""
+    """A URL that nssh never opens. The text does not contain the URL."""
 
 
 def check_url(url: str) -> str:
-    """Return the URL as it may be given to a launcher: printable ASCII that starts with `http://` or `https://`.
+    """Return a URL in the form in which a launcher may get it: printable ASCII, `http://` or `https://`.
 
-    Characters outside ASCII are percent-encoded as UTF-8 (in a host: IDNA, so that a look-alike shows as `xn--…`), as
-    browsers do. Refused are other schemes, spaces, control characters and backslashes (parsers disagree about them),
-    user names and passwords (they make one host look like another), a missing or odd host, and more than 8192
-    characters.
+    Characters outside ASCII are percent-encoded as UTF-8, as browsers do; in the host they become IDNA, so that a
+    look-alike shows as `xn--…`.
 
     Raises:
-        UrlRefusedError: It is refused.
+        UrlRefusedError: The scheme is another one; there are spaces, control characters or backslashes (which parsers
+            read differently), or a user name or password (which make one host look like another); the host is missing
+            or malformed; or there are more than 8192 characters.
     """
     if len(url) > LONGEST_URL:
         raise UrlRefusedError(f"a URL of more than {LONGEST_URL} characters is not opened")
@@ -82,24 +82,24 @@ def check_url(url: str) -> str:
 def launchers(
     command: Sequence[str] | None, environ: Mapping[str, str], platform: str = sys.platform
 ) -> list[tuple[str, ...]]:
-    """Return the commands that may open a URL, best first: the configured one, $BROWSER's, and the system's.
+    """Return the commands that open a URL, in the order to try: the configured one, those of $BROWSER, the system's.
 
-    In each, `%s` as a word or part of one (`--url=%s`) stands for the URL, which is appended if there is none. Programs
-    that are missing, nssh's own shims, and words that look like a script around `%s`, are left out.
+    In a command's arguments `%s`, also as a part of a word (`--url=%s`), stands for the URL; without one the URL is
+    appended. Left out are missing programs, nssh's own shims, and commands with a script around `%s`.
     """
     wanted = [tuple(command)] if command else []
     for line in environ.get("BROWSER", "").split(os.pathsep):
         try:
             wanted += [split_command(line, environ.get("HOME", ""))]
         except ValueError:
-            continue  # empty, or an open quote: other programs skip such a part of $BROWSER, too
+            continue  # empty, or an open quote; other programs skip such a part of $BROWSER, too
     wanted += [(name,) for name in (["open"] if platform == "darwin" else []) + ["xdg-open", "sensible-browser"]]
     found = ((find_tool(words[0], environ), words[1:]) for words in wanted)
     return [(path, *words) for path, words in found if path and not any(map(_is_script, words))]
 
 
 def _is_script(word: str) -> bool:
-    """Whether a word would splice the URL into something that a shell may read."""
+    """Whether a word would put the URL into a text that a shell may run."""
     return "%s" in word and bool(_SCRIPT_CHARS & set(word))
 
 
@@ -112,24 +112,24 @@ def open_url(
     failure_window: float = FAILURE_WINDOW,
     on_late_failure: Callable[[ToolError], None] | None = None,
 ) -> None:
-    """Open a URL in the user's browser; blocks for `patience` seconds at most, for any thread.
+    """Open a URL in the user's browser. Blocks for `patience` seconds at most; for any thread.
 
-    The launchers are tried one after the other on a thread of this call. If that has no result in time (a browser that
-    stays in the foreground, a hung xdg-open), the URL counts as opened; the thread goes on, and whatever it started is
-    left running and reaped when it ends, or by init if it outlives nssh. Other users of the laptop can see the URL in
-    the process list for as long as a launcher runs: no launcher takes it in another way.
+    A thread tries the launchers one after the other. If it has no result in time (a browser stays in the foreground, an
+    xdg-open hangs), the URL counts as opened. The launcher is then left running, and reaped when it ends, or by init if
+    it outlives nssh. While it runs, other users of the laptop can see the URL in the process list: launchers take it as
+    an argument only.
 
     Args:
-        url: From the remote, so checked here.
+        url: A URL from the remote; it is checked here.
         command: `[browser] command` of the configuration.
-        environ: Where BROWSER and PATH are looked up; launchers run with it, less BROWSER, which was tried here.
-        patience: See above, seconds.
+        environ: Where BROWSER and PATH are looked up. Launchers run with it, without BROWSER.
+        patience: Seconds to wait for a result.
         failure_window: See `FAILURE_WINDOW`.
-        on_late_failure: Called on that thread when all launchers failed after this call had returned.
+        on_late_failure: Called on the thread if all launchers failed after this call had returned.
 
     Raises:
-        UrlRefusedError: It is not opened, and nothing was started.
-        ToolError: No launcher took it, or too many of earlier calls still wait.
+        UrlRefusedError: The URL is refused, and nothing was started.
+        ToolError: No launcher opened it, or too many launchers of earlier calls still run.
     """
     checked = check_url(url)
     commands = launchers(command, environ)
@@ -143,7 +143,7 @@ def open_url(
 
 
 class _Attempt:
-    """One URL on its way through the launchers, and who is told how it ended: the caller, or the late callback."""
+    """Tries the launchers with one URL on a thread, and tells the result to the caller or to the late callback."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class _Attempt:
     ) -> None:
         self._url = url
         self._commands = commands
-        # An xdg-open that fell back on the same $BROWSER again could end in one of our own shims.
+        # xdg-open would try $BROWSER again, which could be one of nssh's own shims.
         self._environ = {name: value for name, value in environ.items() if name != "BROWSER"}
         self._window = window
         self._on_late_failure = on_late_failure
@@ -184,7 +184,7 @@ class _Attempt:
             _launchers.release()
 
     def _try(self, command: tuple[str, ...]) -> str | None:
-        """Run one launcher to its end; return why it failed, or None, decided before if it takes long."""
+        """Run a launcher to its end; return why it failed, or None. If it runs long, report success before its end."""
         name = command[0].rpartition("/")[2]
         has_place = any("%s" in word for word in command[1:])
         words = [command[0], *(word.replace("%s", self._url) for word in command[1:])]

@@ -1,4 +1,4 @@
-"""One connection of a browser to a callback, carried to the port on the remote: two threads, a chunk of memory each."""
+"""Forwards a browser's connection to a callback's port on the remote, by two threads with a buffer each."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
     from nssh.ssh.connection import Channel
 
 _CHUNK = 1 << 16
-# Seconds that a client may take to notice that the server, or we, have said all.
+# Seconds for a client to read the rest and close, once the answer is complete.
 _LINGER = 5.0
 
 
 class ConnectionFlow(Protocol):
-    """What a carrier tells of its connection, and asks about its flow; from its own threads."""
+    """The login flow, as a connection's threads see it."""
 
     port: int
     paths: frozenset[str]
 
     def dial(self) -> Channel:
-        """Reach the port on the remote; raises `ConnectError`, of kind `refused` if nothing listens there."""
+        """Connect to the port on the remote; raises `ConnectError`, of kind `refused` if nothing listens there."""
         ...
 
     def moved(self) -> None:
-        """Note that something was carried."""
+        """Note that data was forwarded."""
         ...
 
     def succeeded(self) -> None:
-        """Note that the callback came, and was taken."""
+        """Note that the remote's program accepted the callback."""
         ...
 
 
 class CarriedConnection:
-    """Carries one connection, whose first bytes have been read, until both sides have said all, or it is cut."""
+    """Forwards one connection until both sides have closed it, or `cut` is called."""
 
     def __init__(
         self,
@@ -51,18 +51,18 @@ class CarriedConnection:
         *,
         refusal: bytes = b"",
     ) -> None:
-        """Make one; nothing happens yet.
+        """Keep the arguments; `start` begins.
 
         Args:
-            client: A blocking socket, which is taken over.
-            head: What was read from it.
-            flow: Its flow.
-            ended: Called on a thread of the carrier, once, at its end.
-            refusal: Its answer, if it is to be answered here and not carried.
+            client: The browser's connection, a blocking socket, which is closed at the end.
+            head: The bytes that were read from it already.
+            flow: The connection's login flow.
+            ended: Called on a thread of this connection, once, at its end.
+            refusal: The answer to send instead of forwarding; empty to forward.
         """
         self.head = head
         self.answered = False
-        """Whether anything came back."""
+        """Whether the remote has answered."""
         self._client = client
         self._flow = flow
         self._ended = ended
@@ -73,15 +73,15 @@ class CarriedConnection:
         self._channel: Channel | None = None
         self._cut = False
         self.failure: BaseException | None = None
-        """What ended it that should not exist; for whoever owns it to raise."""
+        """An unexpected exception that ended the connection, for the owner to raise; otherwise None."""
         self._thread = threading.Thread(target=self._run, name=f"callback-{flow.port}", daemon=True)
 
     def start(self) -> None:
-        """Begin; everything else happens on the carrier's own threads."""
+        """Start forwarding, on threads of its own."""
         self._thread.start()
 
     def cut(self) -> None:
-        """End it now, whatever is under way; any thread, may be called twice."""
+        """End the connection now. Any thread may call this, more than once."""
         with self._lock:
             self._cut = True
             channel = self._channel
@@ -90,13 +90,13 @@ class CarriedConnection:
             channel.close()
 
     def join(self, seconds: float) -> None:
-        """Wait for its end."""
+        """Wait for the connection's end, for some seconds at most."""
         self._thread.join(seconds)
 
     def _run(self) -> None:
         try:
             self._carry()
-        except BaseException as error:  # noqa: BLE001 - handed to the owner: a thread of ours must not end silently
+        except BaseException as error:  # noqa: BLE001 - the owner raises it: this thread must not end silently
             self.failure = error
         finally:
             if self._channel is not None:
@@ -135,14 +135,14 @@ class CarriedConnection:
             try:
                 channel.sendall(data)
             except OSError:
-                return  # the server wants no more; what it has to say may still arrive
+                return  # the server reads no more; its answer may still arrive
             self._flow.moved()
             try:
                 data = self._client.recv(_CHUNK)
             except OSError:
                 channel.close()
                 return
-        with contextlib.suppress(OSError):  # the other half finds out by itself
+        with contextlib.suppress(OSError):  # `_down` sees the same failure
             channel.send_eof()
 
     def _down(self, channel: Channel, said_all: threading.Event) -> None:
@@ -154,11 +154,11 @@ class CarriedConnection:
                 self._flow.moved()
                 if done:
                     self._flow.succeeded()
-        except OSError:  # the client is gone, or the connection
+        except OSError:  # the client has gone, or the connection to the remote is lost
             _shut_down(self._client, socket.SHUT_RDWR)
             channel.close()
             return
-        # The rest of what the client has to say may still be of use, but not for long.
+        # The server has closed. It may still read what the client sends, but the client must not stay for long.
         _shut_down(self._client, socket.SHUT_WR)
         if not said_all.wait(_LINGER):
             _shut_down(self._client, socket.SHUT_RDWR)
@@ -170,10 +170,10 @@ class CarriedConnection:
             self._client.settimeout(_LINGER)
             self._client.sendall(answer)
             self._client.shutdown(socket.SHUT_WR)
-            while self._client.recv(_CHUNK):  # closed with something unread, it would be reset and the answer lost
+            while self._client.recv(_CHUNK):  # closing with unread data would send a reset, and lose the answer
                 pass
 
 
 def _shut_down(sock: socket.socket, how: int) -> None:
-    with contextlib.suppress(OSError):  # the other end is gone
+    with contextlib.suppress(OSError):  # the other end has gone
         sock.shutdown(how)

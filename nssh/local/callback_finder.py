@@ -1,8 +1,8 @@
-"""Finding, in a URL that a remote sent, the loopback addresses on which a program there waits for an answer.
+"""Finds callbacks in a URL from a remote: loopback addresses on which a program there waits for the browser.
 
-A login flow (RFC 8252) sends the browser to a provider and tells it where to send the user afterwards: a redirect URI
-such as `http://127.0.0.1:41673/callback`, in a parameter of the URL, percent-encoded once or more, or inside a `state`
-of JSON and base64. Everything here is a pure function of text that may be hostile.
+An OAuth login (RFC 8252) sends the browser to a provider. The URL contains a redirect URI to which the provider sends
+the browser back, such as `http://127.0.0.1:41673/callback`: in a parameter, percent-encoded once or more, or inside a
+`state` of JSON and base64. All functions are pure, and the text may be hostile.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 MOST_CALLBACKS = 4
-"""Found in one URL; what is beyond them is passed over."""
+"""Callbacks of one URL; further ones are ignored."""
 
-_BUDGET = 1 << 16  # characters that are looked at, all layers together: eight times the longest URL
+_BUDGET = 1 << 16  # characters that are searched, all layers together: eight times the longest URL
 _SHORTEST = len("http://[::1]")
 _DEPTH = 6  # layers of encoding
 _MOST_STRINGS = 256  # of one JSON text
 
-# Only what a program writes that means this machine. Browsers take much more for a loopback address (127.1, 0x7f000001,
-# 2130706433, localhost with a dot behind it, anything.localhost): nobody's redirect URI looks like that.
+# The forms of a loopback address that programs write in redirect URIs. Browsers understand more (127.1, 0x7f000001,
+# 2130706433, `localhost.`, anything.localhost), which no redirect URI uses.
 _AUTHORITY = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{0,5}))?", re.IGNORECASE | re.ASCII)
 _URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 
 
 class Callback(NamedTuple):
-    """Where a browser will be sent, as the remote's program sees it."""
+    """An address on the remote to which a browser will be sent."""
 
     host: str
     """`localhost`, `127.0.0.1` or `::1`."""
     port: int
     path: str
-    """Percent-decoded, at least `/`; no query. Of the URL's own address ``: a login that begins there comes back to a
-    path that nobody tells."""
+    """Percent-decoded, at least `/`, without the query. Empty if the callback is the URL's own address: then the login
+    starts on the remote's own page, and its callback has an unknown path."""
     secure: bool = False
     """Whether it is https."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """What the name can mean on the remote, in the order to be tried."""
+        """The addresses that the host can mean on the remote, in the order to try."""
         return ("127.0.0.1", "::1") if self.host == "localhost" else (self.host,)
 
 
 def find_callbacks(url: str) -> tuple[Callback, ...]:
     """Return the callbacks in a URL, its own address included, in the order of their appearance, each once.
 
-    Looks into the parameters of query and fragment, into URLs in them, through percent-encoding, base64 and JSON. The
-    work is bounded, whatever the text.
+    It searches the parameters of query and fragment, URLs inside of them, percent-encoding, base64 and JSON. The time
+    is bounded for any text.
     """
     search = _Search()
     search.look(url, _DEPTH)
@@ -64,7 +64,7 @@ class _Search:
         self._budget = _BUDGET
 
     def look(self, text: str, depth: int) -> None:
-        """Look at one text: what it is decides how it is looked into."""
+        """Search one string, as a URL, as JSON, as parameters or decoded, whichever it is."""
         self._budget -= len(text)
         text = text.strip()
         if depth < 0 or self._budget < 0 or len(self.found) >= MOST_CALLBACKS or len(text) < _SHORTEST:
@@ -77,7 +77,7 @@ class _Search:
         elif "=" in text.rstrip("=") and not text.lower().startswith("http%3a"):
             self._parameters(text, depth)
         elif "%" in text:
-            # Each layer is taken off once: a path may hold a character that was encoded for its own sake.
+            # Decode one layer at a time: a path may contain a character that is encoded for a reason of its own.
             if (plain := unquote(text)) != text:
                 self.look(plain, depth - 1)
         else:

@@ -1,4 +1,4 @@
-"""One login under way: the port that stands for the remote's, and when it is over."""
+"""Keeps the state of one login that waits for a callback: its port, its listeners, and when it is over."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ QUIET = 30.0
 """Seconds without traffic after which a login that succeeded is over."""
 
 MOST_PATHS = 64
-"""Of one flow; a program that asks for the same port for ever, by other paths each time, has had its share."""
+"""Callback paths of one flow; further ones are ignored."""
 
 _BACKLOG = 64
 _LOOPBACK = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 
 
 class FlowSucceeded(NamedTuple):
-    """The callback came and was taken; the flow goes on for as long as the browser has something to ask."""
+    """The remote's program accepted the callback. The flow goes on while the browser sends requests."""
 
     port: int
 
 
 class FlowEnded(NamedTuple):
-    """A flow is over: its `reason` is `success`, `closed` (nothing listens on the remote any more) or `timeout`."""
+    """A flow is over. `reason` is `success`, `closed` (nothing listens on the remote any more) or `timeout`."""
 
     port: int
     reason: str
@@ -40,21 +40,21 @@ class FlowEnded(NamedTuple):
 
 
 class LoginFlow:
-    """One port; its listeners, and what was seen of its traffic.
+    """The flow of one port: its listeners on this machine, its connections, and its deadline.
 
     Attributes:
-        port: Here and on the remote.
-        addresses: On the remote, in the order to be tried.
-        paths: Of the callbacks; the first answer of one is its success.
+        port: The port, the same on this machine and on the remote.
+        addresses: The addresses on the remote, in the order to try.
+        paths: The paths of the callbacks. The first successful answer to one ends the login with success.
         secure: Whether clients may speak TLS.
-        listeners: By address.
-        carriers: Of its connections, ended ones included.
-        connections: How many asked for something.
-        reached: Whether the remote's port accepted a connection.
+        listeners: The listening sockets, by address.
+        carriers: Its connections, ended ones included.
+        connections: How many connections sent a request.
+        reached: Whether the remote's port has accepted a connection.
     """
 
     def __init__(self, port: int, reach: Callable[[LoginFlow], Channel], clock: Callable[[], float]) -> None:
-        """Make one that expects nothing yet; `reach` opens a channel to its port on the remote."""
+        """Start without a callback; `reach` opens a channel to the port on the remote."""
         self.port = port
         self.addresses: tuple[str, ...] = ()
         self.paths: frozenset[str] = frozenset()
@@ -72,7 +72,7 @@ class LoginFlow:
         self._told = False
 
     def expect(self, callback: Callback, seconds: float) -> None:
-        """Wait for a callback, as well as for those before; the time begins anew."""
+        """Wait for a further callback, for some seconds from now."""
         self.addresses += tuple(address for address in callback.addresses if address not in self.addresses)
         if callback.path and len(self.paths) < MOST_PATHS:
             self.paths |= {callback.path}
@@ -81,10 +81,10 @@ class LoginFlow:
         self._succeeded = self._closed = self._told = self.reached = False
 
     def listen(self, callback: Callback) -> tuple[list[socket.socket], str]:
-        """Listen on both loopback addresses, where that is not done yet; one that this machine lacks is passed over.
+        """Listen on both loopback addresses, unless it does already. An address that this machine lacks is ignored.
 
         Returns:
-            The new listeners; and why one that the callback's name stands for can't be had, or ``.
+            The new listeners; and why an address of the callback can't be listened on, empty if all can.
         """
         fresh, problem = [], ""
         for address in _LOOPBACK:
@@ -103,12 +103,12 @@ class LoginFlow:
         return fresh, problem
 
     def stop_listening(self) -> None:
-        """Give the port back."""
+        """Close the listeners, so that the port is free."""
         for listener in self.listeners.values():
             listener.close()
 
     def end(self) -> str:
-        """Return why it is over, as in `FlowEnded`, or `` if it is not."""
+        """Return why the flow is over, as in `FlowEnded`; empty if it is not."""
         now = self._clock()
         if self._closed:
             return "closed"
@@ -117,22 +117,22 @@ class LoginFlow:
         return ""
 
     def has_news(self) -> bool:
-        """Whether it has succeeded, once."""
+        """Return True once after the login has succeeded, otherwise False."""
         told, self._told = self._told, self._succeeded
         return self._succeeded and not told
 
     def retire(self) -> bool:
-        """End it now if it has succeeded, or if no callback of it is known; return whether that is so."""
+        """End the flow if it has succeeded, or if its callback's path is not known; return whether it ended."""
         may = self._succeeded or not self.paths
         if may:
             self._expires = self._clock()
         return may
 
     def deadline(self) -> float:
-        """Return when it will be over if nothing happens."""
+        """Return when the flow is over if nothing more happens."""
         return min(self._expires, self._moved + QUIET) if self._succeeded else self._expires
 
-    # From carriers' threads: plain assignments.
+    # The methods below are called on the connections' threads. They only assign, so they need no lock.
 
     def dial(self) -> Channel:
         """See `CarriedFlow`."""
@@ -147,19 +147,19 @@ class LoginFlow:
         self._succeeded = True
 
     def refused(self) -> None:
-        """Note that nothing listens on the remote; where something did, that is the end."""
+        """Note that nothing listens on the remote. If something did before, the flow is over."""
         self._closed = self.reached
 
 
 def _bind(address: str, port: int) -> socket.socket:
-    """Listen on one loopback address and nowhere else."""
+    """Listen on one loopback address only."""
     try:
         return _listener(address, port, again=False)
     except OSError as error:
         if error.errno != errno.EADDRINUSE or _accepts(address, port):
             raise
-    # Left behind by connections of a flow before. Not without a look: some systems give the port of a program that
-    # listens on all addresses to whoever wants it for one.
+    # Connections of an earlier flow keep the port, and SO_REUSEADDR gets it. It was checked before that nobody listens:
+    # with SO_REUSEADDR, some systems hand out the port of a program that listens on all addresses.
     return _listener(address, port, again=True)
 
 
@@ -172,7 +172,7 @@ def _listener(address: str, port: int, *, again: bool) -> socket.socket:
         if _LOOPBACK[address] == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((address, port))
-        # Now in any case: its connections inherit that, and what is left of them is in nobody's way afterwards.
+        # Its connections inherit SO_REUSEADDR, so that they don't keep the port later.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.listen(_BACKLOG)
     except BaseException:
@@ -189,5 +189,5 @@ def _accepts(address: str, port: int) -> bool:
         except ConnectionRefusedError:
             return False
         except OSError:
-            return True  # it does not answer: somebody is there
+            return True  # no answer in time: a program listens
         return True

@@ -1,4 +1,4 @@
-"""As much of HTTP as a callback's carrier must see: who is asked for what, and whether the answer was a success."""
+"""Parses the part of HTTP that forwarding a callback needs: method, path and host of a request, the answer's status."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from nssh.base.errors import ConnectError
 
 LONGEST_HEAD = 1 << 15
-"""Bytes within which a request must have told its path and its host; a provider's answer, which may be long, stands in
-between."""
+"""Bytes within which a request must contain its path and its host. The provider's answer, in the path, may be long."""
 
 _REQUEST = re.compile(rb"([A-Z]{3,16}) ([^ ?#\r\n]*)[ ?#]")
 _BEGUN = re.compile(rb"[A-Z]{0,16}|[A-Z]{3,16} [^ ?#\r\n]*")
@@ -24,14 +23,14 @@ _TLS_HANDSHAKE = b"\x16\x03"
 
 
 class NotHttpError(Exception):
-    """What a client sent is no request."""
+    """What a client sent is not an HTTP request."""
 
 
 def read_request(head: bytes) -> tuple[str, str] | None:
-    """Return method and path (percent-decoded, without the query) of a request; None if more is to come.
+    """Return method and path (percent-decoded, without the query) of a request; None if it is incomplete.
 
     Raises:
-        NotHttpError: It is none, or tells no path within `LONGEST_HEAD` bytes.
+        NotHttpError: It is not a request, or its path does not end within `LONGEST_HEAD` bytes.
     """
     match = _REQUEST.match(head)
     if match is not None:
@@ -42,10 +41,10 @@ def read_request(head: bytes) -> tuple[str, str] | None:
 
 
 def is_for_loopback(head: bytes) -> bool | None:
-    """Whether a request calls this machine by a name that can mean no other; None if more is to come.
+    """Whether a request's Host header is a name of the loopback, or is missing; None if the request is incomplete.
 
-    One by another name is a page of somebody else's, which had its own name resolve to 127.0.0.1 so as to read what is
-    answered (DNS rebinding). A request that names no host is none of a browser's.
+    Another name means DNS rebinding: a foreign page let its own name resolve to 127.0.0.1, to read the answer. A
+    browser always sends a Host header.
     """
     parts = _HEAD_END.split(head, maxsplit=1)
     host = _HOST.search(parts[0] + b"\n")
@@ -55,25 +54,25 @@ def is_for_loopback(head: bytes) -> bool | None:
 
 
 def is_tls(head: bytes) -> bool:
-    """Whether a client begins a TLS handshake."""
+    """Whether a client starts a TLS handshake."""
     return head.startswith(_TLS_HANDSHAKE)
 
 
 class Conversation:
-    """Follows one connection, both halves, to know whether the callback came and was taken.
+    """Follows both directions of a connection, to notice a successful answer to a callback.
 
-    Browsers send the next request only after the answer to the one before, so whatever the client sends first after
-    the server has spoken is one. Where that is wrong (the body of a long upload) nothing matches, and nothing is lost.
+    Browsers send a request only after the answer to the one before. So what the client sends first after an answer is
+    taken for a request. If it is not (the body of a long upload), it does not match, and no harm is done.
     """
 
     def __init__(self, paths: frozenset[str]) -> None:
-        """Follow a connection; `paths` are those of the callbacks."""
+        """Follow a connection; `paths` are the paths of the callbacks."""
         self._paths = paths
         self._request: bytes | None = b""
         self._answer: bytes | None = None
 
     def sent(self, data: bytes) -> None:
-        """Take what the client sent."""
+        """Take data that the client sent."""
         if self._request is None:
             return
         self._request += data
@@ -85,11 +84,11 @@ class Conversation:
         if asked is not None:
             method, path = asked
             self._request = None
-            # An OPTIONS or HEAD comes before the callback itself.
+            # OPTIONS and HEAD may come before the callback, and are none.
             self._answer = b"" if method in {"GET", "POST"} and path in self._paths else None
 
     def answered(self, data: bytes) -> bool:
-        """Take what the server sent; True once, when it is a success (status 2xx or 3xx) for a callback's path."""
+        """Take data that the server sent; return True at a successful answer (2xx or 3xx) to a callback."""
         self._request = b""
         if self._answer is None:
             return False
@@ -102,7 +101,7 @@ class Conversation:
 
 
 def refusal(status: str, text: str) -> bytes:
-    """Return an answer of our own, in plain text; the connection ends with it."""
+    """Return an HTTP answer in plain text, which closes the connection."""
     body = f"nssh: {text}\n".encode()
     return (
         f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
@@ -114,7 +113,7 @@ MISDIRECTED = refusal("421 Misdirected Request", "only a request to localhost, 1
 
 
 def unreached(error: ConnectError) -> bytes:
-    """Tell a browser why there is no answer, in words that hold nothing of its request."""
+    """Return the answer to a browser whose request can't be forwarded. It repeats nothing of the request."""
     if error.kind == "refused":
         text = f"{error}. If the login has ended there, start it once more."
     else:

@@ -1,8 +1,8 @@
-"""Listeners on this machine's loopback that stand for ports of the remote while logins are under way.
+"""Listens on this machine's loopback in place of ports of the remote, while logins wait for their callbacks.
 
-One thread waits for all of them, and for clients that have not asked for anything yet: browsers open connections on
-suspicion, and a remote's little server may take each one for the callback. Only a connection that begins with a request
-to this machine's loopback, called so, is carried, by threads of its own (`nssh.local.callback_connection`).
+One thread accepts connections and waits for their first request. Browsers open connections in advance, and a small
+server on the remote may take each one for the callback. So a connection is only forwarded, by threads of its own
+(`nssh.local.callback_connection`), once it has sent a request whose Host header names the loopback.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 MOST_FLOWS = 16
 MOST_SILENT = 64
-"""Clients that have not asked for anything yet; the oldest makes room."""
+"""Connections that have not sent a request yet. If there are more, the oldest is closed."""
 MOST_CARRIED = 24
-"""Connections that are carried at once, with two threads and 128 KiB each; further ones wait their turn."""
+"""Connections that are forwarded at the same time, with two threads and 128 KiB each. Further ones wait."""
 MOST_WAITING = 64
-"""Connections that wait their turn; what comes beyond is hung up on."""
+"""Connections that wait to be forwarded. Further ones are closed."""
 MOST_ALIKE = 4
-"""Requests of the same words that wait for an answer at once; no browser has more of them."""
+"""Identical requests that wait for an answer at the same time. More mean a loop."""
 LOWEST_PORT = 1024
 
 _PATIENCE = 3.0  # seconds for a program that opens the browser before it listens
@@ -46,17 +46,17 @@ _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Refusal(NamedTuple):
-    """A callback that is not listened for, or not on each of its addresses: what is wrong with which port."""
+    """Why a port is not listened on, or not on all addresses of the callback."""
 
     port: int
     reason: str
-    """Follows `port N `."""
+    """Text that follows `port N `."""
 
 
 class CallbackProxy:
-    """All flows of a session.
+    """All login flows of a session.
 
-    `expect`, `close` and `poke` may be called from any thread; `run` is the body of a thread that the caller owns.
+    Any thread may call `expect`, `close` and `poke`. The caller provides a thread for `run`.
     """
 
     def __init__(
@@ -66,12 +66,13 @@ class CallbackProxy:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make one without flows.
+        """Start without flows.
 
         Args:
-            dial: Reaches a port of the remote at the first of some addresses that accepts; called on carriers' threads.
-            on_news: Told of a flow's success and of its end, on `run`'s thread.
-            clock: Seconds, monotonic.
+            dial: Connects to a port of the remote, at the first of some addresses that accepts. Called on the
+                connections' threads.
+            on_news: Called on `run`'s thread when a flow has succeeded, and when it is over.
+            clock: Returns monotonic seconds.
         """
         self._dial = dial
         self._on_news = on_news
@@ -84,19 +85,23 @@ class CallbackProxy:
         self._fresh: list[tuple[LoginFlow, socket.socket]] = []  # listeners that `run` does not know yet
         self._carriers: set[CarriedConnection] = set()
         self._failure: BaseException | None = None
-        # The rest is of `run`'s thread.
+        # The rest belongs to `run`'s thread.
         self._selector = selectors.DefaultSelector()
         self._silent: dict[socket.socket, tuple[LoginFlow, bytes]] = {}
         self._waiting: deque[tuple[LoginFlow, socket.socket, bytes]] = deque()
-        self._leaving: set[LoginFlow] = set()  # over, with connections that may end in peace
+        self._leaving: set[LoginFlow] = set()  # flows that are over, whose connections may still end by themselves
 
     def expect(self, callback: Callback, seconds: float = LONGEST) -> Refusal | None:
-        """Listen for a callback; once this returns, a browser may be sent to it.
+        """Listen for a callback. Once this returns, a browser may be sent to it.
 
-        A second callback of the same port joins the first, whose time begins anew.
+        A second callback on the same port joins the first one's flow, and restarts its time.
+
+        Args:
+            callback: The callback.
+            seconds: How long to listen.
 
         Returns:
-            What is wrong, if anything; one loopback address may be listened on all the same.
+            What is wrong, or None. One of the two loopback addresses may be listened on even so.
         """
         port = callback.port
         if port < LOWEST_PORT:
@@ -118,7 +123,7 @@ class CallbackProxy:
         return Refusal(port, problem) if problem else None
 
     def _make_room(self) -> bool:
-        """Whether there may be one more flow; of those that have succeeded, or are mere pages, the oldest gives way."""
+        """Return whether there is room for another flow. If not, end the oldest that has succeeded or has no path."""
         under_way = [flow for flow in self._flows.values() if not flow.end()]
         return len(under_way) < MOST_FLOWS or any(flow.retire() for flow in under_way)
 
@@ -128,12 +133,12 @@ class CallbackProxy:
             return set(self._flows)
 
     def poke(self) -> None:
-        """Let `run` look at clock and flows again."""
-        with contextlib.suppress(OSError):  # it has not heard the last one yet, or is over
+        """Wake `run`, so that it looks at the clock and the flows again."""
+        with contextlib.suppress(OSError):  # it has not read the last byte yet, or has ended
             self._ringer.send(b"\0")
 
     def close(self) -> None:
-        """End everything; the ports are free once this returns, and `run` returns soon."""
+        """End all flows. The ports are free once this returns; `run` returns soon after."""
         with self._lock:
             self._over.set()
             flows, self._flows = list(self._flows.values()), {}
@@ -144,10 +149,10 @@ class CallbackProxy:
             carrier.cut()
         self.poke()
 
-    # --- From carriers' threads ---------------------------------------------------------------------------------------
+    # --- Called on the connections' threads ---------------------------------------------------------------------------
 
     def _reach(self, flow: LoginFlow) -> Channel:
-        """Dial for a flow, patient with a program that is about to listen."""
+        """Connect to a flow's port; try again for some seconds, since the program may not listen yet."""
         deadline = self._clock() + (0.0 if flow.reached else _PATIENCE)
         while True:
             try:
@@ -169,10 +174,10 @@ class CallbackProxy:
             self._failure = self._failure or carrier.failure
         self.poke()
 
-    # --- The thread of `run` ------------------------------------------------------------------------------------------
+    # --- Called on the thread of `run` --------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serve until `close`; raises what should not have happened in one of the carriers."""
+        """Serve until `close`. Raises an unexpected exception of a connection's thread."""
         try:
             self._selector.register(self._bell, selectors.EVENT_READ, lambda: self._bell.recv(4096))
             while not self._over.is_set():
@@ -184,16 +189,16 @@ class CallbackProxy:
             self._end()
 
     def _tend(self) -> float | None:
-        """Do what is due; return the seconds until the next look at the clock."""
+        """Do what is due; return the seconds until something is due again, None if nothing is."""
         with self._lock:
             fresh, self._fresh = self._fresh, []
             ended = [(flow, reason) for flow in self._flows.values() if (reason := flow.end())]
             succeeded = [flow.port for flow in self._flows.values() if flow.has_news()]
             for flow, _ in ended:
                 del self._flows[flow.port]
-                flow.stop_listening()  # while nobody can want the port: a login that is repeated may, at this moment
+                flow.stop_listening()  # under the lock: a repeated login may want the same port at this moment
         for flow, listener in fresh:
-            with contextlib.suppress(ValueError):  # closed meanwhile
+            with contextlib.suppress(ValueError):  # it has been closed meanwhile
                 self._selector.register(listener, selectors.EVENT_READ, functools.partial(self._accept, flow, listener))
         for port in succeeded:
             self._on_news(FlowSucceeded(port))
@@ -209,25 +214,25 @@ class CallbackProxy:
         return max(min(deadlines) - now, 0.0) if deadlines else None
 
     def _accept(self, flow: LoginFlow, listener: socket.socket) -> None:
-        """Take a client, and wait for what it asks."""
+        """Accept a connection, and wait for its request."""
         try:
             client = listener.accept()[0]
         except OSError as error:
             if error.errno in _NO_ROOM:
-                self._over.wait(_PAUSE)  # it stays readable: don't spin until somebody closes something
+                self._over.wait(_PAUSE)  # the listener stays readable: don't spin until file descriptors are free
             return
         client.setblocking(False)  # noqa: FBT003, it has no keyword
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what comes in pieces goes on so
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # forward small pieces without delay
         if len(self._silent) >= MOST_SILENT:
             self._drop(next(iter(self._silent)))
         self._silent[client] = (flow, b"")
         self._selector.register(client, selectors.EVENT_READ, functools.partial(self._hear, client))
 
     def _hear(self, client: socket.socket) -> None:
-        """Take what a client says first; it is carried once that is a request for sure."""
+        """Read from a client; let the connection be forwarded once it has sent a request."""
         flow, head = self._silent.get(client, (None, b""))
         if flow is None:
-            return  # dropped in the same round
+            return  # closed in the same round
         try:
             data = client.recv(http.LONGEST_HEAD - len(head))
         except BlockingIOError:
@@ -266,12 +271,12 @@ class CallbackProxy:
             self._waiting.pop()[1].close()
 
     def _refusal(self, flow: LoginFlow, head: bytes) -> bytes:
-        """Return the answer to a request that is not carried, or ``."""
+        """Return the answer to a request that is not forwarded; empty if it is."""
         if not http.is_tls(head) and not http.is_for_loopback(head):
             return http.MISDIRECTED
         with self._lock:
             carriers = flow.carriers & self._carriers
-        # One that has come round: the remote is this machine, and its port is the one that we listen on.
+        # A loop: the remote is this machine, and the request arrives again at this listener.
         if sum(other.head == head and not other.answered for other in carriers) >= MOST_ALIKE:
             return http.unreached(ConnectError(f"nothing but nssh itself listens on port {flow.port}", "refused"))
         return b""
@@ -282,7 +287,7 @@ class CallbackProxy:
         client.close()
 
     def _dismiss(self, flow: LoginFlow, reason: str) -> None:
-        """End a flow. What is on its way when the remote's port closes, the last answer most likely, still arrives."""
+        """End a flow. If the remote's port was closed, its connections may still deliver the last answer."""
         for listener in flow.listeners.values():
             with contextlib.suppress(KeyError, ValueError):  # not registered yet
                 self._selector.unregister(listener)

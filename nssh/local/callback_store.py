@@ -1,6 +1,6 @@
-"""The flows of a topic on disk, so that a login survives a bridge that dies, and a session that leaves for another.
+"""Stores the expected callbacks of a topic, so that a login survives the bridge's death and a change of the session.
 
-One small file (0600), written only by the session that holds the topic's lease. It names ports and paths, no query.
+One small file (0600), written only by the session that holds the topic's lease. It has ports and paths, but no query.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _MOST = 64
 
 
 class Expected(NamedTuple):
-    """A callback, and until when it is waited for (seconds since the epoch)."""
+    """A callback, and until when it is expected, in seconds since the epoch."""
 
     callback: Callback
     expires: float
 
 
 def write(path: str, expected: list[Expected]) -> None:
-    """Replace what is on disk; nothing to wait for means no file.
+    """Replace the file's content; remove the file if no callback is expected.
 
     Raises:
         OSError: The state directory can't be written.
@@ -42,12 +42,12 @@ def write(path: str, expected: list[Expected]) -> None:
 
 
 def read(path: str, now: float) -> list[Expected]:
-    """Return what is still to be waited for; a file that makes no sense counts as none.
+    """Return the callbacks that are still expected. A malformed file, or entry, counts as none.
 
     Args:
         path: The file.
-        now: Seconds since the epoch. What is to be waited for longer than is ever allowed was written by a clock that
-            was wrong, and is left out.
+        now: Seconds since the epoch. An entry that expires later than `LONGEST` from now was written by a wrong clock,
+            and is left out.
     """
     try:
         with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""The laptop's clipboard: the one in memory, and which of all of them a machine gets."""
+"""Finds the clipboard that this machine has; a clipboard in memory is for machines without one."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ __all__ = ["Clipboard", "ClipboardEmpty", "MemoryClipboard", "detect"]
 
 
 class MemoryClipboard(OfferingClipboard):
-    """A clipboard for a machine without one: it lasts as long as the process, and every session of it shares it."""
+    """A clipboard in memory, for a machine without a desktop. It lasts as long as the process."""
 
     name = "memory"
 
     def __init__(self, reason: str = "") -> None:
         self.reason = reason
-        """Why there is no better one, and what to do about it; one line."""
+        """Why there is no real clipboard; one line."""
         self._lock = threading.Lock()
         self._content: tuple[str, Content] | None = None
 
     def _offered(self, deadline: float) -> list[str]:
-        del deadline  # it is there at once
+        del deadline  # memory needs no time
         with self._lock:
             return [] if self._content is None else [self._content[0]]
 
@@ -54,14 +54,14 @@ class MemoryClipboard(OfferingClipboard):
             return data
 
     def store(self, mime: str, data: Content) -> None:
-        """Keep `data` instead of what there was."""
+        """Replace the content."""
         mime = clipboard_content.canonical(mime)
         clipboard_content.check_size(data.size)
         with self._lock:
             self._content = (mime, data)
 
     def clear(self) -> None:
-        """Keep nothing."""
+        """Empty the clipboard."""
         with self._lock:
             self._content = None
 
@@ -72,13 +72,13 @@ def detect(
     platform: str = sys.platform,
     config: ClipboardConfig | None = None,
 ) -> Clipboard:
-    """Return the best clipboard that this machine has; looks at files only, starts nothing, never fails.
+    """Return the best clipboard that this machine has. Looks at files only, starts no program, never raises.
 
     Args:
-        environ: Where WSL_DISTRO_NAME, WAYLAND_DISPLAY, DISPLAY and PATH are looked up; the tools are run with it.
-        which: Finds a tool that is not one of nssh's own shims.
+        environ: Where WSL_DISTRO_NAME, WAYLAND_DISPLAY, DISPLAY and PATH are looked up; programs run with it.
+        which: Finds a program on the PATH that is not one of nssh's own shims.
         platform: As `sys.platform`.
-        config: The user's commands, which precede whatever there is.
+        config: The user's commands, which take precedence.
     """
     found = _detect(environ, which, platform)
     if config is None or not (config.copy or config.paste):
@@ -96,7 +96,7 @@ def _detect(
             return MacClipboard(pbcopy, pbpaste, which("osascript", environ), environ)
         return MemoryClipboard("pbcopy or pbpaste is not on the PATH")
     if environ.get("WSL_DISTRO_NAME"):
-        # Before WSLg's displays: those pass text and bitmaps on, and only while they run.
+        # Before the displays of WSLg, which only carry text and bitmaps, and only while they run.
         clip, powershell = which("clip.exe", environ), which("powershell.exe", environ)
         if clip and powershell:
             return WslClipboard(clip, powershell, environ)

@@ -1,4 +1,4 @@
-"""What every clipboard of the laptop can do, and what those share that offer their content under several types."""
+"""Base classes of the laptop's clipboards: the interface, and the choice among several types of one content."""
 
 from __future__ import annotations
 
@@ -20,43 +20,44 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MARKED_SECRET = "x-nssh/secret"  # noqa: S105  (a type's name)
-"""What an `_offered` may list when the system itself marks the content as a password."""
+"""A name that `_offered` returns if the system marks the content as a password."""
 
-# KDE's marker, which GNOME's and wl-clipboard's password managers use, too; its content is `secret`.
+# The type by which password managers mark a password on KDE, GNOME and Wayland; its content is `secret`.
 _HINT = "x-kde-passwordManagerHint"
-# How file managers offer copied files; all are lists of URIs, the first two with a line before them.
+# The types under which file managers offer copied files: lists of URIs, in the first two after another line.
 _FILES = ("x-special/gnome-copied-files", "x-special/mate-copied-files", "text/uri-list", "application/x-kde4-urilist")
 _CONVERT_TIMEOUT = 30.0
 
 
 class Clipboard(ABC):
-    """A clipboard; methods block for some seconds at most (`content.READ_TIMEOUT`) and are for any thread.
+    """A clipboard. Methods block for some seconds at most (`clipboard_content.READ_TIMEOUT`), on any thread.
 
-    Every method raises `ToolError` when the tool behind it fails or hangs. That may mean that the display
-    is gone: `detect` again finds the one that took its place.
+    Every method raises `ToolError` if the program behind it fails or hangs. The display may be gone then: `detect`
+    finds the clipboard that took its place.
     """
 
     name: ClassVar[str]
-    """What it is, for `nssh status`."""
+    """The name that `nssh doctor` and the event log show."""
 
     @abstractmethod
     def targets(self) -> list[str]:
-        """Return the MIME types that `fetch` takes now: `text/plain` first, then images, then other text."""
+        """Return the MIME types of the present content: `text/plain` first, then images, then other text."""
 
     @abstractmethod
     def fetch(
         self, mime: str, limit: int = CONTENT_LIMIT, progress: Callable[[], None] | None = None
     ) -> tuple[str, Content]:
-        """Return the content, and its type, which differs from `mime` only for the two wild ones of `nssh.wire.mimes`.
+        """Return the content's type and the content.
 
         Args:
-            mime: Byte for byte as this, text as UTF-8; an image is converted if there is none of its type.
-            limit: Bytes; more is a ToolError.
-            progress: Called now and then while a lot is coming.
+            mime: The type that is wanted, or one of the two wildcards of `nssh.wire.mimes`. Text is returned as UTF-8.
+                An image is converted if there is none of the type.
+            limit: The largest content in bytes; more is a ToolError.
+            progress: Called now and then during a large transfer, on this thread.
 
         Raises:
-            ClipboardEmpty: There is nothing of this type.
-            SensitiveError: It is marked as a password.
+            ClipboardEmpty: There is no content of this type.
+            SensitiveError: The content is marked as a password.
         """
 
     @abstractmethod
@@ -64,25 +65,25 @@ class Clipboard(ABC):
         """Replace the content."""
 
     def clear(self) -> None:
-        """Leave nothing there, or at least no text."""
+        """Empty the clipboard, or at least replace its content by an empty text."""
         self.store(clipboard_content.TEXT, Content())
 
     def read(self, mime: str) -> bytes:
-        """Return what `fetch` does, in memory."""
+        """Return the content that `fetch` returns, in memory."""
         return self.fetch(mime)[1].read_all()
 
     def write(self, mime: str, data: bytes) -> None:
-        """Do what `store` does."""
+        """Replace the content, as `store` does."""
         self.store(mime, Content(data))
 
 
 class ToolClipboard(Clipboard):
-    """One that is reached through programs.
+    """A clipboard that is read and written by programs.
 
     Args:
-        environ: Theirs.
-        read_timeout: Seconds that a read may take, whatever it takes.
-        write_timeout: Seconds.
+        environ: The environment of these programs.
+        read_timeout: Seconds for a read, even if it runs several programs.
+        write_timeout: Seconds for a write.
     """
 
     def __init__(
@@ -98,28 +99,28 @@ class ToolClipboard(Clipboard):
 
 
 class OfferingClipboard(Clipboard):
-    """One whose owner offers its content under several names at a time."""
+    """A clipboard whose content is offered under several types at the same time."""
 
     read_timeout = clipboard_content.READ_TIMEOUT
 
     @abstractmethod
     def _offered(self, deadline: float) -> list[str]:
-        """Return the names as they are; none for an empty clipboard."""
+        """Return the types as their owner names them; none for an empty clipboard."""
 
     @abstractmethod
     def _get(self, name: str, deadline: float, limit: int, progress: Callable[[], None] | None) -> Content:
-        """Return the content under one of these names.
+        """Return the content of one of these types.
 
         Raises:
             tools.ToolFailedError, content.ClipboardEmpty: It is not there any more.
         """
 
     def targets(self) -> list[str]:
-        """Return the types there are; none for an empty clipboard.
+        """Return the MIME types of the present content; none for an empty clipboard.
 
         Raises:
-            SensitiveError: They are those of a password.
-            ToolError: The tool failed or hung: the display is gone, or the owner of the clipboard does not answer.
+            SensitiveError: The content is marked as a password.
+            ToolError: The program failed or hung: the display is gone, or the clipboard's owner does not answer.
         """
         deadline = time.monotonic() + self.read_timeout
         offered = self._offered(deadline)
@@ -128,7 +129,7 @@ class OfferingClipboard(Clipboard):
         if not any(name.startswith("image/") for name in found):
             copied = self._copied_image(offered, deadline, CONTENT_LIMIT)
             found += [copied[0]] if copied else []
-        # What programs ask for first, and what any other image can be had as.
+        # Programs ask for PNG first, and any other image can be converted to it.
         if clipboard_content.PNG not in found and any(name in FORMATS for name in found):
             found.append(clipboard_content.PNG)
         return sorted(found, key=lambda name: (name != clipboard_content.TEXT, name != clipboard_content.PNG))
@@ -136,15 +137,15 @@ class OfferingClipboard(Clipboard):
     def fetch(
         self, mime: str, limit: int = CONTENT_LIMIT, progress: Callable[[], None] | None = None
     ) -> tuple[str, Content]:
-        """Return the content, as `Clipboard.fetch` says."""
+        """Return the content's type and the content; see `Clipboard.fetch`."""
         found = self._fetch(mime, limit, progress)
         self._refuse_new_secrets()
         return found
 
     def _refuse_new_secrets(self) -> None:
-        """Refuse if what was just read may be what a password manager copied after its types were asked for.
+        """Refuse content that a password manager may have copied after its types were asked for, before it was read.
 
-        A remote that asks all the time would hit that moment one time in a few.
+        A remote that reads again and again would soon hit that moment.
         """
         deadline = time.monotonic() + self.read_timeout
         self._refuse_secrets(self._offered(deadline), deadline)
@@ -173,7 +174,7 @@ class OfferingClipboard(Clipboard):
     def _other_image(
         self, wanted: str, images: list[str], offered: list[str], deadline: float, limit: int
     ) -> tuple[str, Content]:
-        """Return an image of another type as the one that is wanted, or a copied file that is one."""
+        """Return an image converted from another type, or the content of a copied image file."""
         usable = [name for name in images if name in FORMATS]
         if usable:
             source = usable[0]
@@ -196,7 +197,7 @@ class OfferingClipboard(Clipboard):
             raise SensitiveError
 
     def _copied_image(self, offered: list[str], deadline: float, limit: int) -> tuple[str, Content] | None:
-        """Return the image that a copied file is, with its type."""
+        """Return type and content of a copied image file; None if there is none."""
         for name in _FILES:
             if name in offered:
                 uris = self._get(name, deadline, 1 << 20, None).read_all()
@@ -206,7 +207,7 @@ class OfferingClipboard(Clipboard):
 
 
 def _path_of(line: bytes) -> bytes:
-    """Return the path that a `file:` URI names on this machine, or nothing."""
+    """Return the path of a `file:` URI on this machine; empty if it is something else."""
     try:
         parts = urlsplit(line.strip().decode("ascii"))
     except ValueError:
@@ -217,13 +218,13 @@ def _path_of(line: bytes) -> bytes:
 
 
 def image_file(path: bytes | str, limit: int) -> tuple[str, Content] | None:
-    """Return the content of a file and its type if it is an image, by how it begins.
+    """Return type and content of an image file, by its first bytes; None if it is not an image.
 
     Raises:
-        ToolError: It is larger than the limit.
+        ToolError: The file is larger than the limit.
     """
     try:
-        # A FIFO or a terminal must not hang us.
+        # O_NONBLOCK: opening a FIFO would block.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return None
@@ -244,20 +245,20 @@ def image_file(path: bytes | str, limit: int) -> tuple[str, Content] | None:
 
 
 def convert(data: Content, mime: str, limit: int) -> Content:
-    """Return an image as another type of `convert.FORMATS`.
+    """Convert an image to another type of `image_conversion.FORMATS`, in a process of its own.
 
     Raises:
-        ToolError: It can't be read, has too many pixels, or comes out larger than the limit.
+        ToolError: The image can't be read, has too many pixels, or the result is larger than the limit.
     """
     argv = [sys.executable, "-P", "-m", "nssh.local.image_conversion", mime]
-    # The package is found as we found it, installed or not.
+    # The process must find this package, even if it is not installed.
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     environ = {**os.environ, "PYTHONPATH": root}
     result = Content()
     try:
         tool_runner.run(argv, stdin=data, timeout=_CONVERT_TIMEOUT, limit=limit, environ=environ, output=result)
     except tool_runner.ToolFailedError as error:
-        # The last line: a library may have written more above it.
+        # Only the last line: a library may have written warnings before it.
         reason = "".join(error.stderr.strip().splitlines()[-1:])[:200] or "the converter died"
         raise ToolError(f"no {mime} can be made of the image: {reason}") from None
     return result

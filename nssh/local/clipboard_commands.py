@@ -1,4 +1,4 @@
-"""The clipboard as the user's own commands make it: `[clipboard] copy` and `paste`."""
+"""A clipboard that the user's own commands read and write: `[clipboard] copy` and `paste`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from nssh.local.clipboard_base import Clipboard
 
 TYPE_VARIABLE = "NSSH_CLIPBOARD_TYPE"
-"""Tells the copying command the type of what comes on its stdin, and the pasting one what is asked for."""
+"""The variable that tells the copy command the type of its stdin, and the paste command the type that is wanted."""
 
 
 class CommandClipboard(ToolClipboard):
-    """One command that takes the content on stdin and one that prints it; nothing received is ever part of a command.
+    """One command that takes the content on stdin, and one that prints it. A remote's text is never an argument.
 
-    Where only one of them is set, `other` does the rest. Methods block for the timeouts at most; for any thread.
+    If only one of them is set, `other` does the rest. Methods block for the timeouts at most; for any thread.
     """
 
     name = "command"
@@ -41,7 +41,7 @@ class CommandClipboard(ToolClipboard):
         self._other = other
 
     def targets(self) -> list[str]:
-        """Return the type of what the command prints, by how it begins; nothing printed is nothing there."""
+        """Return the type of what the paste command prints, by its first bytes; none if it prints nothing."""
         if not self._paste:
             return self._other.targets()
         try:
@@ -52,7 +52,7 @@ class CommandClipboard(ToolClipboard):
     def fetch(
         self, mime: str, limit: int = CONTENT_LIMIT, progress: Callable[[], None] | None = None
     ) -> tuple[str, Content]:
-        """Return what the command prints, as `Clipboard.fetch` says."""
+        """Return the type and content of what the paste command prints; see `Clipboard.fetch`."""
         if not self._paste:
             return self._other.fetch(mime, limit, progress)
         wild = mime in (mimes.ANYTHING, mimes.ANY_IMAGE)
@@ -64,7 +64,7 @@ class CommandClipboard(ToolClipboard):
             environ={**self._environ, TYPE_VARIABLE: "" if wild else wanted},
         )  # fmt: skip
         image = mimes.image_type(data.head(16))
-        # A command that heeds what is asked may print HTML; what looks like an image is no text.
+        # Text has the type that was asked for, such as HTML, unless it begins like an image.
         got = image or (clipboard_content.TEXT if wild or wanted.startswith("image/") else wanted)
         fits = mime == mimes.ANYTHING or got == wanted or (mime == mimes.ANY_IMAGE and bool(image))
         if not data.size or not fits:
@@ -72,10 +72,10 @@ class CommandClipboard(ToolClipboard):
         return got, data
 
     def store(self, mime: str, data: Content) -> None:
-        """Give the content to the command.
+        """Give the content to the copy command.
 
         Raises:
-            ToolError: It failed or hung, or the data or type is refused.
+            ToolError: The command failed or hung, or the data or type is refused.
         """
         if not self._copy:
             self._other.store(mime, data)

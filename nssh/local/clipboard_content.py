@@ -1,4 +1,4 @@
-"""What may go through the clipboard: types, sizes, how long a tool may take for it, and content of any size."""
+"""Content of the clipboard: its types, its limits of size and time, and a container for any size."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _IN_MEMORY = 1 << 20
 _CHUNK = 256 << 10
 
 
-class ClipboardEmpty(ToolError):  # noqa: N818  a state that callers ask for, hardly an error
-    """There is nothing of the type asked for.
+class ClipboardEmpty(ToolError):  # noqa: N818  a state, hardly an error
+    """The clipboard has no content of the type that was asked for.
 
     Attributes:
-        others: The types that there are.
+        others: The types that it has.
     """
 
     def __init__(self, mime: str, others: list[str] | None = None) -> None:
@@ -38,24 +38,24 @@ class ClipboardEmpty(ToolError):  # noqa: N818  a state that callers ask for, ha
 
 
 class SensitiveError(ToolError):
-    """A password manager has marked what is on the clipboard; it leaves the machine in nobody's hands."""
+    """A password manager has marked the clipboard's content as secret, so it is not sent."""
 
     def __init__(self) -> None:
         super().__init__("the clipboard holds what a password manager marked as secret; it is not sent")
 
 
 class Content:
-    """Bytes of any size: in memory up to 1 MiB, beyond that in a 0600 file without a name. For one thread at a time."""
+    """Bytes of any size: up to 1 MiB in memory, more in a file (0600) without a name. For one thread at a time."""
 
     def __init__(self, data: bytes = b"") -> None:
-        # Closed with its last reference: no name, so nothing can be left behind.
+        # The file is closed with its last reference, and having no name it can't be left behind.
         self._file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115
         self.size = 0
         if data:
             self.write(data)
 
     def write(self, data: bytes) -> None:
-        """Append.
+        """Append bytes.
 
         Raises:
             ToolError: The disk is full.
@@ -70,13 +70,13 @@ class Content:
         self.size += len(data)
 
     def truncate(self) -> None:
-        """Start again from nothing."""
+        """Remove all bytes."""
         self._file.seek(0)
         self._file.truncate()
         self.size = 0
 
     def open(self) -> IO[bytes]:
-        """Return the content as a file, at its beginning; there is one position for all."""
+        """Return the content as a file, positioned at its beginning. All readers share the position."""
         self._file.seek(0)
         return self._file
 
@@ -85,21 +85,21 @@ class Content:
         return self.open().read(count)
 
     def read_all(self) -> bytes:
-        """Return all of it."""
+        """Return all bytes."""
         return self.open().read()
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield all of it, piece by piece."""
+        """Yield all bytes in pieces of 256 KiB."""
         file = self.open()
         while piece := file.read(_CHUNK):
             yield piece
 
 
 def canonical(mime: str) -> str:
-    """Return the one name for a type (see `nssh.wire.mimes`).
+    """Return the canonical name of a type, see `nssh.wire.mimes`.
 
     Raises:
-        ToolError: It is not bridged.
+        ToolError: The clipboard bridge does not carry this type.
     """
     name = mimes.canonical(mime)
     if not name:
@@ -108,14 +108,14 @@ def canonical(mime: str) -> str:
 
 
 def canonical_targets(offered: list[str]) -> list[str]:
-    """Return the types that can be asked for, of all that the owner of a clipboard offers; plain text comes first."""
+    """Return the canonical types among those that a clipboard's owner offers: text first, then PNG, then others."""
     names = (name for name in offered if "/" in name or name in TEXT_NAMES)
     found = dict.fromkeys(filter(None, map(mimes.canonical, names)))
     return sorted(found, key=lambda name: (name != TEXT, name != PNG))
 
 
 def offered_name(mime: str, offered: list[str]) -> str:
-    """Return the name under which the owner offers a canonical type, or an empty string."""
+    """Return the name under which the owner offers a canonical type; empty if it does not."""
     if mime == TEXT:
         names = [name for name in TEXT_NAMES if name in offered]
     else:
@@ -124,17 +124,17 @@ def offered_name(mime: str, offered: list[str]) -> str:
 
 
 def check_size(size: int, limit: int = CONTENT_LIMIT) -> None:
-    """Refuse to write more than the limit.
+    """Refuse a size beyond the limit, both in bytes.
 
     Raises:
-        ToolError: It is more.
+        ToolError: The size is larger.
     """
     if size > limit:
         raise ToolError(f"{size} bytes are too much for the clipboard; the limit is {describe(limit)}")
 
 
 def describe(size: int) -> str:
-    """Say a limit as people do."""
+    """Format a size: `64 MiB`, `512 KiB`, `1000 bytes`."""
     for unit, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
         if size and not size % factor:
             return f"{size // factor} {unit}"
@@ -142,7 +142,7 @@ def describe(size: int) -> str:
 
 
 def text_of(content: Content, name: str) -> Content:
-    """Return text as UTF-8: STRING that is no UTF-8, and HTML in UTF-16 (as Firefox has it), need a change."""
+    """Return text as UTF-8. STRING may be Latin-1, and Firefox offers HTML in UTF-16."""
     if mimes.base(name) == mimes.HTML and content.head(2) in (b"\xff\xfe", b"\xfe\xff") and content.size % 2 == 0:
         return Content(content.read_all().decode("utf-16", "replace").encode())
     if name != "STRING":
@@ -156,12 +156,13 @@ def text_of(content: Content, name: str) -> Content:
 
 
 def check_uris(content: Content) -> None:
-    """Refuse a list of URIs that names files.
+    """Refuse a list of URIs with files in it.
 
-    To paste it would copy what the sender chose, and to read an image back would send it.
+    If the user pasted it, files of this machine that the remote chose would be copied; if the remote read an image
+    back, such a file would be sent.
 
     Raises:
-        ToolError: It names one, or is no text of reasonable size.
+        ToolError: The list names a file, or is larger than 1 MiB.
     """
     if content.size > _IN_MEMORY:
         raise ToolError("a list of URIs of more than 1 MiB is not put on the clipboard")

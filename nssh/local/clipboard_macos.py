@@ -1,4 +1,4 @@
-"""The clipboard of macOS: text through pbcopy and pbpaste, the rest through osascript and a private temporary file."""
+"""The clipboard of macOS: text by pbcopy and pbpaste, the rest by osascript and a private temporary file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from nssh.wire import CONTENT_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# Fixed texts; what varies, a type and the file's path, are arguments. JavaScript, because AppleScript knows neither the
-# markers of password managers nor most types.
+# The scripts are fixed; the type and the file's path are arguments. They are JavaScript because AppleScript can read
+# neither the markers of password managers nor most types.
 _TYPES = """\
 ObjC.import("AppKit")
 function run() { return ObjC.deepUnwrap($.NSPasteboard.generalPasteboard.types).join("\\n") }
@@ -43,7 +43,7 @@ function run(argv) {
 }
 """
 
-# What nspasteboard.org has password managers mark their entries with.
+# The types by which password managers mark a password (nspasteboard.org).
 _SECRET = ("org.nspasteboard.ConcealedType", "com.agilebits.onepassword")
 _NAMES = {
     "public.utf8-plain-text": "text/plain",
@@ -68,7 +68,7 @@ class MacClipboard(ToolClipboard, OfferingClipboard):
     def __init__(
         self, pbcopy: str, pbpaste: str, osascript: str | None, environ: Mapping[str, str], **timeouts: float
     ) -> None:
-        # pbcopy and pbpaste take the encoding of the locale; what launchd starts has none.
+        # pbcopy and pbpaste use the locale's encoding, and a process that launchd started has no locale.
         super().__init__({**environ, "LC_ALL": "en_US.UTF-8"}, **timeouts)
         self._pbcopy = pbcopy
         self._pbpaste = pbpaste
@@ -144,5 +144,5 @@ def _type_of(mime: str) -> str:
 
 
 def _private_file() -> tempfile._TemporaryFileWrapper[bytes]:
-    """Make a 0600 file (tempfile's mode) that is gone when closed."""
+    """Create a temporary file (0600) that is removed when it is closed."""
     return tempfile.NamedTemporaryFile(prefix="nssh-")

@@ -1,4 +1,4 @@
-"""The clipboard of a Wayland compositor, through wl-clipboard."""
+"""The clipboard of a Wayland compositor, by wl-copy and wl-paste."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from nssh.local.clipboard_content import ClipboardEmpty, Content
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# What wl-paste 2.0 to 2.2 say when there is nothing to paste; they are not translated.
+# Messages of wl-paste 2.0 to 2.2 about an empty clipboard. They are not translated.
 _EMPTY = ("No selection", "Nothing is copied", "No suitable type", "is not available as requested type")
 
 
 class WaylandClipboard(ToolClipboard, OfferingClipboard):
-    """Text and images through wl-copy and wl-paste. Methods block for the timeouts at most; for any thread."""
+    """Text and images on Wayland. Methods block for the timeouts at most; for any thread."""
 
     name = "wl-clipboard"
 
@@ -27,7 +27,7 @@ class WaylandClipboard(ToolClipboard, OfferingClipboard):
         self._wl_paste = wl_paste
 
     def store(self, mime: str, data: Content) -> None:
-        """Replace the clipboard's content; a wl-copy stays behind to serve it until somebody else replaces it.
+        """Replace the clipboard's content. A wl-copy keeps running to serve it, until it is replaced.
 
         Raises:
             ToolError: The tool failed or hung, or the data or type is refused.
@@ -38,7 +38,7 @@ class WaylandClipboard(ToolClipboard, OfferingClipboard):
         tool_runner.run_writer(argv, stdin=data, timeout=self._write_timeout, environ=self._environ)
 
     def clear(self) -> None:
-        """Leave nothing there. Raises what `store` raises."""
+        """Empty the clipboard. Raises what `store` raises."""
         tool_runner.run([self._wl_copy, "--clear"], timeout=self._write_timeout, environ=self._environ)
 
     def _offered(self, deadline: float) -> list[str]:
@@ -60,7 +60,7 @@ class WaylandClipboard(ToolClipboard, OfferingClipboard):
                 timeout=timeout, limit=limit, environ=self._environ, output=data, progress=progress,
             )  # fmt: skip
         except tool_runner.ToolFailedError as error:
-            # Nobody owns the clipboard, or another program took it since its types were asked for.
+            # The clipboard has no owner, or another program took it since its types were asked for.
             if any(reason in error.stderr for reason in _EMPTY):
                 raise ClipboardEmpty(arguments[-1]) from None
             raise

@@ -1,4 +1,4 @@
-"""The clipboard of Windows, from its Linux subsystem: text by clip.exe, everything else by PowerShell."""
+"""The clipboard of Windows, used from WSL: clip.exe writes text, PowerShell does the rest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nssh.local.clipboard_content import ClipboardEmpty, Content, SensitiveError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# Fixed texts. Windows' clipboard is for threads of a single-threaded apartment only: -STA.
+# The scripts are fixed. PowerShell needs -STA: only threads of a single-threaded apartment may use the clipboard.
 _HEAD = """\
 $ErrorActionPreference = 'Stop'
 Add-Type -AssemblyName System.Windows.Forms, System.Drawing
@@ -51,7 +51,7 @@ if ($html -match '(?s)<!--StartFragment-->(.*)<!--EndFragment-->') { $html = $Ma
 $bytes = [Text.Encoding]::UTF8.GetBytes($html)
 """,
 }
-# A password may have been copied since the types were asked for, by another PowerShell: a second is a long time.
+# Check for passwords again, right before sending: the types were asked for by another PowerShell, a second ago.
 _SEND = """\
 $data = [Windows.Forms.Clipboard]::GetDataObject()
 if ($data) {
@@ -70,12 +70,12 @@ $data.SetData('PNG', $false, $memory)
 $data.SetImage([Drawing.Image]::FromStream($memory))
 [Windows.Forms.Clipboard]::SetDataObject($data, $true)
 """
-# PowerShell alone takes a second to start, and more on a machine that has just woken up.
+# Seconds. PowerShell takes one to start, and more on a machine that has just woken up.
 _READ_TIMEOUT = 15.0
 
 
 class WslClipboard(ToolClipboard, OfferingClipboard):
-    """Text, PNG and (to read) HTML. Methods block for the timeouts at most; for any thread."""
+    """Text, PNG and, for reading only, HTML. Methods block for the timeouts at most; for any thread."""
 
     name = "wsl"
 
@@ -101,7 +101,7 @@ class WslClipboard(ToolClipboard, OfferingClipboard):
         mime = clipboard_content.canonical(mime)
         clipboard_content.check_size(data.size)
         if mime == clipboard_content.TEXT:
-            # clip.exe takes UTF-16 as it is if it begins with its mark, and anything else for the old code page.
+            # clip.exe reads UTF-16 if it begins with a byte order mark, and otherwise the old code page.
             text = data.read_all().decode("utf-8", "replace").encode("utf-16-le")
             tool_runner.run([self._clip], stdin=b"\xff\xfe" + text, timeout=self._write_timeout, environ=self._environ)
         elif mime == clipboard_content.PNG:
@@ -128,7 +128,7 @@ class WslClipboard(ToolClipboard, OfferingClipboard):
         return data
 
     def _refuse_new_secrets(self) -> None:
-        """Do nothing: the script that reads has looked."""
+        """Do nothing: the script has checked when it read."""
 
     def _run(
         self,
@@ -140,7 +140,7 @@ class WslClipboard(ToolClipboard, OfferingClipboard):
         limit: int = 1 << 20,
         progress: Callable[[], None] | None = None,
     ) -> None:
-        # Encoded as PowerShell wants it: no quoting of two systems comes into play, and stdin stays free.
+        # An encoded command needs no quoting, neither Linux's nor Windows', and leaves stdin free.
         encoded = base64.b64encode((_HEAD + script).encode("utf-16-le")).decode("ascii")
         argv = [self._powershell, "-NoProfile", "-NonInteractive", "-STA", "-EncodedCommand", encoded]
         tool_runner.run(

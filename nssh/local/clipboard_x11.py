@@ -1,4 +1,4 @@
-"""The clipboard of an X server, through xclip or xsel."""
+"""The clipboard of an X server, by xclip or xsel."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import IO
 
-# Seconds after which the types are asked for again: an owner needs milliseconds to tell them.
+# Seconds after which the types are asked for again. An owner needs milliseconds to answer.
 _UNANSWERED = 1.0
 _SETTLE = 4.0
 _SETTLE_READ = 2.0
 
 
 class XclipClipboard(ToolClipboard, OfferingClipboard):
-    """Text and images through xclip. Methods block for the timeouts at most; for any thread.
+    """Text and images by xclip. Methods block for the timeouts at most; for any thread.
 
-    An xclip that owns the clipboard answers any request with what it has, text asked as image/png included: so the
-    types offered are asked for before every read.
+    An xclip that owns the clipboard answers any request with its content, even text as image/png. So the types are
+    asked for before every read.
     """
 
     name = "xclip"
@@ -35,7 +35,7 @@ class XclipClipboard(ToolClipboard, OfferingClipboard):
         self._xclip = xclip
 
     def store(self, mime: str, data: Content) -> None:
-        """Replace the clipboard's content; an xclip stays behind to serve it until somebody else replaces it.
+        """Replace the clipboard's content. An xclip keeps running to serve it, until it is replaced.
 
         Raises:
             ToolError: The tool failed or hung, or the data or type is refused.
@@ -52,8 +52,8 @@ class XclipClipboard(ToolClipboard, OfferingClipboard):
             try:
                 names = self._names(min(_UNANSWERED, deadline - time.monotonic()))
             except tool_runner.ToolHungError:
-                # An owner that is replaced just then may end with the question unanswered: 8 of 16,000 times where
-                # xclip and xsel took turns on a busy machine. Who owns the clipboard now answers at once.
+                # An owner that is replaced at this moment may end without an answer: 8 of 16,000 times, with xclip and
+                # xsel taking turns on a busy machine. The new owner answers at once.
                 names = self._names(deadline - time.monotonic())
         except ClipboardEmpty:
             return []
@@ -81,14 +81,14 @@ class XclipClipboard(ToolClipboard, OfferingClipboard):
         try:
             tool_runner.run(argv, timeout=timeout, limit=limit, environ=self._environ, output=output, progress=progress)
         except tool_runner.ToolFailedError as error:
-            # Nobody owns the clipboard, or another program took it since its types were asked for.
+            # The clipboard has no owner, or another program took it since its types were asked for.
             if "not available" in error.stderr:
                 raise ClipboardEmpty(target) from None
             raise
 
 
 class _ContentComparison:
-    """Compares what it is given with what is expected, piece by piece."""
+    """Compares a program's output with the expected content, piece by piece; true if they are equal."""
 
     def __init__(self, expected: Content) -> None:
         self._file: IO[bytes] = expected.open()
@@ -104,16 +104,20 @@ class _ContentComparison:
 
 
 def _settle(data: Content, read: Callable[[tool_runner.Sink], None]) -> None:
-    """Wait until the clipboard has what was written.
+    """Wait until the clipboard has the content that was written.
 
-    xclip and xsel return before the child that they leave behind owns the clipboard, and the child of xclip claims it
-    twice (it inherits the request in an unflushed buffer). Measured with three displays a processor: 2 of 100 writes
-    that follow another at once are lost with xclip, 8 with xsel. A child that was read from is past that.
+    xclip and xsel return before their child owns the clipboard, and the child of xclip claims it twice (it inherits the
+    request in an unflushed buffer). Measured with three displays a processor: of 100 writes that follow another at
+    once, 2 are lost with xclip and 8 with xsel. Once the content was read back, it is not lost any more.
 
-    Returns without a word if something else is there after `_SETTLE` seconds: then another program has replaced it.
+    Returns silently if there is other content after `_SETTLE` seconds: another program has replaced it.
+
+    Args:
+        data: The content.
+        read: Reads the clipboard into a sink.
 
     Raises:
-        ToolFailedError: Nothing can be read any more: the display is gone.
+        ToolFailedError: The clipboard can't be read any more: the display is gone.
     """
     pause, end = 0.002, time.monotonic() + _SETTLE
     while True:
@@ -124,7 +128,7 @@ def _settle(data: Content, read: Callable[[tool_runner.Sink], None]) -> None:
         except tool_runner.ToolFailedError as error:
             failure = error
         except ToolError:
-            pass  # not there yet, larger (so another one's), or an xsel that lost its way between two owners
+            pass  # not there yet; or larger, so another program's; or xsel hung between two owners
         else:
             if same:
                 return
@@ -137,7 +141,7 @@ def _settle(data: Content, read: Callable[[tool_runner.Sink], None]) -> None:
 
 
 class XselClipboard(ToolClipboard):
-    """Text through xsel, which can do nothing else. Methods block for the timeouts at most; for any thread."""
+    """Text by xsel, which handles nothing else. Methods block for the timeouts at most; for any thread."""
 
     name = "xsel"
 
@@ -146,13 +150,13 @@ class XselClipboard(ToolClipboard):
         self._xsel = xsel
 
     def targets(self) -> list[str]:
-        """Return `text/plain` if there is any; raises what `XclipClipboard.targets` raises."""
+        """Return `text/plain` if there is text. Raises what `XclipClipboard.targets` raises."""
         return [clipboard_content.TEXT] if self._text(CONTENT_LIMIT, None).size else []
 
     def fetch(
         self, mime: str, limit: int = CONTENT_LIMIT, progress: Callable[[], None] | None = None
     ) -> tuple[str, Content]:
-        """Return the clipboard's text; xsel can't tell empty text from none, and both count as none.
+        """Return the clipboard's text. Empty text counts as none: xsel does not tell them apart.
 
         Raises what `Clipboard.fetch` raises, and ToolError for anything but text.
         """
@@ -160,7 +164,7 @@ class XselClipboard(ToolClipboard):
             raise ClipboardEmpty(mime, self.targets())
         if mime != mimes.ANYTHING:
             self._refuse_all_but_text(mime)
-        # On a busy machine xsel was once seen to print nothing of the 8 MB that it had printed a moment before.
+        # Ask twice: on a busy machine xsel once printed nothing of the 8 MB that it had printed a moment before.
         data = self._text(limit, progress)
         data = data if data.size else self._text(limit, progress)
         if not data.size:
@@ -176,7 +180,7 @@ class XselClipboard(ToolClipboard):
         clipboard_content.check_size(data.size)
         if any(b"\0" in piece for piece in data.chunks()):
             raise ToolError("xsel would cut this text at its NUL character; install xclip")
-        # Without --logfile an xsel that stays behind writes to a file in the home directory.
+        # Without --logfile, the xsel that keeps running writes to a file in the home directory.
         argv = [self._xsel, "--clipboard", "--input", "--logfile", "/dev/null"]
         tool_runner.run_writer(argv, stdin=data, timeout=self._write_timeout, environ=self._environ)
         _settle(data, lambda sink: self._ask(data.size, sink, None, _SETTLE_READ))

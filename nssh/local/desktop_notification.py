@@ -1,4 +1,4 @@
-"""A notification on the user's desktop, where there is one."""
+"""Shows a notification on the user's desktop, if there is one."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 5.0
 _LONGEST = 200
-# The texts are arguments of the script, never a part of it.
+# The notification's texts are arguments of the script, never a part of it.
 _APPLESCRIPT = (
     "on run arguments",
     "display notification (item 2 of arguments) with title (item 1 of arguments)",
     "end run",
 )
-# Notification servers read a little HTML in a text.
+# Notification servers interpret some HTML in the text.
 _MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def command(title: str, text: str, environ: Mapping[str, str], platform: str = sys.platform) -> list[str]:
-    """Return the command that shows a notification, empty if there is no desktop or no tool for it."""
+    """Return the command that shows a notification; empty if there is no desktop, or no program for it."""
     title, text = printable(title, _LONGEST), printable(text, _LONGEST)
     if platform == "darwin":
         path = tool_runner.find_tool("osascript", environ)
@@ -39,7 +39,7 @@ def command(title: str, text: str, environ: Mapping[str, str], platform: str = s
 
 
 def notify(title: str, text: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Show a notification; returns whether a tool took it. Blocks for five seconds at most; never raises."""
+    """Show a notification; return whether a program accepted it. Blocks for five seconds at most; never raises."""
     argv = command(title, text, environ)
     if not argv:
         return False

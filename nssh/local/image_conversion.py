@@ -1,6 +1,7 @@
 """Converts an image to another type, as a process: `python -m nssh.local.image_conversion image/png < in > out`.
 
-So its memory is gone afterwards, a decoder that goes wrong takes nothing with it, and the bridge never imports Pillow.
+In a process of its own, its memory is freed at its end, a decoder that crashes harms nothing else, and the bridge does
+not import Pillow.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
 MAX_PIXELS = 64_000_000
-"""Two 8K screens: what is more is a decompression bomb rather than a screenshot."""
+"""Two 8K screens. A larger image is a decompression bomb rather than a screenshot."""
 
 FORMATS = {
     "image/png": "PNG",
@@ -23,20 +24,20 @@ FORMATS = {
     "image/webp": "WEBP",
     "image/tiff": "TIFF",
 }
-"""The types that can be turned into one another, and Pillow's names for them."""
+"""The types that can be converted to one another, and Pillow's names for them."""
 
 _MEMORY = 2 << 30
 _CPU = 30
 
 
 def main(mime: str) -> str:
-    """Convert stdin to stdout; return what went wrong, or an empty string."""
+    """Convert the image on stdin to the type `mime` on stdout; return what went wrong, empty if nothing did."""
     _limit_ourselves()
     try:
         from PIL import Image, ImageOps
     except ImportError:
         return "Pillow is not installed"
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is an error, not a warning
+    Image.MAX_IMAGE_PIXELS = None  # Pillow would only warn; `MAX_PIXELS` is an error
     try:
         with Image.open(io.BytesIO(sys.stdin.buffer.read()), formats=sorted(FORMATS.values())) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -45,7 +46,7 @@ def main(mime: str) -> str:
             if mime == "image/jpeg":
                 _without_alpha(upright).save(sys.stdout.buffer, "JPEG", quality=92)
             elif mime == "image/png":
-                # Speed counts more than size: the screenshot is waited for.
+                # Speed matters more than size: a program waits for the image.
                 (upright if upright.mode != "CMYK" else upright.convert("RGB")).save(
                     sys.stdout.buffer, "PNG", compress_level=1
                 )
@@ -60,7 +61,7 @@ def main(mime: str) -> str:
 
 
 def _without_alpha(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Put a transparent image on white: JPEG has no transparency, and black text on black is none."""
+    """Put a transparent image on a white ground: JPEG has no transparency, and black text needs a light ground."""
     from PIL import Image
 
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
@@ -78,7 +79,7 @@ def _limit_ourselves() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         resource.setrlimit(resource.RLIMIT_CPU, (_CPU, _CPU))
     except (ImportError, OSError, ValueError):
-        return  # the limit of pixels must do
+        return  # the limit of pixels remains
 
 
 if __name__ == "__main__":

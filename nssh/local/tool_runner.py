@@ -1,4 +1,4 @@
-"""Local programs, run so that a hung, chatty or forking one harms nothing: deadline, size limit, own process group."""
+"""Runs local programs with a deadline, a limit of output, and a process group of their own, and finds them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from nssh.local.clipboard_content import Content
 
     class Sink(Protocol):
-        """Takes output."""
+        """Takes a program's output."""
 
         def write(self, data: bytes) -> None:
-            """Take a piece."""
+            """Take a piece of output."""
             ...
 
 
@@ -31,14 +31,14 @@ _CHUNK = 256 << 10
 _PROGRESS = 64 << 10
 _STDERR_LIMIT = 8 << 10
 _IN_MEMORY = 1 << 20
-# Seconds between two looks at how far a program has read its input.
+# Seconds between two checks how far a program has read its input.
 _LOOK = 0.5
-# Grace for a group that was sent SIGKILL: only a process in an uninterruptible system call needs any.
+# Seconds to wait after SIGKILL: only a process in an uninterruptible system call needs any.
 _REAP_DEADLINE = 5.0
 
 
 class ToolFailedError(ToolError):
-    """A program ended with a status other than 0; `status` is negative for a signal, `stderr` is cut at 8 KiB."""
+    """A program ended with a status other than 0. `status` is negative for a signal, `stderr` is cut at 8 KiB."""
 
     def __init__(self, text: str, status: int, stderr: str) -> None:
         super().__init__(text)
@@ -47,18 +47,18 @@ class ToolFailedError(ToolError):
 
 
 class ToolOverflowError(ToolError):
-    """A program gave more output than was allowed, and was killed."""
+    """A program wrote more output than allowed, and was killed."""
 
 
 class ToolHungError(ToolError):
-    """A program did not end before its deadline; it and its children were killed."""
+    """A program did not end before its deadline; its process group was killed."""
 
 
 def find_tool(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the absolute path of a program on the PATH that is not one of nssh's own shims, or None.
+    """Return the absolute path of a program on the PATH that is not one of nssh's own shims; None if there is none.
 
-    A name with a slash is taken as it is. Relative directories of the PATH are skipped: what they hold depends on where
-    nssh was started.
+    A name with a slash is returned as it is. Relative directories of the PATH are skipped: their content depends on
+    where nssh was started.
     """
     if "/" in name:
         return name if _usable(name) else None
@@ -72,7 +72,7 @@ def find_tool(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
 def _usable(path: str) -> bool:
     if not os.access(path, os.X_OK) or not os.path.isfile(path):
         return False
-    # The Go program's shims are links to its binary, ours carry a marker.
+    # The Go program's shims are links to its binary; nssh's shims contain a marker.
     return not stub.is_ours(path) and os.path.realpath(path).rpartition("/")[2] != "nssh"
 
 
@@ -86,21 +86,21 @@ def run(
     output: Sink | None = None,
     progress: Callable[[], None] | None = None,
 ) -> bytes:
-    """Run a program to the end of its output and return that; blocks, for any thread.
+    """Run a program to its end, and return its output. Blocks; for any thread.
 
     Args:
         argv: The program, by absolute path, and its arguments.
-        stdin: What it reads; closed afterwards.
-        timeout: Seconds for all of it; while a lot goes in or comes out, as many again after each 64 KiB.
+        stdin: The program's input.
+        timeout: Seconds. Each 64 KiB of input or output start them anew.
         limit: The largest output in bytes.
-        environ: Its environment; ours by default.
-        output: Takes the output instead; nothing is returned then.
-        progress: Called for each piece of output.
+        environ: The program's environment; this process's by default.
+        output: Takes the output, if given; then nothing is returned.
+        progress: Called after each piece of output.
 
     Raises:
-        ToolFailedError: It ended with another status than 0.
-        ToolHungError: The deadline passed; the program and its process group were killed.
-        ToolError: It can't be started, or gave more than `limit` bytes (and was killed).
+        ToolFailedError: The program ended with another status than 0.
+        ToolHungError: The deadline passed, and the program's process group was killed.
+        ToolError: The program can't be started, or wrote more than `limit` bytes and was killed.
     """
     taken = bytearray()
 
@@ -116,12 +116,11 @@ def run(
 def run_writer(
     argv: Sequence[str], *, stdin: bytes | Content = b"", timeout: float, environ: Mapping[str, str] | None = None
 ) -> None:
-    """Run a program that takes input and may leave a child behind, as `xclip -i` and `wl-copy` do to serve a clipboard.
+    """Run a program that takes input and may leave a child running, as `xclip -i` and `wl-copy` do.
 
-    Such a child keeps the standard streams open, so nobody may wait for their end: what it prints goes to /dev/null.
-    The child is left running unless the deadline passes. The input is there as a whole, whatever becomes of us: a pipe
-    that ends with a bridge that is killed would leave half of it on the clipboard. Blocks, for any thread; raises what
-    `run` raises.
+    The child keeps the standard streams open, so their end is not waited for, and output goes to /dev/null. The input
+    is a file, not a pipe: if the bridge were killed, a pipe would end, and half of the content would be on the
+    clipboard. Blocks; for any thread; raises what `run` raises.
     """
     with _nameless(stdin) as source:
         _run(argv, _Exchange(b"", timeout, 0, None, source), environ)
@@ -129,7 +128,7 @@ def run_writer(
 
 @contextlib.contextmanager
 def _nameless(data: bytes | Content) -> Iterator[IO[bytes]]:
-    """Put data into a file without a name: in memory, where the system has that and it is not much."""
+    """Put data into a file without a name; up to 1 MiB in memory, if the system can do that."""
     size = len(data) if isinstance(data, bytes) else data.size
     in_memory = size <= _IN_MEMORY and hasattr(os, "memfd_create")
     with os.fdopen(os.memfd_create("nssh"), "w+b") if in_memory else tempfile.TemporaryFile() as file:
@@ -143,7 +142,7 @@ def _run(argv: Sequence[str], exchange: _Exchange, environ: Mapping[str, str] | 
     name = argv[0].rpartition("/")[2]
     with contextlib.ExitStack() as stack:
         try:
-            # A file, since a child that is left behind would keep a pipe open, or die of one that nobody reads.
+            # A file: a child that is left running would keep a pipe open, or die of a pipe that nobody reads.
             errors = stack.enter_context(tempfile.TemporaryFile())
             process = stack.enter_context(_started(argv, exchange, errors, environ))
             exchange.run(process)
@@ -155,7 +154,7 @@ def _run(argv: Sequence[str], exchange: _Exchange, environ: Mapping[str, str] | 
                 f"{name} gave more than {exchange.limit} bytes, which is the limit, and was killed"
             ) from None
         except (OSError, ValueError) as error:
-            # ValueError: an argument with a NUL
+            # ValueError: an argument contains a NUL.
             reason = error.strerror if isinstance(error, OSError) else "bad argument"
             raise ToolError(f"{name} can't be run: {reason}") from None
         if status == 0:
@@ -163,7 +162,7 @@ def _run(argv: Sequence[str], exchange: _Exchange, environ: Mapping[str, str] | 
         errors.seek(0)
         said = errors.read(_STDERR_LIMIT).decode("utf-8", "replace")
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    # The last line: xclip and friends say there what the failure means, after those of the libraries.
+    # The last line has the program's own reason; lines before may come from libraries.
     reason = (
         "".join(char if char.isprintable() else "?" for char in lines[-1][:200]) if lines else "it does not say why"
     )
@@ -172,7 +171,7 @@ def _run(argv: Sequence[str], exchange: _Exchange, environ: Mapping[str, str] | 
 
 
 class _TooMuchError(Exception):
-    """More output than allowed."""
+    """The program wrote more output than allowed."""
 
 
 @contextlib.contextmanager
@@ -196,7 +195,7 @@ def _started(
             if stream is not None:
                 stream.close()
         if process.returncode is None:
-            # Not reaped yet: so its process group's number can't belong to somebody else by now.
+            # The process is not reaped yet, so its process group's number still belongs to it.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -204,7 +203,7 @@ def _started(
 
 
 class _Exchange:
-    """Feeds a program its input, or has it read that from a file, gathers its output, and waits for its end."""
+    """Writes a program's input, unless that is a file, collects its output, and waits for its end."""
 
     def __init__(
         self,
@@ -230,11 +229,11 @@ class _Exchange:
         return max(0.0, self._deadline - time.monotonic())
 
     def run(self, process: subprocess.Popen[bytes]) -> None:
-        """Do it.
+        """Write the input and read the output, until both are done.
 
         Raises:
             TimeoutError: The deadline passed.
-            _TooMuchError: There is more than `limit` bytes of output.
+            _TooMuchError: There are more than `limit` bytes of output.
         """
         with selectors.DefaultSelector() as selector:
             if process.stdin is not None:
@@ -252,7 +251,7 @@ class _Exchange:
                         cast("IO[bytes]", key.fileobj).close()
 
     def wait(self, process: subprocess.Popen[bytes]) -> int:
-        """Return its status, when both streams are done with.
+        """Wait for the program's end and return its status. If the input is a file, reading it counts as progress.
 
         Raises:
             subprocess.TimeoutExpired: The deadline passed.
@@ -264,7 +263,7 @@ class _Exchange:
             try:
                 return process.wait(min(self.left, _LOOK))
             except subprocess.TimeoutExpired:
-                # Its place in the file is ours, too.
+                # The program shares the file's position with this process.
                 position, before = os.lseek(self.source.fileno(), 0, os.SEEK_CUR), position
                 self._move(max(0, position - before))
                 if self.left <= 0:
@@ -281,7 +280,7 @@ class _Exchange:
         return not data
 
     def _feed(self, fd: int) -> bool:
-        """Write a part of the input; return whether that was all."""
+        """Write a piece of the input; return whether it was the last."""
         while not self._rest:
             piece = next(self._pieces, None)
             if piece is None:
@@ -290,13 +289,13 @@ class _Exchange:
         try:
             count = os.write(fd, self._rest[:_CHUNK])
         except BrokenPipeError:
-            return True  # it wants no more; its status tells whether that is a failure
+            return True  # the program reads no more; its status tells whether it failed
         self._rest = self._rest[count:]
         self._move(count)
         return False
 
     def _move(self, count: int) -> None:
-        """Start the time anew when a good deal has moved: a trickle must not last for ever."""
+        """Restart the timeout after each 64 KiB. Less is no progress: a trickle must not last for ever."""
         self._moved += count
         if self._moved >= _PROGRESS:
             self._moved = 0
