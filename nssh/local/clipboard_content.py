@@ -16,9 +16,9 @@ __all__ = ["PNG", "TEXT", "ClipboardEmpty", "Content", "SensitiveError", "canoni
 
 READ_TIMEOUT = 4.0
 WRITE_TIMEOUT = 10.0
-"""Seconds without progress in a whole read or write, however many programs it takes."""
+"""Seconds without progress in a read or write, even if it runs several programs."""
 
-# What X11 and Wayland programs call text; all of it is UTF-8 but STRING, which is Latin-1 (ICCCM section 2.7.1).
+# Names of text on X11 and Wayland. All are UTF-8, but for STRING, which is Latin-1 (ICCCM, 2.7.1).
 TEXT_NAMES = ("UTF8_STRING", "text/plain;charset=utf-8", "text/plain;charset=UTF-8", TEXT, "STRING", "TEXT")
 
 _IN_MEMORY = 1 << 20
