@@ -43,14 +43,12 @@ class Handler:
     Args:
         store: The spool.
         hub: The live streams.
-        base_url: Precedes `/file/…` in the URL of an attachment.
         keepalive: Seconds between keepalive events of a quiet stream.
     """
 
-    def __init__(self, store: Store, hub: Hub, base_url: str, keepalive: float) -> None:
+    def __init__(self, store: Store, hub: Hub, keepalive: float) -> None:
         self._store = store
         self._hub = hub
-        self._base_url = base_url
         self._keepalive = keepalive
 
     def serve(self, connection: ServerConnection) -> None:
@@ -124,7 +122,7 @@ class Handler:
         else:
             line = self._receive_attachment(connection, topic, head, name, text)
         subscribers = self._hub.wake(topic)
-        answer = '%s,"subscribers":%d}\n' % (self._resolve(line)[:-1], subscribers)
+        answer = '%s,"subscribers":%d}\n' % (line[:-1], subscribers)
         self._send(connection, 200, "application/json", answer)
 
     def _store_message(self, topic: str, text: str) -> str:
@@ -162,10 +160,6 @@ class Handler:
             if isinstance(error, DiskError):
                 raise _disk(error) from error
             raise
-
-    def _resolve(self, line: str) -> str:
-        # Quotes in JSON strings are escaped, so this text can only be the attachment's field.
-        return line.replace('"url":"/file/', '"url":"%s/file/' % self._base_url, 1)
 
     def _download(self, connection: ServerConnection, name: str) -> None:
         identity, dot, extension = name.partition(".")
@@ -217,7 +211,7 @@ class Handler:
         while more:
             batch, after, more = self._store.fetch(topic, after, upto, not_before)
             if batch:
-                lines.send("\n".join(map(self._resolve, batch)) + "\n")
+                lines.send("\n".join(batch) + "\n")
 
     def _follow(self, lines: _Lines, listener: Listener, topic: str, after: int) -> None:
         """Send new messages in order, read from the store, so that a slow reader costs no memory."""
@@ -229,7 +223,7 @@ class Handler:
             upto = self._store.last
             batch, after, more = self._store.fetch(topic, after, upto) if after < upto else ([], after, False)
             if batch:
-                lines.send("\n".join(map(self._resolve, batch)) + "\n")
+                lines.send("\n".join(batch) + "\n")
             elif time.monotonic() >= quiet_until:
                 lines.send(_event("keepalive", topic))
             else:

@@ -28,7 +28,6 @@ usage: nssh relay start|dial|serve [options]
 
   --state DIR          nssh's state directory (default: $XDG_STATE_HOME/nssh)
   --socket PATH        the unix socket (default: relay.sock in the state directory)
-  --listen HOST:PORT   listen there too (no authentication: loopback only)
   --idle SECONDS       end after this time without a connection (default: %d)
   --keepalive SECONDS  between keepalive events (default: %d)
   --retention SECONDS  how long messages are kept (default: %d)
@@ -40,7 +39,7 @@ STARTUP = 60.0
 """Seconds within which a detached relay is ready, or ended by the kernel: nobody who waits for it would end it."""
 
 _NUMBERS = {"--idle": IDLE, "--keepalive": KEEPALIVE, "--retention": float(RETENTION)}
-_TEXTS = {"--state": "", "--socket": "", "--listen": "", "--mark": ""}
+_TEXTS = {"--state": "", "--socket": "", "--mark": ""}
 _FLAGS = {"--foreground", "--detached"}  # `start` gives --detached to the daemon's process
 
 
@@ -139,7 +138,7 @@ def _serve(places: RelayPaths, options: _Options) -> None:
         os.write(1, b"ready\n")
         os.dup2(2, 1)
     else:
-        sys.stdout.write("ready unix:%s %s\n" % (places.socket, relay.url))
+        sys.stdout.write("ready unix:%s\n" % places.socket)
         sys.stdout.flush()
     relay.run()
 
@@ -179,7 +178,6 @@ def _make_server(places: RelayPaths, options: _Options) -> Server:
         places,
         lock,
         store,
-        listen=options.texts["--listen"],
         idle=options.numbers["--idle"],
         keepalive=options.numbers["--keepalive"],
     )

@@ -37,7 +37,6 @@ class Server:
         places: The relay's paths.
         lock: The descriptor of the lock, which the caller holds.
         store: The spool; `run` closes it at its end.
-        listen: `host:port` to listen on beside the unix socket, or "".
         idle: Seconds.
         keepalive: Seconds between keepalive events.
 
@@ -45,9 +44,7 @@ class Server:
         RelayError: The socket can't be created.
     """
 
-    def __init__(
-        self, places: RelayPaths, lock: int, store: Store, *, listen: str, idle: float, keepalive: float
-    ) -> None:
+    def __init__(self, places: RelayPaths, lock: int, store: Store, *, idle: float, keepalive: float) -> None:
         self._places = places
         self._lock_fd = lock
         self._store = store
@@ -59,14 +56,9 @@ class Server:
         os.set_blocking(self._signals, False)
         os.set_blocking(signals_in, False)
         self._signals_in = signals_in
-        self._unix = _listen_unix(places.socket)
+        self._listener = _listen(places.socket)
         self._socket_identity = _identity(places.socket)
-        self._tcp = _listen_tcp(listen) if listen else None
-        self.url = "http://localhost"
-        if self._tcp is not None:
-            host, port = self._tcp.getsockname()[:2]
-            self.url = "http://%s:%d" % ("[%s]" % host if ":" in host else host, port)
-        self._handler = Handler(store, Hub(), self.url, keepalive)
+        self._handler = Handler(store, Hub(), keepalive)
 
     def catch_signals(self) -> None:
         """Let SIGTERM and SIGINT end `run` from now on; main thread."""
@@ -84,9 +76,7 @@ class Server:
     def _loop(self) -> None:
         poller = select.poll()
         poller.register(self._signals, select.POLLIN)
-        poller.register(self._unix.fileno(), select.POLLIN)
-        if self._tcp is not None:
-            poller.register(self._tcp.fileno(), select.POLLIN)
+        poller.register(self._listener.fileno(), select.POLLIN)
         next_purge = 0.0
         while True:
             if monotonic() >= next_purge:
@@ -96,9 +86,8 @@ class Server:
             ready = {fd for fd, _ in poller.poll(min(_CHECK, self._idle) * 1000)}
             if self._signals in ready:
                 return
-            for listener in (self._unix, self._tcp):
-                if listener is not None and listener.fileno() in ready:
-                    self._accept(listener)
+            if self._listener.fileno() in ready:
+                self._accept()
             if not ready and not self._check(poller):
                 return
 
@@ -113,22 +102,22 @@ class Server:
         if is_idle:
             # No client can connect from now on, but one may just have connected.
             self._remove_socket()
-            if not self._accept(self._unix) and (self._tcp is None or not self._accept(self._tcp)):
+            if not self._accept():
                 return False
         if _identity(self._places.socket) != self._socket_identity:
-            poller.unregister(self._unix.fileno())
-            self._unix.close()
-            self._unix = _listen_unix(self._places.socket)
+            poller.unregister(self._listener.fileno())
+            self._listener.close()
+            self._listener = _listen(self._places.socket)
             self._socket_identity = _identity(self._places.socket)
-            poller.register(self._unix.fileno(), select.POLLIN)
+            poller.register(self._listener.fileno(), select.POLLIN)
         return True
 
-    def _accept(self, listener: socket.socket) -> int:
+    def _accept(self) -> int:
         """Accept all waiting connections; return their number."""
         count = 0
         while True:
             try:
-                connection, _ = listener.accept()
+                connection, _ = self._listener.accept()
             except BlockingIOError:
                 return count
             except OSError as error:
@@ -153,8 +142,6 @@ class Server:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            if connection.family != socket.AF_UNIX:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._handler.serve(ServerConnection(connection))
         finally:
             with self._guard:
@@ -164,9 +151,7 @@ class Server:
 
     def _stop(self) -> None:
         self._remove_socket()
-        self._unix.close()
-        if self._tcp is not None:
-            self._tcp.close()
+        self._listener.close()
         with self._guard:
             threads = dict(self._threads)
         for connection in threads.values():
@@ -189,7 +174,7 @@ def _identity(path: str) -> tuple[int, int] | None:
     return info.st_dev, info.st_ino
 
 
-def _listen_unix(path: str) -> socket.socket:
+def _listen(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
@@ -228,26 +213,6 @@ def _remove_stale(path: str) -> None:
             raise RelayError("cannot listen on %s: another process does" % path)
         finally:
             os.chdir("/")
-
-
-def _listen_tcp(listen: str) -> socket.socket:
-    host, _, port = listen.rpartition(":")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host.strip("[]") or "127.0.0.1", int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except (OSError, ValueError) as error:
-        raise RelayError("cannot listen on %s: %s" % (listen, error)) from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-        listener.settimeout(0)
-    except OSError as error:
-        listener.close()
-        raise RelayError("cannot listen on %s: %s" % (listen, error.strerror)) from error
-    return listener
 
 
 def _hang_up(connection: socket.socket) -> None:

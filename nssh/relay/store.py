@@ -251,7 +251,7 @@ class Store:
                     if upload.size:
                         attachment["size"] = upload.size
                     attachment["expires"] = now + int(self.retention)
-                    attachment["url"] = "/file/%s%s" % (identity, extension)
+                    attachment["url"] = "http://localhost/file/%s%s" % (identity, extension)
                     fields["attachment"] = attachment
                 line = render(fields)
                 row = (identity, topic, now, line, file_type if upload else None, upload.size if upload else 0)

@@ -1,6 +1,7 @@
 """Clients that cost as little as possible beside the server that is measured: raw sockets, whole answers.
 
-`python -m tests.bench.load PORT TOPIC COUNT` publishes, as a process of its own, from the moment its stdin ends.
+`python -m tests.bench.load ADDRESS TOPIC COUNT` publishes, as a process of its own, from the moment its stdin ends. An
+address is a port on loopback, or the path of a unix socket: each server is reached as nssh reaches it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,22 @@ _TIMEOUT = 120.0
 BODY = b'{"kind":"open","url":"https://example.com/%s"}' % (b"x" * 80)
 
 
+def _connect(address: str) -> socket.socket:
+    if address.isdigit():
+        sock = socket.create_connection(("127.0.0.1", int(address)), _TIMEOUT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    else:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(_TIMEOUT)
+        sock.connect(address)
+    return sock
+
+
 class Publisher:
     """One kept connection that publishes small messages."""
 
-    def __init__(self, port: int, topic: str, body: bytes = BODY) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), _TIMEOUT)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, address: str, topic: str, body: bytes = BODY) -> None:
+        self._socket = _connect(address)
         head = f"POST /{topic} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}"
         self._request = head.encode() + b"\r\n\r\n" + body
 
@@ -56,13 +67,13 @@ class Publisher:
 class Subscriber:
     """One live stream."""
 
-    def __init__(self, port: int, topic: str) -> None:
+    def __init__(self, address: str, topic: str) -> None:
         """Open it, and wait for its `open` event.
 
         Raises:
             ConnectionError: The server refuses.
         """
-        self.socket = socket.create_connection(("127.0.0.1", port), _TIMEOUT)
+        self.socket = _connect(address)
         self.socket.sendall(f"GET /{topic}/json HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         head = self.wait(b'"event":"open"')
         if not head.startswith(b"HTTP/1.1 200"):
@@ -92,10 +103,10 @@ class Subscriber:
         return data
 
 
-def poll(port: int, topic: str) -> tuple[float, int]:
+def poll(address: str, topic: str) -> tuple[float, int]:
     """Fetch all messages of a topic; return the seconds and how many there were."""
     begun = time.monotonic()
-    with socket.create_connection(("127.0.0.1", port), _TIMEOUT) as sock:
+    with _connect(address) as sock:
         sock.sendall(
             f"GET /{topic}/json?poll=1&since=all HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
         )
@@ -105,10 +116,10 @@ def poll(port: int, topic: str) -> tuple[float, int]:
     return time.monotonic() - begun, b"".join(pieces).count(b'"event":"message"')
 
 
-def publish_many(port: int, topic: str, clients: int, count: int) -> float:
+def publish_many(address: str, topic: str, clients: int, count: int) -> float:
     """Publish `count` messages from so many processes at once; return messages per second, all of them accepted."""
     each = count // clients
-    argv = [sys.executable, "-m", "tests.bench.load", str(port), topic, str(each)]
+    argv = [sys.executable, "-m", "tests.bench.load", address, topic, str(each)]
     with contextlib.ExitStack() as stack:
         running = [
             stack.enter_context(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
@@ -129,16 +140,16 @@ def publish_many(port: int, topic: str, clients: int, count: int) -> float:
 
 
 @contextlib.contextmanager
-def listeners(port: int, count: int) -> Iterator[None]:
+def listeners(address: str, count: int) -> Iterator[None]:
     """Keep so many idle streams open, each with a topic of its own."""
     with contextlib.ExitStack() as stack:
         for number in range(count):
-            stack.enter_context(Subscriber(port, f"idle{number}"))
+            stack.enter_context(Subscriber(address, f"idle{number}"))
         yield
 
 
-def main(port: str, topic: str, count: str) -> None:
-    with Publisher(int(port), topic) as publisher:
+def main(address: str, topic: str, count: str) -> None:
+    with Publisher(address, topic) as publisher:
         os.write(1, b"ready\n")
         sys.stdin.read()
         for _ in range(int(count)):

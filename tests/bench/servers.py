@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Relay:
-    """The relay as `nssh relay start` runs it, on a loopback port beside its socket."""
+    """The relay as `nssh relay start` runs it."""
 
     name = "relay"
 
@@ -38,11 +38,11 @@ class Relay:
         self._directory = directory
         self._roomy = roomy
         self._process: subprocess.Popen[str] | None = None
-        self.port = 0
+        self.address = os.fspath(directory / "relay.sock")
 
     def start(self) -> None:
         program = ["-S", "-m", "tests.bench.roomy"] if self._roomy else ["-I", "-S", "nssh/relay/__main__.py"]
-        words = ["serve", "--foreground", "--state", os.fspath(self._directory), "--listen", "127.0.0.1:0"]
+        words = ["serve", "--foreground", "--state", os.fspath(self._directory)]
         self._process = subprocess.Popen(
             [sys.executable, *program, *words], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
         )
@@ -51,7 +51,6 @@ class Relay:
         words = self._process.stdout.readline().split() if is_ready else []
         if words[:1] != ["ready"]:
             raise RuntimeError("the relay did not start")
-        self.port = int(words[2].rpartition(":")[2])
 
     def stop(self) -> None:
         process, self._process = self._process, None
@@ -84,7 +83,7 @@ class Ntfy:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._server = ntfy.NtfyServer(directory)
-        self.port = self._server.port
+        self.address = str(self._server.port)
 
     def start(self) -> None:
         self._server.start()
@@ -144,9 +143,10 @@ def measure(_lab: Lab, scale: Scale) -> Section:
     ]
     rows += memory(scale, makers)
     text = (
-        "The same clients, on loopback, a process each; a message counts once its 200 has come. Both servers write "
-        "ahead (SQLite, WAL, synchronous=NORMAL). The relay keeps at most 200 connections; to show it with more, that "
-        "limit was lifted. The spool is made of 4 KB messages and of attachments that are files with holes."
+        "The same clients, a process each, ntfy over loopback and the relay over its socket; a message counts once its "
+        "200 has come. Both servers write ahead (SQLite, WAL, synchronous=NORMAL). The relay keeps at most 200 "
+        "connections; to show it with more, that limit was lifted. The spool is made of 4 KB messages and of "
+        "attachments that are files with holes."
     )
     return Section("The relay beside ntfy", rows, text)
 
@@ -170,17 +170,17 @@ def _row(what: str, found: Pairs, unit: str, *, least: bool = False) -> Row:
 
 
 def _one(server: Server, scale: Scale, turn: int) -> float:
-    return publish_many(server.port, f"one{turn}", 1, scale.burst // 2)
+    return publish_many(server.address, f"one{turn}", 1, scale.burst // 2)
 
 
 def _eight(server: Server, scale: Scale, turn: int) -> float:
-    return publish_many(server.port, f"eight{turn}", 8, scale.burst)
+    return publish_many(server.address, f"eight{turn}", 8, scale.burst)
 
 
 def _replay(server: Server, scale: Scale, turn: int) -> float:
     if not turn:
-        publish_many(server.port, "backlog", 8 if scale.backlog >= 8 else 1, scale.backlog)
-    seconds, count = poll(server.port, "backlog")
+        publish_many(server.address, "backlog", 8 if scale.backlog >= 8 else 1, scale.backlog)
+    seconds, count = poll(server.address, "backlog")
     if count != scale.backlog // 8 * 8:
         raise RuntimeError(f"{server.name} replayed {count} of {scale.backlog}")
     return seconds
@@ -192,7 +192,7 @@ _MEASURED: dict[str, Callable[[Server, Scale, int], float]] = {"one": _one, "eig
 def _latencies(server: Server, count: int) -> list[float]:
     """Return the seconds from each publish to its arrival on a stream; one message is under way at a time."""
     times = []
-    with Publisher(server.port, "latency") as publisher, Subscriber(server.port, "latency") as subscriber:
+    with Publisher(server.address, "latency") as publisher, Subscriber(server.address, "latency") as subscriber:
         for _ in range(count):
             begun = time.monotonic()
             publisher.publish()
@@ -209,7 +209,7 @@ def memory(scale: Scale, makers: list[Callable[[Path], Server]]) -> list[Row]:
             server = Relay(Path(name), roomy=True) if make is Relay else make(Path(name))
             with server:
                 sizes["fresh"][server.name] = [_pss(server.pid)]
-                with listeners(server.port, scale.listeners):
+                with listeners(server.address, scale.listeners):
                     sizes["many"][server.name] = [_pss(server.pid)]
             begun = time.monotonic()
             server.fill(scale.spool)

@@ -125,11 +125,6 @@ def _unix_door(request: pytest.FixtureRequest) -> Door:
     return Door("relay-unix", server, f"unix:{server.socket}")
 
 
-def _tcp_door(request: pytest.FixtureRequest) -> Door:
-    server = request.getfixturevalue("relay_server")
-    return Door("relay-tcp", server, server.url)
-
-
 def _dial_door(request: pytest.FixtureRequest) -> Door:
     server = request.getfixturevalue("relay_server")
     return Door("relay-dial", server, dial=server.dial)
@@ -154,7 +149,6 @@ def _ssh_door(request: pytest.FixtureRequest) -> Door:
 
 DOORS: dict[str, Callable[[pytest.FixtureRequest], Door]] = {
     "relay-unix": _unix_door,
-    "relay-tcp": _tcp_door,
     "relay-dial": _dial_door,
     "relay-ssh": _ssh_door,
     "ntfy": _ntfy_door,

@@ -41,8 +41,9 @@ class DelayProxy:
     """The proxy on a thread of its own, listening from construction to `close`; methods are for any other thread."""
 
     def __init__(
-        self, host: str, port: int, *, delay: float = 0.0, listen: str = "127.0.0.1", udp: bool = False
+        self, host: str, port: int = 0, *, delay: float = 0.0, listen: str = "127.0.0.1", udp: bool = False
     ) -> None:
+        """Start it; with port 0 `host` is the path of a unix socket."""
         self._link: _TcpLink | _UdpLink = (_UdpLink if udp else _TcpLink)((host, port), delay)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="delay-proxy", daemon=True)
@@ -153,7 +154,11 @@ class _TcpLink:
         # The SYN needs a delay to get there; the client's first data needs SYN, SYN-ACK and its own way.
         await asyncio.sleep(self._delay)
         await self._flowing.wait()
-        there_reader, there = await asyncio.open_connection(*self._target, limit=_CHUNK)
+        host, port = self._target
+        if port:
+            there_reader, there = await asyncio.open_connection(host, port, limit=_CHUNK)
+        else:
+            there_reader, there = await asyncio.open_unix_connection(host, limit=_CHUNK)
         self._pairs[task].append(there)
         await _together(self._carry(reader, there, begun + 3 * self._delay), self._carry(there_reader, writer, 0.0))
 

@@ -1,4 +1,4 @@
-"""A private relay for tests: the real daemon, in the foreground, on a unix socket and a loopback port."""
+"""A private relay for tests: the real daemon, in the foreground."""
 
 from __future__ import annotations
 
@@ -30,11 +30,6 @@ class RelayServer:
         self._python = python
         self._keepalive = keepalive
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -51,7 +46,7 @@ class RelayServer:
         words += ["--idle", "86400"]  # tests that share it may come at any distance of each other
         with (Path(self._directory.name) / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._python, "-m", "nssh.relay", *words, "--listen", f"127.0.0.1:{self.port}"],
+                [self._python, "-m", "nssh.relay", *words],
                 cwd=CHECKOUT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -63,7 +58,6 @@ class RelayServer:
         line = self._process.stdout.readline().decode() if is_ready else ""
         if not line.startswith("ready "):
             pytest.fail(f"the relay did not start: {(Path(self._directory.name) / 'log').read_text()[-2000:]}")
-        self.port = int(line.split()[2].rpartition(":")[2].rstrip("/"))
 
     def environ(self) -> dict[str, str]:
         """Return an environment in which nothing of the user's state is found."""

@@ -24,4 +24,4 @@ def relay() -> Iterator[Relay]:
 def running(request: pytest.FixtureRequest) -> Iterator[Relay]:
     """A relay that serves a whole module's tests; they use topics of their own."""
     with relay_of(request.param) as made:
-        yield made.serve("--listen", "127.0.0.1:0")
+        yield made.serve()

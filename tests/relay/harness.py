@@ -46,7 +46,6 @@ class Relay:
         self.state = Path(tempfile.mkdtemp(prefix="nssh-", dir="/tmp"))
         self.socket = self.state / "relay.sock"
         self.server = f"unix:{self.socket}"
-        self.url = ""
         self.process: subprocess.Popen[str] | None = None
 
     def argv(self, command: str, *options: str) -> list[str]:
@@ -62,9 +61,8 @@ class Relay:
             preexec_fn=limits,  # noqa: PLW1509  (resource limits only)
         )
         assert self.process.stdout is not None
-        words = self.process.stdout.readline().split()
-        assert words[:1] == ["ready"], (self.state / "stderr").read_text()
-        self.url = words[2]
+        line = self.process.stdout.readline()
+        assert line == f"ready {self.server}\n", (self.state / "stderr").read_text()
         return self
 
     def end(self, number: int = signal.SIGTERM) -> int:

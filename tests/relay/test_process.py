@@ -251,15 +251,6 @@ def test_wrong_usage_is_said(relay: Relay, argv: list[str], text: str) -> None:
     assert result.stderr.startswith(f"nssh relay: {text}")
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.1:x", "203.0.113.1:1", "nowhere.invalid:1"])
-def test_an_address_that_cannot_be_had_is_one_clear_error(relay: Relay, listen: str) -> None:
-    for command in (["start"], ["serve", "--foreground"]):
-        result = relay.run(*command, "--listen", listen)
-        assert result.returncode == 1
-        assert result.stderr.startswith(f"nssh relay: cannot listen on {listen}: ")
-        assert result.stderr.count("\n") == 1
-
-
 def test_a_daemon_that_dies_at_its_start_is_started_once_and_told_by_its_last_words(
     relay: Relay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

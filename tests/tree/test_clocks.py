@@ -127,13 +127,15 @@ def test_a_laptop_that_wakes_makes_its_connections_anew_long_before_the_old_ones
 ) -> None:
     """The old ones stay open and silent, as behind a router that has forgotten them: for 90 s nobody would notice."""
     drift = [0.0]
-    with DelayProxy("127.0.0.1", shifted.port) as link:
+    with DelayProxy(str(shifted.socket)) as link:
         stage = Stage(theatre._replace(relay=f"http://127.0.0.1:{link.port}"), monkeypatch, directory)
         with stage.playing(drift=lambda: drift[0]):
             well(stage)
             link.freeze()
             url = "http://example.com/while-it-slept"
-            BusClient(shifted.url).publish(stage.topic, json.dumps({"kind": "open", "url": url, "id": "slept"}))
+            BusClient(f"unix:{shifted.socket}").publish(
+                stage.topic, json.dumps({"kind": "open", "url": url, "id": "slept"})
+            )
             stage.published.append(url)
             before, begun = link.accepted, time.monotonic()
             drift[0] += 8 * HOUR

@@ -74,7 +74,7 @@ def test_a_long_task_that_was_declared_is_no_hanging(stage: Stage, monkeypatch: 
 
 def test_a_session_on_a_dead_network_is_well_and_says_that_its_bus_is_down(stage: Stage) -> None:
     """Bytes are swallowed, connections stay open: nobody has noticed yet, and no actor is at fault."""
-    with RelayServer() as relay, DelayProxy("127.0.0.1", relay.port) as link:
+    with RelayServer() as relay, DelayProxy(str(relay.socket)) as link:
         stage.session = stage.session._replace(server=f"http://127.0.0.1:{link.port}")
         with stage.playing():
             assert stage.probe()["alive"] is True

@@ -183,7 +183,7 @@ OTHERS = {
     ),
 }
 """Pages, and numbers in them that are nobody's constant. The others (benchmarks, comparison, development, ntfy) tell
-what was measured, or of others; docs/supervision.md is compared with the library in tests/tree/test_docs.py."""
+what was measured, or of others; docs/supervision.md is compared with the library in tests/supervision/test_docs.py."""
 
 WORDS = "half an?|two|three|four|five|ten|twenty|thirty"
 UNITS = r"ms|s|seconds?|minutes?|hours?|days?|weeks?|[KM]i?B|kB|bytes|characters"
