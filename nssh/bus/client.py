@@ -153,6 +153,10 @@ class BusClient:
         response = self._transport.send(self._session, "GET", self._path(topic, "/json"), params=params)
         return self._read_backlog(response)
 
+    def connect_ahead(self) -> None:
+        """Connect to the relay for the next request, which saves it the way there; errors are left to that request."""
+        self._transport.connect_ahead(self._session)
+
     def stream(self, topic: str) -> LiveStream:
         """Return a live stream of the topic, which `with` opens; it yields what is published from then on."""
         return LiveStream(self._transport, self._path(topic, "/json"), self._dead_after)

@@ -207,6 +207,8 @@ class Feed:
         with self._changed:
             self._reader = reader
         reader.start()
+        # For the first poll, which waits for the stream's opening: the connection need not.
+        threading.Thread(target=self._client.connect_ahead, name="nssh-bus-connect", daemon=True).start()
         try:
             with self._changed:
                 known = self._changed.wait_for(lambda: reader.opened or reader.ended or self._nudged, OPEN_SECONDS)

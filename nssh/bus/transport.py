@@ -130,6 +130,32 @@ class Transport:
         session.mount("https://", adapter)
         return session
 
+    def connect_ahead(self, session: CuttableSession) -> None:
+        """Have a connection that we dial ready for the next request; blocks, and leaves errors to that request.
+
+        Through a network there may be a proxy on the way, and the request itself finds it.
+        """
+        if self._address.dial is None:
+            return
+        request = session.prepare_request(requests.Request("GET", self._address.base))
+        adapter = session.get_adapter(self._address.base)
+        pool = (
+            adapter.get_connection_with_tls_context(request, verify=True) if isinstance(adapter, HTTPAdapter) else None
+        )
+        if not isinstance(pool, HTTPConnectionPool):
+            return
+        try:
+            connection = pool._get_conn()  # noqa: SLF001 - urllib3 has no other way to connect ahead of a request
+        except urllib3.exceptions.HTTPError:
+            return  # it was closed just now
+        try:
+            if not connection.is_connected:
+                connection.connect()
+        except (urllib3.exceptions.HTTPError, OSError, NsshError):
+            connection.close()
+        finally:
+            pool._put_conn(connection)  # noqa: SLF001
+
     def send(
         self,
         session: CuttableSession,

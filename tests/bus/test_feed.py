@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from nssh.bus.losses import Lost
     from nssh.bus.messages import Event, Message
     from tests.bus.conftest import Door
+    from tests.lab.relay import RelayServer
 
     Threads = Callable[[Callable[[], object]], threading.Thread]
 
@@ -421,3 +423,38 @@ def test_a_stream_that_never_says_that_it_is_open_is_given_up(
         session.end()
     assert [down.error.kind for down in session.downs] == ["server"]
     assert "does not begin it" in str(session.downs[0].error)
+
+
+def test_the_first_poll_finds_a_connection_that_was_dialled_beside_the_stream(
+    relay_server: RelayServer, topic: str, ledger: Ledger, threads: Threads
+) -> None:
+    go, dialled = threading.Event(), []
+
+    def dial() -> socket.socket:
+        dialled.append(time.monotonic())
+        if len(dialled) == 1:
+            assert go.wait(30)  # the stream's, which is slow
+        stream = socket.socket(socket.AF_UNIX)
+        stream.connect(os.fspath(relay_server.socket))
+        return stream
+
+    client = BusClient("", dial=dial)
+    session = Session(client, topic, ledger, threads)
+    until(lambda: len(dialled) == 2)
+    assert not session.ups
+    go.set()
+    until(lambda: session.ups)
+    assert len(dialled) == 2, "and it was used"
+    session.end()
+    client.close()
+
+
+def test_a_connection_that_can_not_be_had_ahead_is_the_polls_to_tell(
+    topic: str, ledger: Ledger, threads: Threads
+) -> None:
+    def dial() -> socket.socket:
+        raise OSError(111, "Connection refused")
+
+    session = Session(BusClient("", dial=dial), topic, ledger, threads)
+    until(lambda: session.downs)
+    session.end()
