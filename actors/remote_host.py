@@ -31,8 +31,7 @@ from nssh.ssh import control_connection
 from nssh.ssh.connect import connect
 from nssh.ssh.script import exchange
 from nssh.state import remembered_hosts, topics
-from nssh.wire import files
-from nssh.wire import session as session_file
+from nssh.wire import files, session_file
 
 if TYPE_CHECKING:
     from actors.supervision import Context

@@ -26,7 +26,7 @@ from nssh.base.errors import ConnectError, NsshError
 from nssh.bus.client import BusClient
 from nssh.bus.ledger import Ledger
 from nssh.local.clipboard import MemoryClipboard
-from nssh.ssh.marked import MarkedStream, new_mark
+from nssh.ssh.marked_stream import MarkedStream, new_mark
 from nssh.ssh.remote_command import remote_command
 from nssh.state.lease_waiter import AwaitedLease
 from nssh.state.records import Record

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from nssh.base.errors import BusError
 from nssh.bus import failures
+from nssh.bus.live_stream import LiveStream, expect_ndjson, read_events
 from nssh.bus.messages import (
     Backlog,
     BadLineError,
@@ -21,11 +22,10 @@ from nssh.bus.messages import (
     valid_id,
 )
 from nssh.bus.sockets import Cutter
-from nssh.bus.stream import LiveStream, expect_ndjson, read_events
 from nssh.bus.transport import Transport, parse_address
 from nssh.wire import CONTENT_LIMIT, MESSAGE_LIMIT
 from nssh.wire import envelope as wire
-from nssh.wire.session import is_topic
+from nssh.wire.session_file import is_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from nssh.base.errors import BusError
 from nssh.bus import backoff
+from nssh.bus.feed_threads import Poll, StreamReader
 from nssh.bus.losses import Continuity, Lost, Reason, expired, reach_after
-from nssh.bus.reader import Poll, StreamReader
 from nssh.bus.schedule import Schedule
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from nssh.bus.client import BusClient
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
-    from nssh.bus.stream import LiveStream
+    from nssh.bus.live_stream import LiveStream
     from nssh.config.settings import Config
 
 

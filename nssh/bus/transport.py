@@ -28,7 +28,7 @@ from nssh.base.errors import BusError, NsshError
 from nssh.bus import failures
 from nssh.bus.messages import BadLineError, parse_object
 from nssh.bus.sockets import Cutter, as_socket
-from nssh.wire.transport import open_unix
+from nssh.wire.client_connection import open_unix
 
 if TYPE_CHECKING:
     import io

@@ -11,9 +11,9 @@ from nssh.cli.command_options import parse_copy, parse_paste
 from nssh.config import settings
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
 from nssh.local.clipboard_content import Content
-from nssh.remote import own
+from nssh.remote import nssh_copy_paste
 from nssh.remote.failure import Failure
-from nssh.wire import mimes, session
+from nssh.wire import mimes, session_file
 
 if TYPE_CHECKING:
     from nssh.cli.command_options import Clip
@@ -45,8 +45,8 @@ def run(arguments: list[str]) -> int:
 
 def _is_remote() -> bool:
     try:
-        session.load()
-    except session.SessionError:
+        session_file.load()
+    except session_file.SessionError:
         return False
     return True
 
@@ -73,7 +73,7 @@ def _paste(clipboard: Clipboard, options: Clip) -> None:
         raise NsshError(f"the clipboard has no {what}") from None
     if options.file:
         try:
-            path = own.keep(data.chunks(), mime)
+            path = nssh_copy_paste.keep(data.chunks(), mime)
         except Failure as failure:
             raise NsshError(str(failure)) from None
         print(path)

@@ -18,7 +18,7 @@ from nssh.doctor.remote_facts import number
 from nssh.doctor.report import failed, ok, warning
 from nssh.doctor.step_runner import NotTried
 from nssh.doctor.topic_listener import TopicListener
-from nssh.ssh.marked import MarkedStream, new_mark
+from nssh.ssh.marked_stream import MarkedStream, new_mark
 from nssh.state import topics
 from nssh.wire import envelope as wire
 

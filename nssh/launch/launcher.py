@@ -21,8 +21,7 @@ from nssh.launch.session_info import SessionInfo
 from nssh.meeting.session_start import JoinedSessionCheck, SessionStart, SessionStarter
 from nssh.ssh import control_path, login
 from nssh.state import records, remembered_hosts
-from nssh.wire import CONTENT_LIMIT, files
-from nssh.wire import session as session_file
+from nssh.wire import CONTENT_LIMIT, files, session_file
 
 if TYPE_CHECKING:
     from nssh.config.settings import Config

@@ -6,7 +6,7 @@ import os
 import sys
 from time import monotonic, sleep
 
-from nssh.relay.places import BusyError, RelayError, RelayPaths, take_lock
+from nssh.relay.relay_paths import BusyError, RelayError, RelayPaths, take_lock
 from nssh.wire.http import Client, HttpError, Timeout, Unreachable
 
 TYPE_CHECKING = False

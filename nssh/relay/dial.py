@@ -7,15 +7,15 @@ import _thread
 import os
 
 from nssh.relay.daemon import ensure_running
-from nssh.relay.places import RelayError
-from nssh.wire.transport import open_unix
+from nssh.relay.relay_paths import RelayError
+from nssh.wire.client_connection import open_unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from nssh.relay.places import RelayPaths
+    from nssh.relay.relay_paths import RelayPaths
 
 _CHUNK = 64 * 1024
 

@@ -11,7 +11,7 @@ from nssh.relay.hub import Listener
 from nssh.relay.protocol import BadRequestError, DisconnectedError, Request, ServerConnection
 from nssh.relay.store import DiskError, Store, TooLargeError, TooManyError
 from nssh.wire import CONTENT_LIMIT, MESSAGE_LIMIT
-from nssh.wire.session import is_topic
+from nssh.wire.session_file import is_topic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

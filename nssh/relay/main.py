@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from nssh.relay.places import BusyError, RelayError, RelayPaths, take_lock
+from nssh.relay.relay_paths import BusyError, RelayError, RelayPaths, take_lock
 from nssh.wire import RETENTION
 
 TYPE_CHECKING = False

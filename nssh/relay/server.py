@@ -14,12 +14,12 @@ from time import monotonic, time
 
 from nssh.relay.handler import Handler
 from nssh.relay.hub import Hub
-from nssh.relay.places import RelayError, is_same_file
 from nssh.relay.protocol import ServerConnection
+from nssh.relay.relay_paths import RelayError, is_same_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nssh.relay.places import RelayPaths
+    from nssh.relay.relay_paths import RelayPaths
     from nssh.relay.store import Store
 
 MAX_CONNECTIONS = 200

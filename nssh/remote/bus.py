@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nssh.remote.events import Events
+    from nssh.wire.client_connection import Source
     from nssh.wire.http import Response
-    from nssh.wire.session import Session
-    from nssh.wire.transport import Source
+    from nssh.wire.session_file import Session
 
 RETRY = 5.0
 """Seconds after which a publish is not tried again, and without progress after which a transfer is given up."""
@@ -167,7 +167,7 @@ def refusal(answer: Response, server: str, size: int) -> tuple[str, bool]:
 def start_relay(server: str) -> None:
     """Start this host's relay, if the session names it. Raises Failure."""
     from nssh.relay.daemon import ensure_running
-    from nssh.relay.places import RelayError, RelayPaths
+    from nssh.relay.relay_paths import RelayError, RelayPaths
 
     places = RelayPaths()
     if server != "unix:" + places.socket:

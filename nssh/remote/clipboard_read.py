@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from nssh.remote.bus import Bus
     from nssh.wire.http import Client, Response
-    from nssh.wire.stream import LineStream
+    from nssh.wire.line_stream import LineStream
 
     _Found = tuple[wire.Envelope, dict[str, Any] | None]
 

@@ -19,8 +19,7 @@ import sys
 import time
 
 from nssh.remote import desktop, fallback, path_check, stop, stub
-from nssh.wire import files
-from nssh.wire import session as session_file
+from nssh.wire import files, session_file
 from nssh.wire.http import Client, HttpError
 
 TYPE_CHECKING = False

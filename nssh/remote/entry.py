@@ -55,7 +55,7 @@ def _nssh_remote(arguments: list[str]) -> int:
     if arguments[:1] in (["copy"], ["paste"]):
         return _persona("nssh", ["nssh", *arguments])
     if arguments[:1] == ["port"]:
-        from nssh.relay.port import main as port
+        from nssh.relay.dial_port import main as port
 
         return port(arguments[1:])
     if arguments in (["version"], ["--version"]):
@@ -134,9 +134,9 @@ def _find(persona: str) -> tuple[Callable[[Shim, list[str]], int] | None, int]:
 
         run = pasteboard.copy if persona == "pbcopy" else pasteboard.paste
     elif persona == "nssh":
-        from nssh.remote import own
+        from nssh.remote import nssh_copy_paste
 
-        run = own.run
+        run = nssh_copy_paste.run
     # 4 is xdg-open's status for an action that failed.
     return run, 4 if persona == "xdg-open" else 1
 

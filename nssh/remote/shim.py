@@ -11,14 +11,14 @@ from nssh.remote.payload import Payload, wait_for
 from nssh.wire import CONTENT_LIMIT, mimes
 from nssh.wire import envelope as wire
 from nssh.wire.files import state_dir
-from nssh.wire.session import SessionError, load
+from nssh.wire.session_file import SessionError, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nssh.remote.options import Options
-    from nssh.wire.session import Session
+    from nssh.wire.session_file import Session
 
 TEXT = mimes.TEXT
 

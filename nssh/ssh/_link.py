@@ -153,7 +153,7 @@ class Link:
         known = self._known_keys()
         try:
             sock = self._sock if isinstance(self._sock, socket.socket) else _ChannelSocket(self._sock)
-            self.transport = paramiko.Transport(sock)  # type: ignore[arg-type]  # a duck will do
+            self.transport = paramiko.Transport(sock)  # type: ignore[arg-type]  # it uses send, recv, settimeout and close only
         except (paramiko.SSHException, OSError) as error:
             raise ConnectError(f"{target.destination}: {error}") from error
         transport = self.transport

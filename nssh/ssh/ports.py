@@ -7,8 +7,8 @@ import weakref
 from typing import TYPE_CHECKING
 
 from nssh.base.errors import ConnectError
-from nssh.relay.port import CONNECTED, REFUSED
-from nssh.ssh.marked import MarkedStream, new_mark
+from nssh.relay.dial_port import CONNECTED, REFUSED
+from nssh.ssh.marked_stream import MarkedStream, new_mark
 from nssh.ssh.remote_command import remote_command
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from time import monotonic
 
-from nssh.wire.transport import ClientConnection, Closed, HttpError, ServerAddress, Timeout, Unreachable
+from nssh.wire.client_connection import ClientConnection, Closed, HttpError, ServerAddress, Timeout, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nssh.wire.stream import LineStream
-    from nssh.wire.transport import Source
+    from nssh.wire.client_connection import Source
+    from nssh.wire.line_stream import LineStream
 
 __all__ = ["Client", "Closed", "HttpError", "Response", "StatusError", "Timeout", "Unreachable"]
 
@@ -203,7 +203,7 @@ class Client:
         if refusal is not None:
             self.close()
             raise StatusError(self.where, refusal)
-        from nssh.wire.stream import LineStream  # only shims that read need it
+        from nssh.wire.line_stream import LineStream  # only shims that read need it
 
         return LineStream(self._connection, answer)
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
+    from nssh.bus.live_stream import LiveStream
     from nssh.bus.messages import Event
-    from nssh.bus.stream import LiveStream
     from tests.bus.conftest import Door
 
     Threads = Callable[[Callable[[], object]], threading.Thread]

@@ -16,7 +16,7 @@ from nssh.bus.backoff import attempts
 from nssh.bus.client import BusClient
 from nssh.bus.feed import CaughtUp, Down, Feed, Up
 from nssh.bus.ledger import Ledger
-from nssh.bus.stream import LiveStream
+from nssh.bus.live_stream import LiveStream
 from tests.lab import ntfy
 from tests.lab.scripted import ScriptedServer, answer
 from tests.lab.waiting import until

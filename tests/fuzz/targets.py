@@ -14,9 +14,9 @@ from nssh.base.errors import ToolError
 from nssh.local.browser_launcher import LONGEST_URL, UrlRefusedError, check_url
 from nssh.local.clipboard_content import Content, canonical_targets, check_uris, text_of
 from nssh.relay import protocol
-from nssh.remote import own, wayland, xclip, xsel
+from nssh.remote import nssh_copy_paste, wayland, xclip, xsel
 from nssh.remote.options import BadOption, parse_gnu, parse_x
-from nssh.wire import envelope, mimes, quickjson, session
+from nssh.wire import envelope, mimes, quickjson, session_file
 from nssh.wire.http import Client, HttpError
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def read_json(data: bytes) -> None:
 def read_session_file(data: bytes) -> None:
     """A session file of any content is one, or is refused in one line that quotes none of it."""
     try:
-        found = session.parse(data.decode("utf-8", "replace"))
-    except session.SessionError as error:
+        found = session_file.parse(data.decode("utf-8", "replace"))
+    except session_file.SessionError as error:
         assert "\n" not in str(error)
         return
-    again = session.parse(session.render(found))
+    again = session_file.parse(session_file.render(found))
     assert again == found
 
 
@@ -135,7 +135,7 @@ def read_options(data: bytes) -> None:
     found = parse_x(arguments, xclip._OPTIONS, xclip._EXACT)
     assert set(found.found) <= set(xclip._OPTIONS)
     assert all(word in arguments for word in [*found.words, *filter(None, found.found.values())])
-    for table in (wayland._COPY, wayland._PASTE, own.OPTIONS):
+    for table in (wayland._COPY, wayland._PASTE, nssh_copy_paste.OPTIONS):
         try:
             options = parse_gnu(arguments, table)
         except BadOption:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nssh.relay import main, server
-from nssh.relay.places import RelayPaths
+from nssh.relay.relay_paths import RelayPaths
 from nssh.wire import RETENTION
 
 if TYPE_CHECKING:

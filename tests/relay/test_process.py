@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nssh.relay.daemon import ensure_running
-from nssh.relay.places import RelayError, RelayPaths
+from nssh.relay.relay_paths import RelayError, RelayPaths
 from nssh.wire.http import HttpError
 from tests.relay.harness import LIMIT, Relay, accepted, eventually, relay_of, texts
 from tests.wire.interpreters import INTERPRETERS

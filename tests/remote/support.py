@@ -20,7 +20,7 @@ from nssh.install import deploy
 from nssh.remote import stop, stub
 from nssh.ssh.connection import Completed
 from nssh.wire import envelope as wire
-from nssh.wire import session
+from nssh.wire import session_file
 from nssh.wire.http import Client, HttpError, Timeout
 from nssh.wire.quickjson import loads
 from tests.lab.waiting import until
@@ -140,7 +140,7 @@ class Home:
     def connect(self, server: str = "relay", features: tuple[str, ...] = (), token: str = "") -> str:
         """Write the session file as a laptop would; return the server as a client gets it."""
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        text = session.render(session.Session(server, TOPIC, features, token))
+        text = session_file.render(session_file.Session(server, TOPIC, features, token))
         path = self.state / "session"
         path.write_text(text)
         path.chmod(0o600)

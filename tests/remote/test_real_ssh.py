@@ -14,7 +14,7 @@ from nssh.ssh.batch_connection import BatchConnection
 from nssh.ssh.identity import resolve
 from nssh.ssh.paramiko_connection import ParamikoConnection
 from nssh.ssh.remote_command import remote_command
-from nssh.wire import session
+from nssh.wire import session_file
 from tests.lab.sshd import Sshd
 from tests.remote.support import TOPIC
 
@@ -74,7 +74,7 @@ def test_infected_over_ssh_a_remote_serves_its_laptop_through_dial(remote: Sshd)
         assert (report.version, report.changed) == (__version__, True)
         assert deploy.infect(paramiko, host="devbox").changed is False
         (remote.state / "nssh").mkdir(parents=True)
-        (remote.state / "nssh/session").write_text(session.render(session.Session("relay", TOPIC)))
+        (remote.state / "nssh/session").write_text(session_file.render(session_file.Session("relay", TOPIC)))
         said = run(remote, f"{remote.home}/.local/bin/xdg-open https://example.com/")
         assert "kept until your laptop is back" in said
         for connection in (batch, paramiko):

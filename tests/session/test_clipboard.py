@@ -114,7 +114,7 @@ def test_a_hostile_remote_can_t_read_a_picture_by_naming_it(
         ):
             message = envelope % (mime, body)
             script = (
-                "import sys; sys.path.insert(0, sys.argv[1]); from nssh.wire.session import load;"
+                "import sys; sys.path.insert(0, sys.argv[1]); from nssh.wire.session_file import load;"
                 "from nssh.wire.http import Client; s = load();"
                 "print(Client(s.server).request('POST', '/' + s.topic, (), sys.argv[2].encode()).status)"
             )

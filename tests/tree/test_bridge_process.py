@@ -118,7 +118,7 @@ def bridges() -> Iterator[list[Bridge]]:
 
 
 LATE_STREAM = """
-from nssh.bus.stream import LiveStream
+from nssh.bus.live_stream import LiveStream
 follow = LiveStream.__iter__
 LiveStream.__iter__ = lambda self: (event for event in follow(self) if event.kind != "message")
 """

@@ -8,7 +8,7 @@ import pytest
 
 from nssh.base.errors import ArgumentError
 from nssh.cli.command_options import Clip, Infect, Status, parse_copy, parse_infect, parse_paste, parse_status
-from nssh.remote import own
+from nssh.remote import nssh_copy_paste
 from nssh.remote.options import BadOption, parse_gnu
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ def test_copy_and_paste_are_read_here_as_on_a_remote(words: str, wish: Clip | No
         with pytest.raises(ArgumentError):
             parse(arguments)
         with pytest.raises(BadOption):
-            parse_gnu(arguments, own.OPTIONS)
+            parse_gnu(arguments, nssh_copy_paste.OPTIONS)
         return
     assert parse(arguments) == wish
-    there = parse_gnu(arguments, own.OPTIONS)
+    there = parse_gnu(arguments, nssh_copy_paste.OPTIONS)
     assert Clip(there.get("type"), tuple(there.words), "file" in there, "list" in there) == wish

@@ -16,7 +16,7 @@ import pytest
 
 from nssh.wire import http
 from nssh.wire.http import Client, Closed, HttpError, Timeout, Unreachable
-from nssh.wire.stream import MAX_LINE
+from nssh.wire.line_stream import MAX_LINE
 from tests.lab.ports import free_port
 
 if TYPE_CHECKING:

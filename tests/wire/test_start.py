@@ -18,11 +18,11 @@ HEAVY = (
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from nssh.wire import envelope, files, http, session
+from nssh.wire import envelope, files, http, session_file
 made = envelope.Envelope("open", url="https://x/\\u00e9", body=b"x" * 3072, id=envelope.new_id())
 assert envelope.decode(envelope.encode(made)) == made
-whole = session.Session("unix:/x/relay.sock", "t", ("targets",), "tk")
-assert session.parse(session.render(whole)) == whole
+whole = session_file.Session("unix:/x/relay.sock", "t", ("targets",), "tk")
+assert session_file.parse(session_file.render(whole)) == whole
 try:
     http.Client("http://127.0.0.1:1").connect()
 except http.Unreachable:

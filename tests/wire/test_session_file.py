@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh.wire import session
-from nssh.wire.session import Session, SessionError, load, parse, render
+from nssh.wire import session_file
+from nssh.wire.session_file import Session, SessionError, load, parse, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def test_any_text_gives_a_session_or_a_session_error(text: str) -> None:
         shown = str(error)
     else:
         shown = ""
-        assert session.is_topic(result.topic)
+        assert session_file.is_topic(result.topic)
     assert "\n" not in shown
 
 
@@ -144,7 +144,7 @@ def test_xdg_directories_are_honoured(tmp_path: Path) -> None:
     assert load({"HOME": "/nowhere", "XDG_STATE_HOME": str(tmp_path / "state")}).server == "https://x"
 
 
-@pytest.mark.parametrize("data", [b"\xff\xfe", b"#" * (session.MAX_SIZE + 1), b'server = "relay\n'])
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"#" * (session_file.MAX_SIZE + 1), b'server = "relay\n'])
 def test_a_broken_file_is_named(home: Path, data: bytes) -> None:
     path = home / ".local/state/nssh/session"
     path.write_bytes(data)

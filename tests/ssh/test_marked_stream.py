@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nssh.base.errors import ConnectError
-from nssh.ssh.marked import MarkedStream, new_mark
+from nssh.ssh.marked_stream import MarkedStream, new_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

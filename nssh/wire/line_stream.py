@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from nssh.wire.transport import Closed, HttpError
+from nssh.wire.client_connection import Closed, HttpError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nssh.wire.client_connection import ClientConnection
     from nssh.wire.http import IncomingAnswer
-    from nssh.wire.transport import ClientConnection
 
 MAX_LINE = 1 << 20
 

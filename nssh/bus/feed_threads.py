@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nssh.bus.client import BusClient
+    from nssh.bus.live_stream import LiveStream
     from nssh.bus.messages import Backlog, Event, Message
-    from nssh.bus.stream import LiveStream
 
 _QUEUE_MESSAGES: Final = 2000
 _QUEUE_CHARACTERS: Final = 8 << 20

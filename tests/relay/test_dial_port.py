@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from nssh.relay.port import main; sys.exit(main(sys.argv[1:]))"
+CODE = f"""import sys
+sys.path.insert(0, {str(ROOT)!r})
+from nssh.relay.dial_port import main
+sys.exit(main(sys.argv[1:]))
+"""
 MARK = "f00f"
 
 
