@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from actors.messages import Drain, Log
-from actors.supervision import AskError, Outcome, StartError
+from actors.supervision import AskError, Heartbeat, Outcome, StartError
 from actors.supervision.debug import dump_stacks
 from actors.tree import Tree
 from nssh.base import process
@@ -47,6 +47,7 @@ def _told(fd: int) -> Iterator[SessionInfo]:
 
 def main() -> int:
     """Run the bridge; returns its exit status (1 asks the launcher to start another one)."""
+    heart = Heartbeat.adopt()
     if os.getpgrp() != os.getpid():
         os.setsid()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(threadName)s %(name)s: %(message)s")
@@ -58,17 +59,17 @@ def main() -> int:
     session = next(told, None)
     if session is None:
         return 0
-    return Bridge(session, told).run()
+    return Bridge(session, told, heart).run()
 
 
 class Bridge:
     """One life of the bridge process."""
 
-    def __init__(self, session: SessionInfo, told: Iterator[SessionInfo]) -> None:
+    def __init__(self, session: SessionInfo, told: Iterator[SessionInfo], heart: Heartbeat) -> None:
         self._session = session
         self._told = told
         self._child_born = process.birth(session.child) if session.child else ""
-        self._tree = Tree(session, settings.load())
+        self._tree = Tree(session, settings.load(), heartbeat=heart.beat)
         self._launcher_gone = threading.Event()
 
     def run(self) -> int:

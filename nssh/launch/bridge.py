@@ -21,6 +21,10 @@ PERIOD: Final = 60.0
 # At once after a first death, so that the next URL opens soon; then 0.5, 1, 2 and 4 s.
 _BACKOFF: Final = Backoff(initial=0.5, maximum=8.0, jitter=0.0, quiet=PERIOD, at_once=1)
 _SHUTDOWN: Final = 5.0
+_HEALTH: Final = 90.0
+"""Seconds without a heartbeat after which a bridge is killed and started anew; one that is well writes three."""
+_STARTUP: Final = 60.0
+"""Seconds until the first of them: a machine that has just started may take long to import a program."""
 
 
 class Bridge:
@@ -31,7 +35,7 @@ class Bridge:
         # -P: a folder named actors in the current directory must not be taken for ours.
         program = Program((sys.executable, "-P", "-m", "actors"), input=True, errors=f"{session.log}.err", session=True)
         self._kept = ProcessSupervisor(
-            ChildSpec("bridge", program, shutdown=_SHUTDOWN),
+            ChildSpec("bridge", program, startup=_STARTUP, shutdown=_SHUTDOWN, health=_HEALTH),
             intensity=INTENSITY,
             period=PERIOD,
             backoff=_BACKOFF,

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from actors.supervision import ChildSpec, Ended, Process, Program
 from nssh.base import process
 from nssh.ssh.mux import master_pid
 from nssh.state import records
 from nssh.state.lease import Lease
+from tests.supervision.programs import drive
 from tests.supervision.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
@@ -270,6 +272,26 @@ def test_a_signal_to_the_bridge_alone_leaves_the_session_its_record_and_its_mast
     eventually(second.is_up, "the next is up")
     url = stage.open_url()
     eventually(lambda: url in stage.opened(), "and serves")
+
+
+FAST_HEART = """
+import actors.supervision._heartbeat, actors.supervision._supervisor
+actors.supervision._heartbeat.INTERVAL = actors.supervision._supervisor.LIVENESS = 0.2
+"""
+
+
+def test_it_gives_signs_of_life_as_long_as_its_supervisor_is_well(stage_of_launcher: Stage) -> None:
+    code = f"{FAST_HEART}\nimport sys\nfrom actors.__main__ import main\nsys.exit(main())"
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([os.fspath(ROOT), *sys.path])}
+    program = Program((sys.executable, "-P", "-c", code), environ=environ, input=True)
+    bridge = Process(ChildSpec("bridge", program, startup=PATIENCE, health=2.0))
+    bridge.start(time.monotonic())
+    bridge.write(stage_of_launcher.session.encode())
+    assert drive(bridge, lambda: bridge.is_up) is None
+    up_at = time.monotonic()
+    assert drive(bridge, lambda: time.monotonic() - up_at > 5) is None, "it is well, two and a half limits later"
+    os.kill(bridge.pid, signal.SIGSTOP)
+    assert drive(bridge) == Ended("no heartbeat for 2 s", -signal.SIGKILL, overdue=True)
 
 
 def test_a_stand_by_takes_over_from_a_leader_that_is_killed(

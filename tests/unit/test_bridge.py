@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -186,11 +187,24 @@ def test_a_killed_one_is_followed_by_one_that_knows_all_the_news(real: Real) -> 
     until(lambda: len(real.told()) == 2)
     os.kill(real.pid, signal.SIGKILL)
     real.wait()
-    assert real.bridge.tick() is None, "it is started at once"
-    assert real.bridge.running
+    real.bridge.tick()
+    assert real.bridge.running, "it is started at once"
     until(lambda: len(real.told()) == 3)
     assert (real.told()[2]["child"], real.told()[2]["restarts"]) == (5, 1)
     assert len(real.lines("started")) == 2
+
+
+def test_one_that_gives_no_sign_of_life_is_followed_by_the_next(real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_STARTUP", 0.5)
+    real.bridge = Bridge(real.bridge.session)
+    real.bridge.start()
+    first = real.pid
+    end = time.monotonic() + 30
+    while real.pid in {0, first}:  # as the launcher's loop, which is punctual
+        assert time.monotonic() < end
+        time.sleep(real.bridge.tick() or 0.0)
+    assert real.bridge.session.restarts == 1
+    until(lambda: len(real.told()) == 2)
 
 
 def test_news_for_one_that_has_just_died_are_kept_for_the_next(real: Real) -> None:

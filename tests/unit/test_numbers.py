@@ -127,6 +127,8 @@ NUMBERS = [
         ("supervision", "the launcher's 5 restarts in 60 s"),
         ("supervision", "5 in 60 s; then the session goes on without"),
     )),
+    Number("nssh.launch.bridge:_HEALTH", 90, (("supervision", "90 s without a heartbeat"),)),
+    Number("nssh.launch.bridge:_STARTUP", MINUTE, (("supervision", "60 s until its first heartbeat"),)),
     Number("nssh.launch.bridge:_SHUTDOWN", 5, (("supervision", "5 s, by the end of its pipe"),)),
     Number("nssh.launch.bridge:PERIOD", 60, (("architecture", "(5 times in 60 s)"),)),
     Number("actors.__main__:_LAST_MOMENT", 4, (
