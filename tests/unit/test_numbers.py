@@ -137,7 +137,6 @@ NUMBERS = [
     )),
     Number("actors.__main__:_DRAIN", 2, (("supervision", "of which it gives 2 to what has arrived"),)),
     Number("actors.__main__:_STOP", 1.5, (("supervision", "`request_stop(timeout=1.5)`"),)),
-    Number("nssh.tui._progress:_PATIENCE", 0.4, (("architecture", "before hosts have taken 0.4 s"),)),
     Number("nssh.launch.mosh_first_screen:_MOMENTS", (0.03, 0.06, 0.12, 0.24), (
         ("architecture", "a few times in its first quarter of a second"),
     )),
