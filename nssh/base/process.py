@@ -41,7 +41,7 @@ def _stat(pid: int) -> list[bytes]:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return []  # what we may not read (proc mounted with hidepid=1) is another user's, and no nssh of ours
+        return []  # with hidepid=1, the files of other users' processes can't be read; those are no nssh of this user
 
 
 def is_stopped(pid: int) -> bool:

@@ -9,8 +9,8 @@ from nssh.base.arguments import Parser, duration
 from nssh.ssh.host_arguments import HostParser
 
 
-class Infect(NamedTuple):
-    """What is to be installed, and where."""
+class InfectOptions(NamedTuple):
+    """The options of `nssh infect`."""
 
     host: str
     ssh_options: tuple[str, ...]
@@ -18,29 +18,29 @@ class Infect(NamedTuple):
     remove: bool
 
 
-class Status(NamedTuple):
-    """What is to be shown."""
+class StatusOptions(NamedTuple):
+    """The options of `nssh status`."""
 
     json: bool
     held: bool
     open_held: bool
     tail: bool
     since: float | None
-    """Seconds."""
+    """How far back `--tail` begins, in seconds; None if it is not given."""
 
 
-class Clip(NamedTuple):
-    """What is to be copied, or how to be pasted."""
+class ClipOptions(NamedTuple):
+    """The options of `nssh copy` and `nssh paste`."""
 
     type: str
-    """Empty if it is not given."""
+    """The MIME type; empty if it is not given."""
     files: tuple[str, ...] = ()
     file: bool = False
     list: bool = False
 
 
 def infect_parser() -> HostParser:
-    """Return the parser of `nssh infect`; its results have the names of `Infect`."""
+    """Return the parser of `nssh infect`; its results have the names of `InfectOptions`."""
     parser = HostParser(
         "nssh infect [--force] <host> [ssh options]\n       nssh infect --remove <host> [ssh options]",
         """\
@@ -57,7 +57,7 @@ python3 (3.8 or newer) and no root. `self` in place of <host>: this machine.""",
 
 
 def status_parser() -> Parser:
-    """Return the parser of `nssh status`; its results have the names of `Status`."""
+    """Return the parser of `nssh status`; its results have the names of `StatusOptions`."""
     parser = Parser(
         "nssh status [--json | --held | --open-held]\n       nssh status --tail [--since DUR] [--json]",
         "Shows the live sessions of this machine: transport, bus, restarts, and whether\neach answers.",
@@ -72,7 +72,7 @@ def status_parser() -> Parser:
 
 
 def copy_parser() -> Parser:
-    """Return the parser of `nssh copy`; its results have the names of `Clip`."""
+    """Return the parser of `nssh copy`; its results have the names of `ClipOptions`."""
     parser = Parser(
         "nssh copy [-t TYPE] [FILE...]",
         "Puts the files, or standard input, on the clipboard: on a remote, that of the\nmachine you sit at.",
@@ -85,7 +85,7 @@ def copy_parser() -> Parser:
 
 
 def paste_parser() -> Parser:
-    """Return the parser of `nssh paste`; its results have the names of `Clip`."""
+    """Return the parser of `nssh paste`; its results have the names of `ClipOptions`."""
     parser = Parser(
         "nssh paste [-t TYPE] [--file | --list]",
         "Prints the clipboard: on a remote, that of the machine you sit at.",
@@ -101,28 +101,28 @@ def paste_parser() -> Parser:
     return parser
 
 
-def parse_infect(arguments: list[str]) -> Infect:
+def parse_infect(arguments: list[str]) -> InfectOptions:
     """Read the arguments of `nssh infect`.
 
     Raises:
-        ArgumentError: They make no sense.
+        ArgumentError: The arguments are wrong.
     """
     parser = infect_parser()
     given, host = parser.read_host(arguments)
     if given.force and given.remove:
         parser.error("nssh infect takes one of --force and --remove")
-    return Infect(host, **vars(given))
+    return InfectOptions(host, **vars(given))
 
 
-def parse_status(arguments: list[str]) -> Status:
+def parse_status(arguments: list[str]) -> StatusOptions:
     """Read the arguments of `nssh status`.
 
     Raises:
-        ArgumentError: They make no sense.
+        ArgumentError: The arguments are wrong.
     """
     parser = status_parser()
     given, words = parser.read(arguments)
-    status = Status(**vars(given))
+    status = StatusOptions(**vars(given))
     if words:
         parser.error(f"nssh status shows all sessions; it does not take {words[0]}")
     if status.held + status.open_held + (status.tail or status.json) > 1:
@@ -132,24 +132,24 @@ def parse_status(arguments: list[str]) -> Status:
     return status
 
 
-def parse_copy(arguments: list[str]) -> Clip:
+def parse_copy(arguments: list[str]) -> ClipOptions:
     """Read the arguments of `nssh copy`.
 
     Raises:
-        ArgumentError: They make no sense.
+        ArgumentError: The arguments are wrong.
     """
     given, files = copy_parser().read(arguments)
-    return Clip(given.type, tuple(files))
+    return ClipOptions(given.type, tuple(files))
 
 
-def parse_paste(arguments: list[str]) -> Clip:
+def parse_paste(arguments: list[str]) -> ClipOptions:
     """Read the arguments of `nssh paste`.
 
     Raises:
-        ArgumentError: They make no sense.
+        ArgumentError: The arguments are wrong.
     """
     parser = paste_parser()
     given, words = parser.read(arguments)
     if words:
         parser.error(f"nssh paste does not take {words[0]}")
-    return Clip(**vars(given))
+    return ClipOptions(**vars(given))

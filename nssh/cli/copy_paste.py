@@ -16,7 +16,7 @@ from nssh.remote.failure import Failure
 from nssh.wire import mimes, session_file
 
 if TYPE_CHECKING:
-    from nssh.cli.command_options import Clip
+    from nssh.cli.command_options import ClipOptions
     from nssh.local.clipboard_base import Clipboard
 
 
@@ -51,7 +51,7 @@ def _is_remote() -> bool:
     return True
 
 
-def _copy(clipboard: Clipboard, options: Clip) -> None:
+def _copy(clipboard: Clipboard, options: ClipOptions) -> None:
     data = Content()
     for name in options.files or [""]:
         with open(name, "rb") if name else os.fdopen(os.dup(0), "rb") as file:
@@ -60,7 +60,7 @@ def _copy(clipboard: Clipboard, options: Clip) -> None:
     clipboard.store(options.type or mimes.image_type(data.head(16)) or mimes.TEXT, data)
 
 
-def _paste(clipboard: Clipboard, options: Clip) -> None:
+def _paste(clipboard: Clipboard, options: ClipOptions) -> None:
     if options.list:
         sys.stdout.write("".join(f"{mime}\n" for mime in clipboard.targets()))
         return

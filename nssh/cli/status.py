@@ -18,18 +18,18 @@ from nssh.state import held_urls, records
 from nssh.wire import files
 
 if TYPE_CHECKING:
-    from nssh.cli.command_options import Status
+    from nssh.cli.command_options import StatusOptions
     from nssh.state.records import Record
 
-# What `--json` tells of a record (docs/protocol.md). Not its topic, which is a secret: whoever needs it reads the
-# record, which is as private as this terminal may not be.
-_TOLD = (
+# The fields of a record that `--json` prints (docs/protocol.md). The topic is left out: it is a secret, and the output
+# may be shown to others.
+_JSON_FIELDS = (
     "pid", "target", "host", "key", "server", "started", "log", "create_time", "role", "transport", "route", "bus",
     "bus_since", "bridge", "restarts", "actor_restarts", "held", "problem", "lost", "lost_at", "version",
 )  # fmt: skip
 
 
-def run(options: Status) -> int:
+def run(options: StatusOptions) -> int:
     """Run `nssh status` and return its exit code."""
     if options.json:
         return _json()
@@ -47,7 +47,7 @@ def _json() -> int:
     live = records.live()
     sessions: list[dict[str, Any]] = []
     for record, answer in zip(live, liveness.probe_all(live), strict=True):
-        fields: dict[str, Any] = {name: getattr(record, name) for name in _TOLD}
+        fields: dict[str, Any] = {name: getattr(record, name) for name in _JSON_FIELDS}
         fields |= {"uptime": round(_uptime(record)), "state": answer.state.value, "rtt": answer.rtt}
         fields["alive"] = None if answer.state is liveness.SessionState.UNKNOWN else answer.alive
         sessions.append(fields)

@@ -1,4 +1,4 @@
-"""What `nssh --help` and `nssh <command> --help` print; nobody else needs it."""
+"""The texts of `nssh --help` and `nssh <command> --help`. Imported only to print them."""
 
 MAIN = """\
 usage: nssh [options] <host> [ssh arguments] [command]

@@ -235,15 +235,8 @@ def _user(value: str) -> str:
     return value
 
 
-_TOP = ("server", "topic", "token", "user", "password")
-_TABLES = {
-    "ssh": ("command",),
-    "mosh": ("command", "network_timeout", "signal_timeout"),
-    "browser": ("command",),
-    "clipboard": ("copy", "paste", "copy_limit", "paste_limit"),
-    "log": ("keep",),
-    "sweep": ("on_connect",),
-}
+_TABLES = {name: table._fields for name, table in Config._field_defaults.items() if hasattr(table, "_fields")}
+_TOP = tuple(name for name in Config._fields if name not in _TABLES)
 
 
 def _read_document(document: Document, mode: int, home: str) -> Config:

@@ -93,7 +93,7 @@ def relay(exam: Examination) -> Result:
     """Check the user's own relay, without publishing on it."""
     if exam.facts.relay in {"healthy", "none"}:
         return ok("runs" if exam.facts.relay == "healthy" else "does not run at present; it is started when needed")
-    directory = shlex.quote(f"{exam.facts.state}/relay")
+    directory = shlex.quote(f"{exam.facts.state.path}/relay")
     return failed(
         f"the relay of your sessions: {exam.facts.relay}",
         f"on {exam.host}, kill -9 $(cat {directory}/lock) ends it, and who needs one starts another; "

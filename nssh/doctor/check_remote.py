@@ -93,23 +93,23 @@ def python(exam: Examination) -> Result:
 def nssh(exam: Examination) -> Result:
     """Check that the remote has the same nssh as this machine, complete, and that it runs."""
     seen, infect = exam.facts, f"nssh infect {exam.words}"
-    version, digest, *_ = [*seen.installed.split(" ", 2), "", ""]
+    version, digest, *_ = [*seen.nssh.line.split(" ", 2), "", ""]
     wrong, advice = "", f"{infect} repairs it"
     if not version:
         wrong, advice = f"{exam.host} has none", infect
     elif version != __version__:
         wrong, advice = f"{exam.host} has {version}, this is {__version__}", infect
-    elif seen.installed_problem:
-        wrong = f"{version} is there and does not run: {seen.installed_problem}"
-    elif seen.foreign:
-        wrong, advice = f"{seen.foreign[0]} is not nssh's", f"nssh infect --force {exam.words} puts its own there"
-    elif seen.lacking:
-        wrong = f"{', '.join(seen.lacking)} of nssh's are missing"
+    elif seen.nssh.problem:
+        wrong = f"{version} is there and does not run: {seen.nssh.problem}"
+    elif seen.nssh.foreign:
+        wrong, advice = f"{seen.nssh.foreign[0]} is not nssh's", f"nssh infect --force {exam.words} puts its own there"
+    elif seen.nssh.lacking:
+        wrong = f"{', '.join(seen.nssh.lacking)} of nssh's are missing"
     if wrong:
         return failed(wrong, advice)
     if digest != deploy.payload().digest:
-        return warning(f"{version} there is another build than this {__version__}", infect, seen.installed_seconds)
-    return ok(version, seen.installed_seconds)
+        return warning(f"{version} there is another build than this {__version__}", infect, seen.nssh.ms / 1000)
+    return ok(version, seen.nssh.ms / 1000)
 
 
 def path(way: str, when: str) -> Callable[[Examination], Result]:
@@ -128,8 +128,8 @@ def path(way: str, when: str) -> Callable[[Examination], Result]:
         if not bad:
             behind = [real for one in shells for real in one.behind.values()]
             more = f"; real ones, as {behind[0]}, behind them" if behind else ""
-            return ok(f"{', '.join(one.name for one in shells)}: nssh's xclip, xdg-open … come first{more}")
-        text = "; ".join(f"{one.name} {when} {_what(one)}" for one in bad)
+            return ok(f"{', '.join(one.shell for one in shells)}: nssh's xclip, xdg-open … come first{more}")
+        text = "; ".join(f"{one.shell} {when} {_what(one)}" for one in bad)
         advice = next((one.advice for one in bad if one.advice), "")
         # A warning only: few programs are started by `ssh host command` or by a shell that is not the login shell, and
         # not every shell has a start-up file for these cases.
@@ -152,14 +152,12 @@ def _what(one: Shell) -> str:
 
 def state(exam: Examination) -> Result:
     """Check that the remote's state directory can be written, by its user only."""
-    seen = exam.facts
-    if seen.state_problem:
-        return failed(
-            f"{seen.state} can't be used: {seen.state_problem}", f"make it writable on {exam.host}, or free space"
-        )
-    if seen.state_mode & 0o077:
-        return warning(f"{seen.state} is open to others until the next session closes it", f"chmod 700 {seen.state}")
-    return ok(seen.state)
+    seen = exam.facts.state
+    if seen.problem:
+        return failed(f"{seen.path} can't be used: {seen.problem}", f"make it writable on {exam.host}, or free space")
+    if seen.mode & 0o077:
+        return warning(f"{seen.path} is open to others until the next session closes it", f"chmod 700 {seen.path}")
+    return ok(seen.path)
 
 
 def session_file(exam: Examination) -> Result:

@@ -41,7 +41,7 @@ def parse(arguments: list[str]) -> DoctorOptions:
     """Read the arguments of `nssh doctor`: our own options (long ones) and ssh's, in any order.
 
     Raises:
-        UsageError: They make no sense.
+        UsageError: The arguments are wrong.
     """
     given, host = parser().read_host(arguments)
     return DoctorOptions(host, **vars(given))

@@ -71,33 +71,32 @@ def payload() -> Payload:
 
 
 def infect(connection: Connection, *, host: str = "the remote", force: bool = False) -> Report:
-    """Install nssh over a connection, or repair or upgrade what is there. `host` is how messages call it.
+    """Install nssh over a connection, or repair or upgrade it. Blocks for a minute at most; for any thread.
 
-    Blocks for a second or two, a minute at most; any thread.
+    Args:
+        connection: The way to the remote.
+        host: What to call the remote in errors.
+        force: Whether to replace foreign files, which are kept, and to install on a machine with a desktop.
 
     Raises:
-        RemoteError: The remote can't or won't have it (no python3, no space, a desktop, a file in the way).
-        ConnectError: The connection is gone.
+        RemoteError: The remote has no python3, no space, a desktop, or a file in the way.
+        ConnectError: The connection is lost.
     """
-    return _over(connection, _request("install", force=force), host)
+    return _report(*exchange(connection, _request("install", force=force), _TIMEOUT), host)
 
 
 def remove(connection: Connection, *, host: str = "the remote") -> Report:
-    """Take away over a connection what `infect` put there; files that it had kept come back. Raises as `infect`."""
-    return _over(connection, _request("remove"), host)
+    """Remove what `infect` installed; files that it replaced come back. Raises what `infect` raises."""
+    return _report(*exchange(connection, _request("remove"), _TIMEOUT), host)
 
 
 def infect_self(*, force: bool = False) -> Report:
-    """Install on this machine, for the calling user.
-
-    Raises:
-        RemoteError: As `infect`.
-    """
+    """Install nssh on this machine, for the calling user. Blocks; raises RemoteError for the reasons of `infect`."""
     return _here(_request("install", force=force))
 
 
 def remove_self() -> Report:
-    """Take away what `infect_self`, or an `infect` of this machine from elsewhere, put here. Raises RemoteError."""
+    """Remove what `infect_self`, or an `infect` from another machine, installed on this machine. Raises RemoteError."""
     return _here(_request("remove"))
 
 
@@ -106,11 +105,11 @@ def _request(action: str, *, force: bool = False) -> framing.Script:
 
 
 def script(module: str, request: dict[str, Any]) -> framing.Script:
-    """Return the script that runs a module of ours on a remote, from memory, with the python3 that it finds there.
+    """Return a script that finds a python3 on the remote, and runs a module of nssh with it, from memory.
 
     Args:
-        module: Its `run(request, say)` returns the exit status; what follows on stdin is left for it to read.
-        request: Anything for JSON; `files` of the payload are what can be imported there.
+        module: A module with a function `run(request, say)`, which returns the exit status. It may read further input.
+        request: The JSON object for `run`. Its `files`, as in `Payload`, are the modules that can be imported.
     """
     loader = _LOADER.read_bytes()
     data = json.dumps({"module": module, **request}).encode()
@@ -119,11 +118,6 @@ def script(module: str, request: dict[str, Any]) -> framing.Script:
 
 def _find_python() -> str:
     return framing.source(__file__, "find_python.sh")
-
-
-def _over(connection: Connection, script: framing.Script, host: str) -> Report:
-    answer, stderr = exchange(connection, script, _TIMEOUT)
-    return _report(answer, stderr, host)
 
 
 def _here(script: framing.Script) -> Report:
@@ -138,19 +132,13 @@ def _here(script: framing.Script) -> Report:
 def _report(answer: framing.Answer, stderr: bytes, host: str) -> Report:
     fields = answer.fields
     if answer.status == 3 and "nopython" in fields:
-        found = f" ({_clean(fields['nopython'])} there)" if fields["nopython"] else ""
+        found = f" ({printable(fields['nopython'], LONGEST)} there)" if fields["nopython"] else ""
         raise RemoteError(
             f"no python3 on {host}{found}: install python3 (3.8 or newer) there, then run nssh infect again"
         )
     if answer.status != 0:
         last = stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no reason given"]
-        raise RemoteError(f"{host}: {_clean(fields.get('error') or f'the installer failed ({last[0]})')}")
-    warnings = tuple(_clean(line.partition(" ")[2]) for line in answer.lines if line.startswith("warning "))
-    return Report(
-        _clean(fields.get("version", "")), _clean(fields.get("python", "")), fields.get("changed") == "1", warnings[:20]
-    )
-
-
-def _clean(text: str) -> str:
-    """Make a hostile remote's text fit for a terminal and one line."""
-    return printable(text, LONGEST)
+        raise RemoteError(f"{host}: {printable(fields.get('error') or f'the installer failed ({last[0]})', LONGEST)}")
+    warnings = tuple(printable(line.partition(" ")[2], LONGEST) for line in answer.lines if line.startswith("warning "))
+    version, python = (printable(fields.get(name, ""), LONGEST) for name in ("version", "python"))
+    return Report(version, python, fields.get("changed") == "1", warnings[:20])

@@ -28,11 +28,11 @@ _STARTUP: Final = 60.0
 
 
 class Bridge:
-    """The bridge of one session; used by the launcher's only thread."""
+    """The bridge of one session. For the launcher's only thread."""
 
     def __init__(self, session: SessionInfo) -> None:
         self.session = session
-        # -P: a folder named actors in the current directory must not be taken for ours.
+        # -P: a folder named actors in the current directory must not be imported in place of nssh's.
         program = Program((sys.executable, "-P", "-m", "actors"), input=True, errors=f"{session.log}.err", session=True)
         self._kept = ProcessSupervisor(
             ChildSpec("bridge", program, startup=_STARTUP, shutdown=_SHUTDOWN, health=_HEALTH),
@@ -50,20 +50,20 @@ class Bridge:
 
     @property
     def gave_up(self) -> bool:
-        """Whether it died too often, and the session goes on without."""
+        """Whether the bridge died too often, so that the session goes on without it."""
         return self._kept.gave_up
 
     def start(self) -> None:
-        """Start the process and tell it the session. A failure counts as a death, and never disturbs the session."""
+        """Start the process and tell it the session. A failure counts as a death, and does not disturb the session."""
         self._kept.start()
 
     def tell(self, **news: object) -> None:
-        """Tell the bridge, and every one after it, what has become known (fields of `Session`)."""
+        """Tell the bridge, also after each restart, new values of fields of `SessionInfo`."""
         self.session = self.session._replace(**news)  # type: ignore[arg-type]  # callers name fields of Session
         self._kept.write(self.session.encode())
 
     def _introduce(self) -> None:
-        """Tell a bridge that has just been started all that is known."""
+        """Tell the session to a bridge that has just been started."""
         self.tell(restarts=self._kept.restarts)
 
     def ended(self, pid: int, status: int) -> bool:
@@ -85,7 +85,7 @@ class Bridge:
         return wait
 
     def _record_end(self) -> None:
-        """Let `nssh status` say what the user is told at the session's end."""
+        """Write into the session's record, for `nssh status`, that there is no bridge any more."""
         if not self.gave_up or self._is_recorded:
             return
         self._is_recorded = True
@@ -95,13 +95,13 @@ class Bridge:
         try:
             records.write(record._replace(bridge=0, bus="", bus_since="", problem=self.last_words))
         except OSError:
-            pass  # nothing can be written there: it is told at the end
+            pass  # the user is told at the session's end
 
     @property
     def last_words(self) -> str:
-        """Why there is no bridge any more."""
+        """Why there is no bridge any more, in words for the user."""
         return f"the bridge died {self._kept.restarts + 1} times and was given up; see {self.session.log}.err"
 
     def close(self) -> None:
-        """Let the bridge end: it sees the end of the pipe, delivers what has arrived, and goes."""
+        """Close the pipe to the bridge, which then delivers what has arrived, and ends."""
         self._kept.close()

@@ -237,10 +237,12 @@ class Launcher:
             say(note)
 
     def _offer_install(self, path: str, *, hidden: bool) -> None:
-        from nssh.launch.offer_install import Offer
+        from nssh.launch.offer_install import offer_install
 
-        offer = Offer(self.target, self.target.control_path or path, self.foreground, self._tick, say)
-        self.host = offer.make(self.host, hidden=hidden)
+        path = self.target.control_path or path
+        self.host = offer_install(
+            self.target, path, self.foreground, tick=self._tick, say=say, host=self.host, hidden=hidden
+        )
         self._remember()
 
     def _remember(self) -> None:

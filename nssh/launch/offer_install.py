@@ -1,4 +1,4 @@
-"""The offer to install the remote side, between the first login to a host and its session; the launcher's thread."""
+"""Offers to install nssh on a host, between the first login and the session. For the launcher's only thread."""
 
 from __future__ import annotations
 
@@ -17,63 +17,54 @@ if TYPE_CHECKING:
 _ANSWERS = {"": True, "y": True, "yes": True, "n": False, "no": False}
 
 
-class Offer:
-    """Asks the user, whose login stays open for as long as it takes."""
+def offer_install(
+    target: Target,
+    path: str,
+    foreground: Foreground,
+    *,
+    tick: Callable[[], float | None],
+    say: Callable[[str], None],
+    host: RememberedHost,
+    hidden: bool,
+) -> RememberedHost:
+    """Ask the user whether to install nssh on a host, install it, and return what is to be remembered of the host.
 
-    def __init__(
-        self,
-        target: Target,
-        path: str,
-        foreground: Foreground,
-        tick: Callable[[], float | None],
-        say: Callable[[str], None],
-    ) -> None:
-        """Keep the parts.
+    The login stays open until the user has answered.
 
-        Args:
-            target: The host.
-            path: The control socket of its login.
-            foreground: Asks.
-            tick: Does what is due meanwhile, see `Foreground.wait`.
-            say: Writes a line for the user.
-        """
-        self._target = target
-        self._path = path
-        self._foreground = foreground
-        self._tick = tick
-        self._say = say
+    Args:
+        target: The host.
+        path: The control socket of its login.
+        foreground: Asks the user.
+        tick: Does what is due meanwhile, see `Foreground.wait`.
+        say: Writes a line for the user.
+        host: What is remembered of the host so far.
+        hidden: Whether the session may hide what is written here (mosh clears the screen).
 
-    def make(self, host: RememberedHost, *, hidden: bool) -> RememberedHost:
-        """Ask whether to install, do it, and return what is to be remembered of the host.
+    Raises:
+        InterruptedBySignal: A signal came that ends nssh.
+    """
 
-        Args:
-            host: What is known of it.
-            hidden: Whether the session may take what is said here from the screen.
-
-        Raises:
-            InterruptedBySignal: A signal came that ends us.
-        """
-        destination = self._target.destination
-        self._say(f"{destination} has no nssh yet: without it, its clipboard and browser stay unconnected.")
-        question = f"Install it there now (in ~/.local, no root; undo with nssh infect --remove {destination})? [Y/n] "
-        # The answer is remembered: what was typed for a shell, too early, is none.
-        while (answer := self._ask(question).strip().lower()) not in _ANSWERS:
-            pass
-        if not _ANSWERS[answer]:
-            self._say(f"not installed; nssh infect {destination} does it later")
-            return host._replace(declined=True)
+    def ask(question: str) -> str:
+        connection = infect_command.hold(target, path)
         try:
-            host, to_do = self._foreground.interruptibly(lambda: infect_command.over_control(self._target, self._path))
-        except NsshError as error:
-            self._say(str(error))
-            to_do = True
-        if to_do and hidden:
-            self._ask("Enter goes on to the session. ")
-        return host
-
-    def _ask(self, question: str) -> str:
-        connection = infect_command.hold(self._target, self._path)
-        try:
-            return self._foreground.ask(question, self._tick)
+            return foreground.ask(question, tick)
         finally:
             connection.close()
+
+    destination = target.destination
+    say(f"{destination} has no nssh yet: without it, its clipboard and browser stay unconnected.")
+    question = f"Install it there now (in ~/.local, no root; undo with nssh infect --remove {destination})? [Y/n] "
+    # The answer is remembered, so it must be one: the user may have typed something else for the shell.
+    while (answer := ask(question).strip().lower()) not in _ANSWERS:
+        pass
+    if not _ANSWERS[answer]:
+        say(f"not installed; nssh infect {destination} does it later")
+        return host._replace(declined=True)
+    try:
+        host, to_do = foreground.interruptibly(lambda: infect_command.over_control(target, path))
+    except NsshError as error:
+        say(str(error))
+        to_do = True
+    if to_do and hidden:
+        ask("Enter goes on to the session. ")
+    return host

@@ -97,7 +97,7 @@ def read(answer: framing.Answer) -> Prepared:
     )
 
 
-# These go to mosh-client's arguments and environment, and whoever answers may be hostile.
+# The values below become mosh-client's arguments and environment, and the remote may be hostile.
 
 
 def _is_port(text: str) -> bool:

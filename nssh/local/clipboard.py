@@ -53,10 +53,7 @@ class MemoryClipboard(OfferingClipboard):
                 data.write(piece)
             return data
 
-    def store(self, mime: str, data: Content) -> None:
-        """Replace the content."""
-        mime = clipboard_content.canonical(mime)
-        clipboard_content.check_size(data.size)
+    def _replace(self, mime: str, data: Content) -> None:
         with self._lock:
             self._content = (mime, data)
 

@@ -60,9 +60,19 @@ class Clipboard(ABC):
             SensitiveError: The content is marked as a password.
         """
 
-    @abstractmethod
     def store(self, mime: str, data: Content) -> None:
-        """Replace the content."""
+        """Replace the content. Where the owner of a clipboard must be a process, one keeps running to serve it.
+
+        Raises:
+            ToolError: The program failed or hung, or the type or the size is refused.
+        """
+        mime = clipboard_content.canonical(mime)
+        clipboard_content.check_size(data.size)
+        self._replace(mime, data)
+
+    @abstractmethod
+    def _replace(self, mime: str, data: Content) -> None:
+        """Replace the content by one of a canonical type and an allowed size; raises what `store` raises."""
 
     def clear(self) -> None:
         """Empty the clipboard, or at least replace its content by an empty text."""

@@ -71,17 +71,10 @@ class CommandClipboard(ToolClipboard):
             raise ClipboardEmpty(wanted, [got] if data.size else [])
         return got, data
 
-    def store(self, mime: str, data: Content) -> None:
-        """Give the content to the copy command.
-
-        Raises:
-            ToolError: The command failed or hung, or the data or type is refused.
-        """
+    def _replace(self, mime: str, data: Content) -> None:
         if not self._copy:
             self._other.store(mime, data)
             return
-        mime = clipboard_content.canonical(mime)
-        clipboard_content.check_size(data.size)
         argv = [_program(self._copy[0], self._environ), *self._copy[1:]]
         environ = {**self._environ, TYPE_VARIABLE: mime}
         tool_runner.run_writer(argv, stdin=data, timeout=self._write_timeout, environ=environ)

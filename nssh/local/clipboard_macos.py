@@ -74,14 +74,7 @@ class MacClipboard(ToolClipboard, OfferingClipboard):
         self._pbpaste = pbpaste
         self._osascript = osascript
 
-    def store(self, mime: str, data: Content) -> None:
-        """Replace the clipboard's content.
-
-        Raises:
-            ToolError: The tool failed or hung, or the data or type is refused.
-        """
-        mime = clipboard_content.canonical(mime)
-        clipboard_content.check_size(data.size)
+    def _replace(self, mime: str, data: Content) -> None:
         if mime == clipboard_content.TEXT:
             tool_runner.run_writer([self._pbcopy], stdin=data, timeout=self._write_timeout, environ=self._environ)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from nssh.local import clipboard_content, tool_runner
+from nssh.local import tool_runner
 from nssh.local.clipboard_base import OfferingClipboard, ToolClipboard
 from nssh.local.clipboard_content import ClipboardEmpty, Content
 
@@ -26,14 +26,7 @@ class WaylandClipboard(ToolClipboard, OfferingClipboard):
         self._wl_copy = wl_copy
         self._wl_paste = wl_paste
 
-    def store(self, mime: str, data: Content) -> None:
-        """Replace the clipboard's content. A wl-copy keeps running to serve it, until it is replaced.
-
-        Raises:
-            ToolError: The tool failed or hung, or the data or type is refused.
-        """
-        mime = clipboard_content.canonical(mime)
-        clipboard_content.check_size(data.size)
+    def _replace(self, mime: str, data: Content) -> None:
         argv = [self._wl_copy, "--type", mime]  # for text/plain it offers the other names of text, too
         tool_runner.run_writer(argv, stdin=data, timeout=self._write_timeout, environ=self._environ)
 

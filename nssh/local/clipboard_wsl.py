@@ -92,14 +92,7 @@ class WslClipboard(ToolClipboard, OfferingClipboard):
         self._clip = clip
         self._powershell = powershell
 
-    def store(self, mime: str, data: Content) -> None:
-        """Replace the clipboard's content.
-
-        Raises:
-            ToolError: The tool failed or hung, or the data or type is refused.
-        """
-        mime = clipboard_content.canonical(mime)
-        clipboard_content.check_size(data.size)
+    def _replace(self, mime: str, data: Content) -> None:
         if mime == clipboard_content.TEXT:
             # clip.exe reads UTF-16 if it begins with a byte order mark, and otherwise the old code page.
             text = data.read_all().decode("utf-8", "replace").encode("utf-16-le")

@@ -34,14 +34,7 @@ class XclipClipboard(ToolClipboard, OfferingClipboard):
         super().__init__(environ, **timeouts)
         self._xclip = xclip
 
-    def store(self, mime: str, data: Content) -> None:
-        """Replace the clipboard's content. An xclip keeps running to serve it, until it is replaced.
-
-        Raises:
-            ToolError: The tool failed or hung, or the data or type is refused.
-        """
-        mime = clipboard_content.canonical(mime)
-        clipboard_content.check_size(data.size)
+    def _replace(self, mime: str, data: Content) -> None:
         target = "UTF8_STRING" if mime == clipboard_content.TEXT else mime
         argv = [self._xclip, "-selection", "clipboard", "-t", target, "-i"]
         tool_runner.run_writer(argv, stdin=data, timeout=self._write_timeout, environ=self._environ)
@@ -171,13 +164,8 @@ class XselClipboard(ToolClipboard):
             raise ClipboardEmpty(clipboard_content.TEXT)
         return clipboard_content.TEXT, data
 
-    def store(self, mime: str, data: Content) -> None:
-        """Replace the clipboard's content.
-
-        Raises what `XclipClipboard.store` raises, and ToolError for anything but text.
-        """
+    def _replace(self, mime: str, data: Content) -> None:
         self._refuse_all_but_text(mime)
-        clipboard_content.check_size(data.size)
         if any(b"\0" in piece for piece in data.chunks()):
             raise ToolError("xsel would cut this text at its NUL character; install xclip")
         # Without --logfile, the xsel that keeps running writes to a file in the home directory.

@@ -186,7 +186,7 @@ def read(path: str) -> Record | None:
 def _load(path: str) -> Record | str:
     """Read a record, or return the reason why it can't be used."""
     try:
-        # O_NONBLOCK: a FIFO must not hang us.
+        # O_NONBLOCK: opening a FIFO would block.
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return error.strerror or type(error).__name__

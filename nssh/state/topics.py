@@ -18,7 +18,7 @@ from typing import NamedTuple
 from nssh.state.lease import Lease
 from nssh.wire import files
 
-# Seconds, longer than any bus keeps a message (ntfy 12 h, the relay 12 h): what a former topic left is rubbish then.
+# Seconds after which the files of a former topic are removed: longer than any bus keeps a message (12 h).
 _OLD = 7 * 86400.0
 
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@._-")

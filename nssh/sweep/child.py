@@ -40,8 +40,8 @@ class Child:
             files.make_private_dir(directory)
         except OSError:
             pass  # a sweep needs no log
-        # -P: a folder named actors in the current directory must not be taken for ours. A session of its own: the keys
-        # typed here are for us. Its group are the ssh that it has started.
+        # -P: a folder named actors in the current directory must not be imported in place of nssh's. A session of its own:
+        # keys typed on the terminal must send it no signal. Its process group contains the ssh processes that it starts.
         program = Program(
             (sys.executable, "-P", "-m", "actors.sweep_process"),
             input=True,
@@ -50,7 +50,7 @@ class Child:
             session=True,
             group=True,
         )
-        # Never started again: nobody knows which orders the one that died had carried out.
+        # Never restarted: it is not known which orders the process had carried out when it died.
         self._process = Process(ChildSpec("sweep", program, Restart.TEMPORARY, shutdown=_SHUTDOWN))
         self._process.start(time.monotonic())
 
@@ -59,7 +59,7 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         """End it, and wait for that."""
-        os.close(self._process.output)  # it may be writing, and nobody reads
+        os.close(self._process.output)  # the child may be blocked in a write
         self._process.stop()
 
     def tell(self, order: Order) -> None:

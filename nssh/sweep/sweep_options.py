@@ -64,7 +64,7 @@ def parse(arguments: list[str]) -> SweepOptions:
     """Read the arguments of `nssh sweep`: hosts, our own options (long ones) and ssh's, in any order.
 
     Raises:
-        UsageError: They make no sense.
+        UsageError: The arguments are wrong.
     """
     reader = parser()
     given, hosts = reader.read_hosts(arguments)

@@ -53,7 +53,7 @@ class Offers(OfferingClipboard):
         assert len(self.offers[name]) <= limit
         return Content(self.offers[name])
 
-    def store(self, mime: str, data: Content) -> None:
+    def _replace(self, mime: str, data: Content) -> None:
         raise NotImplementedError
 
 

@@ -7,25 +7,33 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nssh.base.errors import ArgumentError
-from nssh.cli.command_options import Clip, Infect, Status, parse_copy, parse_infect, parse_paste, parse_status
+from nssh.cli.command_options import (
+    ClipOptions,
+    InfectOptions,
+    StatusOptions,
+    parse_copy,
+    parse_infect,
+    parse_paste,
+    parse_status,
+)
 from nssh.remote import nssh_copy_paste
 from nssh.remote.options import BadOption, parse_gnu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NOTHING = Status(json=False, held=False, open_held=False, tail=False, since=None)
+NOTHING = StatusOptions(json=False, held=False, open_held=False, tail=False, since=None)
 
 
 @pytest.mark.parametrize(
     ("words", "wish"),
     [
-        ("devbox", Infect("devbox", (), force=False, remove=False)),
-        ("self --force", Infect("self", (), force=True, remove=False)),
-        ("--remove -p 22 me@a -i key", Infect("me@a", ("-p", "22", "-i", "key"), force=False, remove=True)),
+        ("devbox", InfectOptions("devbox", (), force=False, remove=False)),
+        ("self --force", InfectOptions("self", (), force=True, remove=False)),
+        ("--remove -p 22 me@a -i key", InfectOptions("me@a", ("-p", "22", "-i", "key"), force=False, remove=True)),
     ],
 )
-def test_infect(words: str, wish: Infect) -> None:
+def test_infect(words: str, wish: InfectOptions) -> None:
     assert parse_infect(words.split()) == wish
 
 
@@ -41,7 +49,7 @@ def test_infect(words: str, wish: Infect) -> None:
         ("--since=1d --tail", NOTHING._replace(tail=True, since=86400.0)),
     ],
 )
-def test_status(words: str, wish: Status) -> None:
+def test_status(words: str, wish: StatusOptions) -> None:
     assert parse_status(words.split()) == wish
 
 
@@ -81,24 +89,24 @@ def test_an_empty_host_is_a_scripts_mistake() -> None:
 @pytest.mark.parametrize(
     ("words", "wish"),
     [
-        ("copy", Clip("")),
-        ("copy a - b", Clip("", ("a", "-", "b"))),
-        ("copy a -t text/html b", Clip("text/html", ("a", "b"))),
-        ("copy -ttext/html", Clip("text/html")),
-        ("copy --type text/html", Clip("text/html")),
-        ("copy --type=text/html -- -a --file", Clip("text/html", ("-a", "--file"))),
-        ("paste", Clip("")),
-        ("paste --file", Clip("", file=True)),
-        ("paste -f", Clip("", file=True)),
-        ("paste --list", Clip("", list=True)),
-        ("paste -lt image", Clip("image", list=True)),
-        ("paste -t image/png -t image", Clip("image")),
+        ("copy", ClipOptions("")),
+        ("copy a - b", ClipOptions("", ("a", "-", "b"))),
+        ("copy a -t text/html b", ClipOptions("text/html", ("a", "b"))),
+        ("copy -ttext/html", ClipOptions("text/html")),
+        ("copy --type text/html", ClipOptions("text/html")),
+        ("copy --type=text/html -- -a --file", ClipOptions("text/html", ("-a", "--file"))),
+        ("paste", ClipOptions("")),
+        ("paste --file", ClipOptions("", file=True)),
+        ("paste -f", ClipOptions("", file=True)),
+        ("paste --list", ClipOptions("", list=True)),
+        ("paste -lt image", ClipOptions("image", list=True)),
+        ("paste -t image/png -t image", ClipOptions("image")),
         ("paste -x", None),
         ("paste --file=x", None),
         ("copy --typo", None),
     ],
 )
-def test_copy_and_paste_are_read_here_as_on_a_remote(words: str, wish: Clip | None) -> None:
+def test_copy_and_paste_are_read_here_as_on_a_remote(words: str, wish: ClipOptions | None) -> None:
     command, *arguments = words.split()
     parse = parse_copy if command == "copy" else parse_paste
     if wish is None:
@@ -109,4 +117,4 @@ def test_copy_and_paste_are_read_here_as_on_a_remote(words: str, wish: Clip | No
         return
     assert parse(arguments) == wish
     there = parse_gnu(arguments, nssh_copy_paste.OPTIONS)
-    assert Clip(there.get("type"), tuple(there.words), "file" in there, "list" in there) == wish
+    assert ClipOptions(there.get("type"), tuple(there.words), "file" in there, "list" in there) == wish
