@@ -40,8 +40,8 @@ class Child:
             files.make_private_dir(directory)
         except OSError:
             pass  # a sweep needs no log
-        # -P: a folder named actors in the current directory must not be imported in place of nssh's. A session of its own:
-        # keys typed on the terminal must send it no signal. Its process group contains the ssh processes that it starts.
+        # -P: a folder named actors in the current directory must not be imported in place of nssh's. A session of its
+        # own: keys typed on the terminal must send it no signal. Its process group contains the ssh that it starts.
         program = Program(
             (sys.executable, "-P", "-m", "actors.sweep_process"),
             input=True,
