@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actors.supervision import Context
     from nssh.launch.session_info import SessionInfo
     from nssh.ssh.connection import Connection
-    from nssh.sweep.end_servers import Verdict
+    from nssh.sweep.end_servers import SweepVerdict
 
 # Seconds: first the session, then the sweep; and as long again while there is no connection.
 _PAUSE = 5.0
@@ -79,5 +79,5 @@ class ConnectSweeper(BaseActor):
         except (ConnectError, RemoteError) as error:
             self.post(SweepNews(Failed(0, printable(str(error), LONGEST))))
 
-    def _judged(self, verdict: Verdict) -> None:
+    def _judged(self, verdict: SweepVerdict) -> None:
         self.post(SweepNews(Judged(0, verdict)))

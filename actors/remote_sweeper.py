@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nssh.ssh.connection import Connection
     from nssh.ssh.identity import Target
     from nssh.sweep.child_messages import News
-    from nssh.sweep.end_servers import EndMethod, Verdict
+    from nssh.sweep.end_servers import EndMethod, SweepVerdict
     from nssh.sweep.mosh_servers import MoshServer
 
 # Lives of a sweeper: one that its host made crash twice would go on doing so.
@@ -162,7 +162,7 @@ class RemoteSweeper(BaseActor):
     def _end(self) -> None:
         sweep = self._sweep
 
-        def on_verdict(verdict: Verdict) -> None:
+        def on_verdict(verdict: SweepVerdict) -> None:
             self.post(SweepNews(Judged(sweep.number, verdict)))
 
         connection = self._connection

@@ -80,7 +80,7 @@ def _spec(sweep: Sweep) -> ChildSpec:
 
 
 def _orders(fd: int) -> Iterator[Order | News]:
-    lines = child_messages.Lines()
+    lines = child_messages.MessageSplitter()
     while data := os.read(fd, 1 << 16):
         yield from lines.feed(data)
 

@@ -68,7 +68,6 @@ class SessionFile(NamedTuple):
     problem: str = ""
     mode: int = 0
     mine: bool = False
-    server: str = ""
     topic: str = ""
     """A salted hash of the topic."""
     overridden: str = ""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
-class Outcome(enum.StrEnum):
+class StepOutcome(enum.StrEnum):
     """How a step ended."""
 
     OK = "ok"
@@ -26,7 +26,7 @@ class Outcome(enum.StrEnum):
 class Result(NamedTuple):
     """What a step found."""
 
-    state: Outcome
+    state: StepOutcome
     text: str
     advice: str = ""
     """What the user can do about it; empty if nothing."""
@@ -43,17 +43,17 @@ class Found(NamedTuple):
 
 def ok(text: str, seconds: float | None = None) -> Result:
     """Return the result of a step that succeeded."""
-    return Result(Outcome.OK, text, "", seconds)
+    return Result(StepOutcome.OK, text, "", seconds)
 
 
 def warning(text: str, advice: str = "", seconds: float | None = None) -> Result:
     """Return the result of a step that works, with limits."""
-    return Result(Outcome.WARNING, text, advice, seconds)
+    return Result(StepOutcome.WARNING, text, advice, seconds)
 
 
 def failed(text: str, advice: str = "") -> Result:
     """Return the result of a step that failed."""
-    return Result(Outcome.FAILED, text, advice)
+    return Result(StepOutcome.FAILED, text, advice)
 
 
 def duration(seconds: float) -> str:
@@ -61,7 +61,7 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-_MARKS = {Outcome.OK: "ok", Outcome.WARNING: "warn", Outcome.FAILED: "WRONG", Outcome.SKIPPED: "-"}
+_MARKS = {StepOutcome.OK: "ok", StepOutcome.WARNING: "warn", StepOutcome.FAILED: "WRONG", StepOutcome.SKIPPED: "-"}
 _WIDTH = 18
 
 
@@ -77,7 +77,7 @@ def lines(found: Found) -> list[str]:
 
 def told(steps: Iterable[Found]) -> Iterator[str]:
     """Yield the lines of each step as soon as it is done; steps in a row that were skipped for one reason share one."""
-    for reason, group in groupby(steps, lambda one: one.result.text if one.result.state is Outcome.SKIPPED else ""):
+    for reason, group in groupby(steps, lambda one: one.result.text if one.result.state is StepOutcome.SKIPPED else ""):
         if not reason:
             for one in group:
                 yield from lines(one)
@@ -89,16 +89,16 @@ def told(steps: Iterable[Found]) -> Iterator[str]:
 
 def succeeded(steps: Sequence[Found]) -> bool:
     """Whether no step failed. Skipped steps do not count as failed."""
-    return not any(one.result.state is Outcome.FAILED for one in steps)
+    return not any(one.result.state is StepOutcome.FAILED for one in steps)
 
 
 def summary(steps: Sequence[Found]) -> str:
     """Return the last line, which counts the results."""
-    count = {state: sum(one.result.state is state for one in steps) for state in Outcome}
-    parts = [f"{count[Outcome.OK]} ok"]
-    parts += [f"{count[Outcome.WARNING]} with limits"] if count[Outcome.WARNING] else []
-    parts += [f"{count[Outcome.SKIPPED]} not tried"] if count[Outcome.SKIPPED] else []
-    parts += [f"{count[Outcome.FAILED]} wrong"] if count[Outcome.FAILED] else []
+    count = {state: sum(one.result.state is state for one in steps) for state in StepOutcome}
+    parts = [f"{count[StepOutcome.OK]} ok"]
+    parts += [f"{count[StepOutcome.WARNING]} with limits"] if count[StepOutcome.WARNING] else []
+    parts += [f"{count[StepOutcome.SKIPPED]} not tried"] if count[StepOutcome.SKIPPED] else []
+    parts += [f"{count[StepOutcome.FAILED]} wrong"] if count[StepOutcome.FAILED] else []
     return ", ".join(parts)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nssh.base.errors import NsshError
 from nssh.config.settings import Config
-from nssh.doctor.report import Found, Outcome, Result, failed
+from nssh.doctor.report import Found, Result, StepOutcome, failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -93,9 +93,9 @@ def go(exam: Examination, steps: Iterable[Step]) -> Iterator[Found]:
     for step in steps:
         cause = next((causes[need] for need in step.needs if need in causes), "")
         result = (
-            Result(Outcome.SKIPPED, f"not tried: see {cause}") if cause else _scrub(_take(step, exam), exam.secrets)
+            Result(StepOutcome.SKIPPED, f"not tried: see {cause}") if cause else _scrub(_take(step, exam), exam.secrets)
         )
-        if result.state in {Outcome.FAILED, Outcome.SKIPPED}:
+        if result.state in {StepOutcome.FAILED, StepOutcome.SKIPPED}:
             causes[step.name] = cause or step.name
         yield Found(step.name, result)
 
@@ -104,7 +104,7 @@ def _take(step: Step, exam: Examination) -> Result:
     try:
         return step.look(exam)
     except NotTried as reason:
-        return Result(Outcome.SKIPPED, f"not tried: {reason}")
+        return Result(StepOutcome.SKIPPED, f"not tried: {reason}")
     except NsshError as error:
         return failed(str(error))
     except OSError as error:

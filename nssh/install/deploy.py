@@ -17,13 +17,10 @@ from nssh import __version__
 from nssh.base.errors import RemoteError
 from nssh.base.printable import LONGEST, printable
 from nssh.ssh import framing
-from nssh.ssh.remote_command import remote_command
 from nssh.ssh.script import exchange
 
 if TYPE_CHECKING:
     from nssh.ssh.connection import Connection
-
-__all__ = ["Payload", "Report", "infect", "infect_self", "payload", "remote_command", "remove", "remove_self"]
 
 # The shells of a slow host get 5 s to answer the PATH check, loginctl 3 s; the rest is a matter of moments.
 _TIMEOUT = 60.0
@@ -31,7 +28,7 @@ _TIMEOUT = 60.0
 _LOADER = Path(__file__).with_name("loader.py")
 
 
-class Payload(NamedTuple):
+class InstallPayload(NamedTuple):
     """What is put on a remote."""
 
     version: str
@@ -41,7 +38,7 @@ class Payload(NamedTuple):
     """Source text by path (`nssh/wire/files.py`)."""
 
 
-class Report(NamedTuple):
+class InstallReport(NamedTuple):
     """What an installation or removal did."""
 
     version: str
@@ -55,7 +52,7 @@ class Report(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def payload() -> Payload:
+def payload() -> InstallPayload:
     """Collect the sources of what runs on a remote from the installed package.
 
     Raises:
@@ -67,10 +64,10 @@ def payload() -> Payload:
         paths += sorted((root / package).glob("*.py"))
     files = {f"nssh/{path.relative_to(root).as_posix()}": path.read_text(encoding="utf-8") for path in paths}
     digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:12]
-    return Payload(__version__, digest, files)
+    return InstallPayload(__version__, digest, files)
 
 
-def infect(connection: Connection, *, host: str = "the remote", force: bool = False) -> Report:
+def infect(connection: Connection, *, host: str = "the remote", force: bool = False) -> InstallReport:
     """Install nssh over a connection, or repair or upgrade it. Blocks for a minute at most; for any thread.
 
     Args:
@@ -85,17 +82,17 @@ def infect(connection: Connection, *, host: str = "the remote", force: bool = Fa
     return _report(*exchange(connection, _request("install", force=force), _TIMEOUT), host)
 
 
-def remove(connection: Connection, *, host: str = "the remote") -> Report:
+def remove(connection: Connection, *, host: str = "the remote") -> InstallReport:
     """Remove what `infect` installed; files that it replaced come back. Raises what `infect` raises."""
     return _report(*exchange(connection, _request("remove"), _TIMEOUT), host)
 
 
-def infect_self(*, force: bool = False) -> Report:
+def infect_self(*, force: bool = False) -> InstallReport:
     """Install nssh on this machine, for the calling user. Blocks; raises RemoteError for the reasons of `infect`."""
     return _here(_request("install", force=force))
 
 
-def remove_self() -> Report:
+def remove_self() -> InstallReport:
     """Remove what `infect_self`, or an `infect` from another machine, installed on this machine. Raises RemoteError."""
     return _here(_request("remove"))
 
@@ -109,7 +106,7 @@ def script(module: str, request: dict[str, Any]) -> framing.Script:
 
     Args:
         module: A module with a function `run(request, say)`, which returns the exit status. It may read further input.
-        request: The JSON object for `run`. Its `files`, as in `Payload`, are the modules that can be imported.
+        request: The JSON object for `run`. Its `files`, as in `InstallPayload`, are the modules that can be imported.
     """
     loader = _LOADER.read_bytes()
     data = json.dumps({"module": module, **request}).encode()
@@ -120,7 +117,7 @@ def _find_python() -> str:
     return framing.source(__file__, "find_python.sh")
 
 
-def _here(script: framing.Script) -> Report:
+def _here(script: framing.Script) -> InstallReport:
     command = ["/bin/sh", "-c", framing.BOOTSTRAP]
     try:
         done = subprocess.run(command, input=script.stdin, capture_output=True, timeout=_TIMEOUT, check=False)
@@ -129,7 +126,7 @@ def _here(script: framing.Script) -> Report:
     return _report(framing.unpack(script, done.stdout), done.stderr, "this machine")
 
 
-def _report(answer: framing.Answer, stderr: bytes, host: str) -> Report:
+def _report(answer: framing.Answer, stderr: bytes, host: str) -> InstallReport:
     fields = answer.fields
     if answer.status == 3 and "nopython" in fields:
         found = f" ({printable(fields['nopython'], LONGEST)} there)" if fields["nopython"] else ""
@@ -141,4 +138,4 @@ def _report(answer: framing.Answer, stderr: bytes, host: str) -> Report:
         raise RemoteError(f"{host}: {printable(fields.get('error') or f'the installer failed ({last[0]})', LONGEST)}")
     warnings = tuple(printable(line.partition(" ")[2], LONGEST) for line in answer.lines if line.startswith("warning "))
     version, python = (printable(fields.get(name, ""), LONGEST) for name in ("version", "python"))
-    return Report(version, python, fields.get("changed") == "1", warnings[:20])
+    return InstallReport(version, python, fields.get("changed") == "1", warnings[:20])

@@ -16,12 +16,12 @@ from nssh.state.remembered_hosts import RememberedHost
 
 if TYPE_CHECKING:
     from nssh.config.settings import Config
-    from nssh.install.deploy import Report
+    from nssh.install.deploy import InstallReport
     from nssh.ssh.connection import Connection
     from nssh.ssh.identity import Target
 
 
-def _tell(destination: str, report: Report) -> None:
+def _tell(destination: str, report: InstallReport) -> None:
     for warning in report.warnings:
         print(f"nssh: {destination}: {warning}", file=sys.stderr)
 

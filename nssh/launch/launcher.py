@@ -192,7 +192,7 @@ class Launcher:
         finally:
             started.close()
 
-    def _enter(self, path: str, prepared: prepare_remote.Prepared) -> int:
+    def _enter(self, path: str, prepared: prepare_remote.PreparedRemote) -> int:
         """Start the session's own program after the login: mosh-client, or ssh over the same connection."""
         environ = None
         if prepared.mosh_port:
@@ -223,7 +223,7 @@ class Launcher:
                 version=self.host.version,
             )
 
-    def _learn(self, prepared: prepare_remote.Prepared) -> None:
+    def _learn(self, prepared: prepare_remote.PreparedRemote) -> None:
         """Remember what the login told about the remote, and tell the user what is wrong."""
         destination = self.target.destination
         if prepared.problem:

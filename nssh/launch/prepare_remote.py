@@ -16,7 +16,7 @@ _LOCALE = ("LANG", "LANGUAGE", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE"
            "LC_ALL")  # fmt: skip
 
 
-class Prepared(NamedTuple):
+class PreparedRemote(NamedTuple):
     """What the script told about the remote."""
 
     version: str
@@ -71,7 +71,7 @@ def mosh_arguments(colors: str, command: tuple[str, ...], environ: dict[str, str
     return (*words, "--", *command) if command else tuple(words)
 
 
-def read(answer: framing.Answer) -> Prepared:
+def read(answer: framing.Answer) -> PreparedRemote:
     """Read the answer of the script."""
     fields = answer.fields
     address = fields.get("address", "").split()
@@ -86,7 +86,7 @@ def read(answer: framing.Answer) -> Prepared:
                 trouble.append("mosh-server answered something else than a port and a key")
         elif "mosh" in line.lower() and not line.startswith(("mosh yes", "version ", "problem ", "[mosh-server")):
             trouble.append(line.strip())
-    return Prepared(
+    return PreparedRemote(
         version=fields.get("version", ""),
         problem=fields.get("problem", ""),
         server_address=address[2] if len(address) == 4 and _is_address(address[2]) else "",

@@ -29,7 +29,7 @@ PATIENCE = 1.0
 _PAUSE = 0.01
 
 
-class Process(NamedTuple):
+class SessionProcess(NamedTuple):
     """One process of a session."""
 
     pid: int
@@ -66,20 +66,20 @@ def end(found: Sequence[Record]) -> None:
             master.end(path)
 
 
-def _processes(record: Record) -> list[Process]:
+def _processes(record: Record) -> list[SessionProcess]:
     """Return the processes of a session, the launcher first; none if the record's PID is not an nssh."""
     birth = record.birth or process.birth(record.pid)
     try:
         launcher = psutil.Process(record.pid)
         if not _is_nssh(launcher):
             return []
-        children = [Process(child.pid, process.birth(child.pid)) for child in launcher.children()]
+        children = [SessionProcess(child.pid, process.birth(child.pid)) for child in launcher.children()]
     except psutil.Error:
         return []
     # If another process has got the PID since, the children are not the session's either.
     if not process.is_same(record.pid, birth):
         return []
-    return [Process(record.pid, birth), *(child for child in children if child.birth)]
+    return [SessionProcess(record.pid, birth), *(child for child in children if child.birth)]
 
 
 def _is_nssh(process: psutil.Process) -> bool:
@@ -88,7 +88,7 @@ def _is_nssh(process: psutil.Process) -> bool:
     return any(os.path.basename(word).startswith("nssh") for word in words)
 
 
-def _left(members: Sequence[Process]) -> list[Process]:
+def _left(members: Sequence[SessionProcess]) -> list[SessionProcess]:
     return [member for member in members if process.is_same(*member)]
 
 

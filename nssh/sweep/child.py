@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SHUTDOWN = 3.0
 
 
-class Child:
+class SweepChild:
     """The child process, as a context manager that ends it and waits for its end. For one thread.
 
     Attributes:
@@ -35,7 +35,7 @@ class Child:
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         directory = os.path.join(files.state_dir(), "logs")
         self.log = os.path.join(directory, f"sweep-{stamp}-{os.getpid()}.jsonl")
-        self._lines = child_messages.Lines()
+        self._lines = child_messages.MessageSplitter()
         try:
             files.make_private_dir(directory)
         except OSError:

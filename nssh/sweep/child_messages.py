@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nssh.ssh.identity import Target
-from nssh.sweep.end_servers import EndMethod, Fate, Verdict
-from nssh.sweep.mosh_servers import Attachment, Listing, MoshServer
+from nssh.sweep.end_servers import EndMethod, Fate, SweepVerdict
+from nssh.sweep.mosh_servers import ClientState, Listing, MoshServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ class Judged(NamedTuple):
     """From the child: the fate of a chosen server is known."""
 
     host: int
-    verdict: Verdict
+    verdict: SweepVerdict
 
 
 class Finished(NamedTuple):
@@ -94,7 +94,7 @@ def _job(targets: list[Any], timeout: float, log: str, keep: float) -> Job:
 
 def _server(fields: list[Any]) -> MoshServer:
     server = MoshServer(*fields)
-    return server._replace(state=Attachment(server.state), ports=tuple(server.ports))
+    return server._replace(state=ClientState(server.state), ports=tuple(server.ports))
 
 
 def _listing(servers: list[Any], addresses: list[str], seen_from: str) -> Listing:
@@ -105,13 +105,13 @@ _DECODERS: dict[str, Any] = {
     "Job": _job,
     "End": lambda host, chosen: End(host, tuple((_server(server), EndMethod(how)) for server, how in chosen)),
     "Listed": lambda host, listing: Listed(host, _listing(*listing)),
-    "Judged": lambda host, verdict: Judged(host, Verdict(verdict[0], Fate(verdict[1]))),
+    "Judged": lambda host, verdict: Judged(host, SweepVerdict(verdict[0], Fate(verdict[1]))),
     "Finished": Finished,
     "Failed": Failed,
 }
 
 
-class Lines:
+class MessageSplitter:
     """Splits the bytes that arrive on a pipe into messages."""
 
     def __init__(self) -> None:

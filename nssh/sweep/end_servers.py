@@ -51,7 +51,7 @@ class Fate(enum.StrEnum):
         return self in {Fate.ENDED, Fate.KILLED, Fate.GONE, Fate.OTHER}
 
 
-class Verdict(NamedTuple):
+class SweepVerdict(NamedTuple):
     """The fate of one chosen server."""
 
     pid: int
@@ -75,8 +75,8 @@ def pack(chosen: Iterable[tuple[MoshServer, EndMethod]], grace: int = GRACE) -> 
     return framing.pack(framing.source(__file__, "end_servers.sh"), lines=(str(grace), str(len(lines)), *lines))
 
 
-def read(line: str) -> Verdict | None:
+def read(line: str) -> SweepVerdict | None:
     """Read a line of the script's answer; return None if it is not about a server's fate."""
     found = re.fullmatch(r"fate ([0-9]{1,9}) ([a-z]+)", line)
     fate = _FATES.get(found[2]) if found else None
-    return None if found is None or fate is None else Verdict(int(found[1]), fate)
+    return None if found is None or fate is None else SweepVerdict(int(found[1]), fate)

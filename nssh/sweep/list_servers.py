@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nssh.base.errors import RemoteError
 from nssh.ssh import framing
 from nssh.sweep import who_output
-from nssh.sweep.mosh_servers import Attachment, Listing, MoshServer
+from nssh.sweep.mosh_servers import ClientState, Listing, MoshServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -138,7 +138,7 @@ class _ParsedAnswer:
             since=since,
             client=client,
             idle=None if read is None else min(max(0.0, self._now - read), age),
-            runs="" if state is Attachment.NEVER else self._runs(tty),
+            runs="" if state is ClientState.NEVER else self._runs(tty),
             ports=self._ports.get(process.pid, ()),
             signal_timeout=_timeout(self._limits.get(process.pid, "")),
             birth=f"{self._boot}/{process.start}" if self._boot else f"{born:.2f}",
@@ -149,7 +149,7 @@ class _ParsedAnswer:
             return self._now - (self._tick - int(process.start)) / self._hertz
         return float(timegm(strptime(process.start)))
 
-    def _state(self, pid: int, tty: str, born: float, *, held: bool) -> tuple[Attachment, float | None, str]:
+    def _state(self, pid: int, tty: str, born: float, *, held: bool) -> tuple[ClientState, float | None, str]:
         """Return a server's state, the seconds since it was detached, and its client's address.
 
         Args:
@@ -159,23 +159,23 @@ class _ParsedAnswer:
             held: Whether the server has not started its shell. It does at the first contact of a client.
         """
         if held:
-            return Attachment.NEVER, None, ""
+            return ClientState.NEVER, None, ""
         # A killed server leaves its utmp entry behind. The PID may belong to another server now, on another terminal.
         entries = [one for one in self._entries.get(pid, ()) if not tty or one.tty == tty]
         if not entries:
-            return Attachment.UNKNOWN, None, ""
+            return ClientState.UNKNOWN, None, ""
         entry = entries[-1]
         if entry.client:
-            return Attachment.ATTACHED, None, entry.client
+            return ClientState.ATTACHED, None, entry.client
         return self._detached(entry, born)
 
-    def _detached(self, entry: UtmpEntry, born: float) -> tuple[Attachment, float | None, str]:
+    def _detached(self, entry: UtmpEntry, born: float) -> tuple[ClientState, float | None, str]:
         if entry.written is None:
-            return Attachment.DETACHED, None, ""
+            return ClientState.DETACHED, None, ""
         # A server that loses its client writes its entry 30 s after the client's last packet at the earliest.
         if self._now - born < _FIRST_CONTACT and entry.written + _MINUTE <= born + _SILENCE:
-            return Attachment.NEVER, None, ""
-        return Attachment.DETACHED, max(0.0, self._now - max(entry.written, born)), ""
+            return ClientState.NEVER, None, ""
+        return ClientState.DETACHED, max(0.0, self._now - max(entry.written, born)), ""
 
     def _runs(self, tty: str) -> str:
         """Return the name of the program in a terminal's foreground; empty if it is not known."""

@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple
 
 
-class Attachment(enum.StrEnum):
+class ClientState(enum.StrEnum):
     """Whether a client is attached to a server. If utmp does not tell, it is unknown, never detached."""
 
     ATTACHED = "attached"
@@ -22,7 +22,7 @@ class MoshServer(NamedTuple):
     start: str
     """When it was started, in the host's own format. With the PID it identifies the process."""
     age: float
-    state: Attachment = Attachment.UNKNOWN
+    state: ClientState = ClientState.UNKNOWN
     since: float | None = None
     """Seconds since the client was lost, to the minute; None if a client is attached, or it is not known."""
     client: str = ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nssh.ssh.connection import ByteStream, Connection
     from nssh.ssh.framing import Answer, Script
-    from nssh.sweep.end_servers import EndMethod, Verdict
+    from nssh.sweep.end_servers import EndMethod, SweepVerdict
     from nssh.sweep.mosh_servers import Listing, MoshServer
 
 
@@ -46,7 +46,10 @@ class ScriptRunner:
         return list_servers.read(self._run(list_servers.script(), timeout, lambda _: None))
 
     def end(
-        self, chosen: Sequence[tuple[MoshServer, EndMethod]], timeout: float, on_verdict: Callable[[Verdict], object]
+        self,
+        chosen: Sequence[tuple[MoshServer, EndMethod]],
+        timeout: float,
+        on_verdict: Callable[[SweepVerdict], object],
     ) -> None:
         """End servers. Blocks until the script has ended, and raises what `servers` raises.
 

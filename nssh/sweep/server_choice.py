@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nssh.sweep.end_servers import EndMethod
-from nssh.sweep.mosh_servers import Attachment
+from nssh.sweep.mosh_servers import ClientState
 
 if TYPE_CHECKING:
     from nssh.sweep.mosh_servers import Listing, MoshServer
@@ -60,7 +60,7 @@ def chosen(server: MoshServer, options: SweepOptions) -> bool:
     """Whether the options choose a server. `spared` may still keep it from being ended."""
     if options.every:
         return True
-    if options.detached and server.state is not Attachment.DETACHED:
+    if options.detached and server.state is not ClientState.DETACHED:
         return False
     if options.older is not None and server.age < options.older:
         return False
@@ -78,7 +78,7 @@ def how(server: MoshServer, *, unused: bool, picked: bool = False) -> EndMethod:
     """
     if unused and server.signal_timeout:
         return EndMethod.UNUSED
-    if unused or (picked and server.state is Attachment.DETACHED):
+    if unused or (picked and server.state is ClientState.DETACHED):
         return EndMethod.DETACHED
     return EndMethod.TERM
 
@@ -89,4 +89,4 @@ def forgotten(server: MoshServer, age: float) -> bool:
     if server.age < age or unused is None or unused < age:
         return False
     # Without utmp only the server itself knows whether it is attached. One that heeds SIGUSR1 decides for itself.
-    return server.state is Attachment.DETACHED or (server.state is Attachment.UNKNOWN and server.signal_timeout > 0)
+    return server.state is ClientState.DETACHED or (server.state is ClientState.UNKNOWN and server.signal_timeout > 0)

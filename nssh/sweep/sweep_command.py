@@ -15,10 +15,10 @@ from nssh.base.errors import ConnectError, UsageError
 from nssh.base.printable import LONGEST, printable
 from nssh.ssh import identity
 from nssh.sweep import end_servers, sweep_output
-from nssh.sweep.child import Child
+from nssh.sweep.child import SweepChild
 from nssh.sweep.child_messages import Failed, Job, Listed
 from nssh.sweep.end_servers import Fate
-from nssh.sweep.mosh_servers import Attachment
+from nssh.sweep.mosh_servers import ClientState
 from nssh.sweep.own_mosh import OwnMosh, look
 from nssh.sweep.sweep_state import SweepState
 
@@ -48,7 +48,7 @@ def run(options: SweepOptions, config: Config) -> int:
         raise UsageError(
             "no terminal to choose on: --all, --older DUR or --detached say which mosh-servers to end, --dry-run lists"
         )
-    with Child() as child:
+    with SweepChild() as child:
         resolved = [(host, _resolve(host, options, config)) for host in options.hosts]
         sweep = _Sweep(options, SweepState(options, resolved), child, lists_only=lists_only, interactive=interactive)
         child.tell(Job(sweep.round.targets, options.timeout, child.log, config.log.keep))
@@ -66,7 +66,7 @@ class _Sweep:
     """One sweep, as the user sees it. For one thread."""
 
     def __init__(
-        self, options: SweepOptions, sweep: SweepState, child: Child, *, lists_only: bool, interactive: bool
+        self, options: SweepOptions, sweep: SweepState, child: SweepChild, *, lists_only: bool, interactive: bool
     ) -> None:
         self.round = sweep
         self._options = options
@@ -146,7 +146,7 @@ class _Sweep:
 
     def _note_unknown(self, host: SweptHost) -> None:
         """Say that `--detached` chose none of the servers whose state the host's utmp does not tell."""
-        unknown = sum(entry.server.state is Attachment.UNKNOWN and not entry.spared for entry in host.entries)
+        unknown = sum(entry.server.state is ClientState.UNKNOWN and not entry.spared for entry in host.entries)
         if self._options.detached and unknown:
             them = "one mosh-server is" if unknown == 1 else f"{unknown} mosh-servers are"
             self._say(f"{host.name}: utmp does not tell whether {them} detached; not chosen")

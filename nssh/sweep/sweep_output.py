@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nssh.base.printable import printable
-from nssh.sweep.mosh_servers import Attachment
+from nssh.sweep.mosh_servers import ClientState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +36,7 @@ def cells(entry: ServerEntry, note: str = "") -> tuple[str, ...]:
     """Return the table cells of a server. The last is `note` (its fate, if it was chosen), or else why it is spared."""
     server = entry.server
     state = str(server.state)
-    if server.state is Attachment.DETACHED and server.since is not None:
+    if server.state is ClientState.DETACHED and server.since is not None:
         state = f"detached for {span(server.since)}"
     return (
         printable(entry.host.name, _LONGEST),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nssh import tui
 from nssh.sweep import sweep_output
-from nssh.sweep.mosh_servers import Attachment
+from nssh.sweep.mosh_servers import ClientState
 from nssh.tui import Cancelled, Option
 
 if TYPE_CHECKING:
@@ -51,5 +51,5 @@ def _row(entry: ServerEntry) -> tui.Row:
         runs=runs,
         spared=entry.spared,
         seconds=server.age,
-        detached=server.state is Attachment.DETACHED,
+        detached=server.state is ClientState.DETACHED,
     )

@@ -19,7 +19,7 @@ SCREEN = 2
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-class Ended(BaseException):
+class EndedBySignal(BaseException):
     """A signal that ends programs came during a question."""
 
     def __init__(self, number: int) -> None:
@@ -84,7 +84,7 @@ def read_line() -> str:
             part = os.read(KEYS, 1)
         except OSError:
             part = b""
-        except Ended:
+        except EndedBySignal:
             write("\n")  # so that a shell's prompt begins on a new line
             raise
         if not part:
@@ -100,12 +100,12 @@ def ignored(number: int) -> bool:
 
 
 def _raise(number: int, _frame: object) -> NoReturn:
-    raise Ended(number)
+    raise EndedBySignal(number)
 
 
 @contextlib.contextmanager
 def signals() -> Iterator[list[int]]:
-    """Raise `Ended` at a signal that would end this process, unless it is ignored.
+    """Raise `EndedBySignal` at a signal that would end this process, unless it is ignored.
 
     At the end, all handlers are restored, also those that asyncio and prompt_toolkit replaced. A signal that came is
     then raised again, for the handler that was there before. If that does not end the process, the question is
@@ -125,7 +125,7 @@ def signals() -> Iterator[list[int]]:
             if not ignored(number):
                 signal.signal(number, _raise)
         yield came
-    except Ended as end:
+    except EndedBySignal as end:
         came.append(end.number)
     except (Cancelled, EOFError, OSError):
         if not came:

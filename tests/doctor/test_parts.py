@@ -22,7 +22,7 @@ from nssh.doctor import check_laptop, remote_facts, report, step_order
 from nssh.doctor.check_remote import compare
 from nssh.doctor.doctor_options import DoctorOptions
 from nssh.doctor.remote_helper import RemoteHelper
-from nssh.doctor.report import Found, Outcome, Result
+from nssh.doctor.report import Found, Result, StepOutcome
 from nssh.doctor.step_runner import Examination, NotTried, Step, go
 from nssh.install import deploy
 from nssh.ssh import framing
@@ -242,7 +242,7 @@ def test_secrets_are_blotted_out_whoever_says_them() -> None:
 
 
 def test_what_is_shown_can_not_steer_a_terminal() -> None:
-    found = Found("a", Result(Outcome.FAILED, "x\x1b[2J\n" * 500, "y\x07", 0.5))
+    found = Found("a", Result(StepOutcome.FAILED, "x\x1b[2J\n" * 500, "y\x07", 0.5))
     shown = report.lines(found)
     assert len(shown) == 2
     assert all(line.isprintable() and len(line) < 500 for line in shown)
@@ -253,7 +253,7 @@ def test_what_is_shown_can_not_steer_a_terminal() -> None:
 
 def test_what_one_thing_kept_from_being_tried_is_one_line_and_the_rest_comes_at_once() -> None:
     def skipped(name: str, cause: str) -> Found:
-        return Found(name, Result(Outcome.SKIPPED, f"not tried: see {cause}"))
+        return Found(name, Result(StepOutcome.SKIPPED, f"not tried: see {cause}"))
 
     def steps() -> Iterator[Found]:
         yield Found("a", report.failed("broken", "mend it"))
@@ -276,7 +276,7 @@ def test_a_full_disk_is_not_told_as_a_missing_directory(monkeypatch: pytest.Monk
     (tmp_path / "nssh").mkdir(mode=0o700)
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     found = check_laptop.state_directory(Examination(DoctorOptions("devbox")))
-    assert found.state is Outcome.FAILED
+    assert found.state is StepOutcome.FAILED
     assert "room" in found.advice
 
 

@@ -127,7 +127,7 @@ class Home:
         stop.relay(str(self.state))
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def infect(self, *, force: bool = False) -> deploy.Report:
+    def infect(self, *, force: bool = False) -> deploy.InstallReport:
         return deploy.infect(self.connection, force=force)
 
     def refusal(self, *, force: bool = False) -> str:

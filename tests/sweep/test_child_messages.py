@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from nssh.ssh.identity import Target
 from nssh.sweep import child_messages
-from nssh.sweep.end_servers import EndMethod, Fate, Verdict
-from nssh.sweep.mosh_servers import Attachment, Listing, MoshServer
+from nssh.sweep.end_servers import EndMethod, Fate, SweepVerdict
+from nssh.sweep.mosh_servers import ClientState, Listing, MoshServer
 
 seconds = st.floats(0, 1e9)
 servers = st.builds(
@@ -17,7 +17,7 @@ servers = st.builds(
     pid=st.integers(1, 1 << 22),
     start=st.text(),
     age=seconds,
-    state=st.sampled_from(Attachment),
+    state=st.sampled_from(ClientState),
     since=st.none() | seconds,
     client=st.text(),
     idle=st.none() | seconds,
@@ -39,7 +39,7 @@ messages = st.one_of(
     ),
     st.builds(child_messages.Listed, st.integers(0),
               st.builds(Listing, st.lists(servers, max_size=3).map(tuple), texts, st.text())),
-    st.builds(child_messages.Judged, st.integers(0), st.builds(Verdict, st.integers(1), st.sampled_from(Fate))),
+    st.builds(child_messages.Judged, st.integers(0), st.builds(SweepVerdict, st.integers(1), st.sampled_from(Fate))),
     st.builds(child_messages.Finished, st.integers(0)),
     st.builds(child_messages.Failed, st.integers(0), st.text()),
 )  # fmt: skip
@@ -50,14 +50,14 @@ def test_everything_arrives_as_it_was_in_whatever_pieces(
     sent: list[child_messages.Order | child_messages.News], size: int
 ) -> None:
     data = b"".join(map(child_messages.encode, sent))
-    lines = child_messages.Lines()
+    lines = child_messages.MessageSplitter()
     heard = [message for at in range(0, len(data), size) for message in lines.feed(data[at : at + size])]
     assert heard == sent
     assert [type(message) for message in heard] == [type(message) for message in sent]
 
 
 def test_a_line_without_end_is_refused() -> None:
-    lines = child_messages.Lines()
+    lines = child_messages.MessageSplitter()
     assert list(lines.feed(b"x" * child_messages.LONGEST_LINE)) == []
     with pytest.raises(ValueError, match="too long"):
         list(lines.feed(b"x"))

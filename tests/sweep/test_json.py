@@ -9,7 +9,7 @@ from typing import Any
 
 from nssh.sweep import sweep_output
 from nssh.sweep.end_servers import Fate
-from nssh.sweep.mosh_servers import Attachment, MoshServer
+from nssh.sweep.mosh_servers import ClientState, MoshServer
 from nssh.sweep.sweep_state import ServerEntry, SweptHost
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sweep.md").read_text()
@@ -32,7 +32,7 @@ def test_json_tells_what_is_documented_in_these_types_and_nothing_else() -> None
     host = SweptHost("devbox")
     bare = ServerEntry(host, MoshServer(7, "s", 60.4), wanted=False, spared="")
     full = ServerEntry(
-        host, MoshServer(8, "t", 3.0, Attachment.DETACHED, 60.0, "192.0.2.7", 3.2, "vim"), wanted=True, spared="x"
+        host, MoshServer(8, "t", 3.0, ClientState.DETACHED, 60.0, "192.0.2.7", 3.2, "vim"), wanted=True, spared="x"
     )
     full.chosen, full.fate = True, Fate.ENDED
     host.entries = [bare, full]
@@ -45,5 +45,5 @@ def test_json_tells_what_is_documented_in_these_types_and_nothing_else() -> None
 
 
 def test_every_state_and_fate_is_documented() -> None:
-    for word in (*Attachment, *Fate):
+    for word in (*ClientState, *Fate):
         assert f"`{word}`" in PAGE

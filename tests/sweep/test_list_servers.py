@@ -15,7 +15,7 @@ from nssh.base import process
 from nssh.base.errors import RemoteError
 from nssh.ssh import framing
 from nssh.sweep import list_servers
-from nssh.sweep.mosh_servers import Attachment, Listing, MoshServer
+from nssh.sweep.mosh_servers import ClientState, Listing, MoshServer
 from tests.lab.system import require
 from tests.sweep import recorded
 from tests.sweep.shells import SHELLS, bootstrap
@@ -40,13 +40,13 @@ def by_pid(answer: Answer) -> dict[int, MoshServer]:
 def test_linux(answer: Answer) -> None:
     assert list_servers.read(answer) == Listing(
         (
-            MoshServer(12479, "312239", about(90.71), Attachment.ATTACHED, None, "192.0.2.7", about(90.71),
+            MoshServer(12479, "312239", about(90.71), ClientState.ATTACHED, None, "192.0.2.7", about(90.71),
                    "tmux: client", (60001,), 0, "6214a721/312239"),
             # Its package was upgraded meanwhile.
-            MoshServer(12487, "312257", about(90.53), Attachment.DETACHED, 67.0, "", 81.0, "sh",
+            MoshServer(12487, "312257", about(90.53), ClientState.DETACHED, 67.0, "", 81.0, "sh",
                    (60002,), 5, "6214a721/312257"),
             # The one it has made for its shell waits for the first client, and is none.
-            MoshServer(12495, "320275", about(10.35), Attachment.NEVER, None, "", None, "",
+            MoshServer(12495, "320275", about(10.35), ClientState.NEVER, None, "", None, "",
                    (60003,), 0, "6214a721/320275"),
         ),
         ("10.0.0.5", "10.8.0.2"),
@@ -56,22 +56,22 @@ def test_linux(answer: Answer) -> None:
 
 def test_without_utmp_nobody_is_detached() -> None:
     states = {server.state for server in by_pid(recorded.WITHOUT_UTMP).values()}
-    assert states == {Attachment.UNKNOWN, Attachment.NEVER}
+    assert states == {ClientState.UNKNOWN, ClientState.NEVER}
 
 
 def test_procps_by_its_columns() -> None:
     found = by_pid(recorded.PROCPS)
     assert found[12479] == MoshServer(
-        12479, "Tue Nov 24 00:45:36 2026", 91.0, Attachment.ATTACHED, None, "192.0.2.7", None, "tmux: client",
+        12479, "Tue Nov 24 00:45:36 2026", 91.0, ClientState.ATTACHED, None, "192.0.2.7", None, "tmux: client",
         (60001,), 0, "1795481136.00",
     )  # fmt: skip
-    assert (found[12487].state, found[12487].since, found[12487].ports) == (Attachment.DETACHED, 67.0, (60002,))
+    assert (found[12487].state, found[12487].since, found[12487].ports) == (ClientState.DETACHED, 67.0, (60002,))
 
 
 def test_freebsd() -> None:
     (server,) = list_servers.read(recorded.FREEBSD).servers
     assert server._replace(start="") == MoshServer(
-        812, "", 91.0, Attachment.DETACHED, 67.0, "", 91.0, "vim", (60001,), 0, "1795481136.00"
+        812, "", 91.0, ClientState.DETACHED, 67.0, "", 91.0, "vim", (60001,), 0, "1795481136.00"
     )
     assert server.start == "Tue Nov 24 00:45:36 2026"
 
@@ -80,7 +80,7 @@ def test_macos_has_no_utmp_for_mosh() -> None:
     found = list_servers.read(recorded.MACOS)
     assert found.addresses == ("fd00::5",)
     (server,) = found.servers
-    assert (server.state, server.idle, server.runs, server.ports) == (Attachment.UNKNOWN, 91.0, "zsh", (60001,))
+    assert (server.state, server.idle, server.runs, server.ports) == (ClientState.UNKNOWN, 91.0, "zsh", (60001,))
 
 
 def edited(answer: Answer, old: str, new: str) -> Answer:
@@ -108,7 +108,7 @@ def test_only_what_runs_counts(old: str, new: str, left: list[int]) -> None:
 def test_an_entry_of_another_terminal_is_a_dead_servers() -> None:
     """SIGKILL leaves entries in utmp, and PIDs come again."""
     stale = edited(recorded.DEBIAN, "pts/0        Nov 24 00:45 (192.0.2.7", "pts/9        Nov 24 00:45 (192.0.2.7")
-    assert by_pid(stale)[12479].state is Attachment.UNKNOWN
+    assert by_pid(stale)[12479].state is ClientState.UNKNOWN
 
 
 def test_an_old_mosh_that_lets_its_shell_begin_at_once_is_known_by_its_entry() -> None:
@@ -116,7 +116,7 @@ def test_an_old_mosh_that_lets_its_shell_begin_at_once_is_known_by_its_entry() -
     started = edited(recorded.DEBIAN, "process 12496 12495 12496 12496 pts/2 320275 mosh-server",
                      "process 12496 12495 12496 12496 pts/2 320275 sh")  # fmt: skip
     started = edited(started, "pts/2        Nov 24 00:47", "pts/2        Nov 24 00:46")
-    assert by_pid(started)[12495].state is Attachment.NEVER
+    assert by_pid(started)[12495].state is ClientState.NEVER
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from nssh.ssh.identity import Target
-from nssh.sweep.child import Child
+from nssh.sweep.child import SweepChild
 from nssh.sweep.child_messages import End, Failed, Job, Listed
 from nssh.sweep.end_servers import EndMethod
 from nssh.sweep.mosh_servers import MoshServer
@@ -126,7 +126,7 @@ def test_a_defect_costs_one_host_and_says_so(laptop: Laptop, remote: Sshd, monke
     for name, value in laptop.env.items():
         monkeypatch.setenv(name, value)
     senseless = Target("odd", ("ssh",), (), {"hostname": ["127.0.0.1"], "port": ["many"]})
-    with Child() as child:
+    with SweepChild() as child:
         from nssh.ssh.identity import resolve
 
         child.tell(Job((senseless, resolve(laptop.client.ssh, "devbox")), 20.0, child.log, 86400.0))

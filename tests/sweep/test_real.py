@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from nssh.ssh.identity import resolve
-from nssh.sweep.child import Child
+from nssh.sweep.child import SweepChild
 from nssh.sweep.child_messages import End, Failed, Finished, Job, Judged, Listed
 from nssh.sweep.end_servers import EndMethod, Fate
 from tests.lab.laptop import Laptop
@@ -151,7 +151,7 @@ def test_all_of_them(remote: Sshd, laptop: Laptop, people: Population) -> None:
 class Talk:
     """The child of a sweep, spoken to as the foreground does: between the list and the end something may happen."""
 
-    def __init__(self, child: Child, laptop: Laptop) -> None:
+    def __init__(self, child: SweepChild, laptop: Laptop) -> None:
         self._child = child
         target = resolve(laptop.client.ssh, "devbox")
         child.tell(Job((target,), 20.0, child.log, 86400.0))
@@ -174,14 +174,14 @@ class Talk:
 
 
 @pytest.fixture
-def child(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
+def child(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> Iterator[SweepChild]:
     for name, value in laptop.env.items():
         monkeypatch.setenv(name, value)
-    with Child() as child:
+    with SweepChild() as child:
         yield child
 
 
-def test_what_comes_in_between(remote: Sshd, theirs: Sshd, laptop: Laptop, child: Child) -> None:
+def test_what_comes_in_between(remote: Sshd, theirs: Sshd, laptop: Laptop, child: SweepChild) -> None:
     ends, stays, asked = (start_server(remote, laptop) for _ in range(3))
     other = start_server(theirs, Laptop(theirs.client))
     talk = Talk(child, laptop)
@@ -209,7 +209,7 @@ def _ticks(pid: int) -> int:
         return int(file.read().rpartition(")")[2].split()[19])
 
 
-def test_one_that_is_in_use_is_not_ended_by_the_polite_signal(remote: Sshd, laptop: Laptop, child: Child) -> None:
+def test_one_that_is_in_use_is_not_ended_by_the_polite_signal(remote: Sshd, laptop: Laptop, child: SweepChild) -> None:
     """The list may be minutes old when the user has chosen: the server itself knows better."""
     server = start_server(remote, laptop, "MOSH_SERVER_SIGNAL_TMOUT=60")
     window = Window(laptop, server)
@@ -222,7 +222,7 @@ def test_one_that_is_in_use_is_not_ended_by_the_polite_signal(remote: Sshd, lapt
         window.close()
 
 
-def test_one_whose_client_is_back_is_not_ended(remote: Sshd, laptop: Laptop, child: Child) -> None:
+def test_one_whose_client_is_back_is_not_ended(remote: Sshd, laptop: Laptop, child: SweepChild) -> None:
     require_utmp()
     server = start_server(remote, laptop)
     window = Window(laptop, server)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nssh.sweep import server_choice
 from nssh.sweep.end_servers import EndMethod
-from nssh.sweep.mosh_servers import Attachment, Listing, MoshServer
+from nssh.sweep.mosh_servers import ClientState, Listing, MoshServer
 from nssh.sweep.own_mosh import MoshClient, OwnMosh
 from nssh.sweep.sweep_options import SweepOptions
 
@@ -27,7 +27,7 @@ servers = st.builds(
     pid=st.integers(1, 9),
     start=st.sampled_from(["1", "2"]),
     age=st.floats(0, 20 * DAY),
-    state=st.sampled_from(Attachment),
+    state=st.sampled_from(ClientState),
     since=st.none() | st.floats(0, 20 * DAY),
     client=st.sampled_from(["", "198.51.100.9", "203.0.113.1"]),
     idle=st.none() | st.floats(0, 20 * DAY),
@@ -96,7 +96,7 @@ def test_what_is_ours_is_spared_unless_that_is_included(mine: OwnMosh, because: 
 def test_behind_address_translation_the_host_tells_us_by_our_own_address() -> None:
     """Our mosh-client knows a public address that the host itself has never heard of."""
     elsewhere = client("203.0.113.1")
-    attached = SERVER._replace(state=Attachment.ATTACHED, client=HOST.seen_from)
+    attached = SERVER._replace(state=ClientState.ATTACHED, client=HOST.seen_from)
     assert spared(attached, elsewhere) == "a session of yours here"
     assert spared(attached._replace(client="203.0.113.77"), elsewhere) == ""
 
@@ -123,19 +123,19 @@ def test_the_young_are_spared(age: float, wish: dict[str, Any], because: str) ->
 
 
 @pytest.mark.parametrize(("state", "wish", "is_chosen"), [
-    (Attachment.ATTACHED, {"every": True}, True),
-    (Attachment.UNKNOWN, {"every": True}, True),
-    (Attachment.DETACHED, {"detached": True}, True),
-    (Attachment.ATTACHED, {"detached": True}, False),
-    (Attachment.UNKNOWN, {"detached": True}, False),
-    (Attachment.NEVER, {"detached": True}, False),
-    (Attachment.ATTACHED, {"older": 3 * DAY}, True),
-    (Attachment.ATTACHED, {"older": 3 * DAY + 1}, False),
-    (Attachment.DETACHED, {"detached": True, "older": 4 * DAY}, False),
-    (Attachment.ATTACHED, {"detached": True, "older": DAY}, False),
-    (Attachment.DETACHED, {}, False),
+    (ClientState.ATTACHED, {"every": True}, True),
+    (ClientState.UNKNOWN, {"every": True}, True),
+    (ClientState.DETACHED, {"detached": True}, True),
+    (ClientState.ATTACHED, {"detached": True}, False),
+    (ClientState.UNKNOWN, {"detached": True}, False),
+    (ClientState.NEVER, {"detached": True}, False),
+    (ClientState.ATTACHED, {"older": 3 * DAY}, True),
+    (ClientState.ATTACHED, {"older": 3 * DAY + 1}, False),
+    (ClientState.DETACHED, {"detached": True, "older": 4 * DAY}, False),
+    (ClientState.ATTACHED, {"detached": True, "older": DAY}, False),
+    (ClientState.DETACHED, {}, False),
 ])  # fmt: skip
-def test_flags_choose(state: Attachment, wish: dict[str, Any], *, is_chosen: bool) -> None:
+def test_flags_choose(state: ClientState, wish: dict[str, Any], *, is_chosen: bool) -> None:
     server = SERVER._replace(state=state)
     assert server_choice.chosen(server, SweepOptions(hosts=("devbox",), **wish)) == is_chosen
 
@@ -146,7 +146,7 @@ def test_who_is_only_chosen_for_being_unused_is_asked_in_a_way_that_spares_the_u
     assert server_choice.how(asked, unused=True) is EndMethod.UNUSED
     assert server_choice.how(SERVER, unused=True) is EndMethod.DETACHED
     # What was picked from a list is only looked at again if it was detached then, and never left to itself.
-    detached = asked._replace(state=Attachment.DETACHED)
+    detached = asked._replace(state=ClientState.DETACHED)
     assert server_choice.how(detached, unused=False, picked=True) is EndMethod.DETACHED
     assert (
         server_choice.how(detached, unused=False)
@@ -156,15 +156,15 @@ def test_who_is_only_chosen_for_being_unused_is_asked_in_a_way_that_spares_the_u
 
 
 @pytest.mark.parametrize(("server", "is_forgotten"), [
-    (SERVER._replace(state=Attachment.DETACHED, idle=DAY), True),
-    (SERVER._replace(state=Attachment.DETACHED, idle=None, since=2 * DAY), True),
+    (SERVER._replace(state=ClientState.DETACHED, idle=DAY), True),
+    (SERVER._replace(state=ClientState.DETACHED, idle=None, since=2 * DAY), True),
     # It may have been typed in a minute ago.
-    (SERVER._replace(state=Attachment.DETACHED, idle=None, since=60.0), False),
-    (SERVER._replace(state=Attachment.DETACHED, idle=None), False),
+    (SERVER._replace(state=ClientState.DETACHED, idle=None, since=60.0), False),
+    (SERVER._replace(state=ClientState.DETACHED, idle=None), False),
     (SERVER._replace(idle=None, signal_timeout=60), False),
-    (SERVER._replace(state=Attachment.DETACHED, idle=DAY / 2), False),
-    (SERVER._replace(state=Attachment.DETACHED, age=DAY / 2), False),
-    (SERVER._replace(state=Attachment.ATTACHED, idle=2 * DAY, signal_timeout=60), False),
+    (SERVER._replace(state=ClientState.DETACHED, idle=DAY / 2), False),
+    (SERVER._replace(state=ClientState.DETACHED, age=DAY / 2), False),
+    (SERVER._replace(state=ClientState.ATTACHED, idle=2 * DAY, signal_timeout=60), False),
     # Nobody knows whether somebody looks at it, but the server itself.
     (SERVER._replace(idle=2 * DAY), False),
     (SERVER._replace(idle=2 * DAY, signal_timeout=60), True),
@@ -196,6 +196,6 @@ def test_a_longer_age_never_chooses_more(server: MoshServer, one: float, other: 
 
 @given(servers, wishes)
 def test_without_utmp_nobody_is_chosen_as_detached(server: MoshServer, wish: SweepOptions) -> None:
-    unknown = server._replace(state=Attachment.UNKNOWN)
+    unknown = server._replace(state=ClientState.UNKNOWN)
     if wish.detached and not wish.every:
         assert not server_choice.chosen(unknown, wish)

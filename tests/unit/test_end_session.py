@@ -86,7 +86,7 @@ def test_who_does_not_end_by_itself_is_killed_when_patience_is_over(
         return clock.now < ends_after and signals[-1][1] != signal.SIGKILL
 
     monkeypatch.setattr(end_session, "time", clock)
-    monkeypatch.setattr(end_session, "_processes", lambda _: [end_session.Process(2**22 + 7, "x/1")])
+    monkeypatch.setattr(end_session, "_processes", lambda _: [end_session.SessionProcess(2**22 + 7, "x/1")])
     monkeypatch.setattr(process, "terminate", terminate)
     monkeypatch.setattr(process, "is_same", is_same)
     end_session.end([record(2**22 + 7, birth="x/1")])

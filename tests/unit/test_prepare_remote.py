@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nssh.launch import prepare_remote
-from nssh.launch.prepare_remote import Prepared
+from nssh.launch.prepare_remote import PreparedRemote
 from nssh.ssh import framing
 from nssh.ssh.framing import Answer
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nssh.ssh.framing import Script
 
 SESSION = 'server = "relay"\ntopic = "nssh_x"\nfeatures = ["a"]\n'
-NOTHING = Prepared("", "", "", mosh=False, mosh_port="", mosh_key="", mosh_error="")
+NOTHING = PreparedRemote("", "", "", mosh=False, mosh_port="", mosh_key="", mosh_error="")
 MOSH = ("new", "-s", "-c", "256")
 
 
@@ -64,7 +64,7 @@ class Remote:
         assert done.stderr == b""
         return framing.unpack(script, done.stdout)
 
-    def prepare(self, script: Script, shell: str = "sh") -> Prepared:
+    def prepare(self, script: Script, shell: str = "sh") -> PreparedRemote:
         return prepare_remote.read(self.answer(script, shell))
 
 
@@ -263,7 +263,7 @@ def test_arguments_as_the_mosh_wrapper_gives_them() -> None:
 # Hostile answers.
 
 
-def read(*lines: str) -> Prepared:
+def read(*lines: str) -> PreparedRemote:
     return prepare_remote.read(Answer(0, dict(line.partition(" ")[::2] for line in lines), list(lines)))
 
 
