@@ -127,7 +127,11 @@ NUMBERS = [
         ("supervision", "the launcher's 5 restarts in 60 s"),
         ("supervision", "5 in 60 s; then the session goes on without"),
     )),
-    Number("nssh.launch.bridge:_HEALTH", 90, (("supervision", "90 s without a heartbeat"),)),
+    Number("actors.supervision._supervisor:LIVENESS", 30, (("architecture", "writes a heartbeat every 30 s"),)),
+    Number("nssh.launch.bridge:_HEALTH", 90, (
+        ("architecture", "after 90 s without one the launcher kills the bridge"),
+        ("supervision", "90 s without a heartbeat"),
+    )),
     Number("nssh.launch.bridge:_STARTUP", MINUTE, (("supervision", "60 s until its first heartbeat"),)),
     Number("nssh.launch.bridge:_SHUTDOWN", 5, (("supervision", "5 s, by the end of its pipe"),)),
     Number("nssh.launch.bridge:PERIOD", 60, (("architecture", "(5 times in 60 s)"),)),
@@ -231,6 +235,14 @@ def test_a_session_that_is_asked_is_done_before_whoever_asks() -> None:
     from nssh.meeting import liveness
 
     assert liveness_responder.PATIENCE < liveness_responder.DEADLINE < liveness.DEADLINE
+
+
+def test_a_bridge_is_not_dead_between_two_signs_of_life() -> None:
+    from actors.supervision._heartbeat import INTERVAL
+    from actors.supervision._supervisor import LIVENESS
+    from nssh.launch.bridge import _HEALTH
+
+    assert INTERVAL < LIVENESS < _HEALTH / 2
 
 
 def test_a_stream_is_not_dead_between_two_signs_of_life() -> None:
