@@ -15,8 +15,14 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
-# Set in many containers, and for nobody who uses the program: output that is not written at once may fail at exit.
-os.environ.pop("PYTHONUNBUFFERED", None)
+# What the desktop, the shell or the container of whoever runs the tests has set is not the environment of the programs
+# under test: a display would be another clipboard, and with PYTHONUNBUFFERED output that fails at exit does not.
+_NAMES = {"DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "BROWSER", "NO_COLOR", "TMUX", "STY", "PYTHONUNBUFFERED",
+          "PYTHONWARNINGS", "PYTHONDEVMODE", "NSSH_NTFY_BASE", "NSSH_SSH", "NSSH_TIMEOUT", "NSSH_CLIPBOARD_TYPE",
+          "NSSH_SHIM_DEPTH"}  # fmt: skip
+for _name in [name for name in os.environ if name in _NAMES or name.startswith(("LC_", "SSH_", "XDG_"))]:
+    del os.environ[_name]
+os.environ["LANG"] = "C.UTF-8"
 
 # A loaded machine is no failure: no property is about time. `make quick` looks at fewer examples.
 settings.register_profile(

@@ -120,6 +120,7 @@ def test_one_that_stands_by_says_so_without_the_bus(stage: Stage) -> None:
     assert other.acquire()
     with stage.playing(until_up=False):
         eventually(lambda: stage.probe() == {"alive": True, "standby": True}, "it stands by")
+        eventually(lambda: stage.record().socket, "its record names its socket")
         assert liveness.probe(stage.record()).state is SessionState.STANDBY
         other.release()
         eventually(lambda: "rtt" in stage.probe(), "it acts")
