@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 def make_body(spec: ChildSpec, context: Context) -> Body:
     """Take a program, or call `start` on the thread of the life and take what it has made, as its body."""
     start: Any = spec.start
-    if isinstance(start, Program):
-        return ProcessBody(spec, context.clock)
-    made = start(context)
+    made: Any = None if isinstance(start, Program) else start(context)
     if isinstance(made, pykka.Actor):
         return ActorBody(made, context.incarnation, context.directory)
-    if hasattr(made, "as_child"):
-        body: Body = made.as_child(context)
-        return body
-    raise TypeError(f"{spec.id}: start must make an actor, without starting it, or a supervisor, not {made!r}")
+    body: Body
+    if isinstance(start, Program):
+        body = ProcessBody(spec, context.clock)
+    elif hasattr(made, "as_child"):
+        body = made.as_child(context)
+    else:
+        raise TypeError(f"{spec.id}: start must make an actor, without starting it, or a supervisor, not {made!r}")
+    context.directory.mute(spec.id)
+    return body

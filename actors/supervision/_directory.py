@@ -37,6 +37,7 @@ class _Entry:
         self.inbox: queue.SimpleQueue[Any] | None = None  # its
         self.parked: deque[Any] = deque()  # while there is none
         self.gone = ""  # why none will come
+        self.mute = False  # a process, or a tree: nobody who takes messages
 
 
 class Directory:
@@ -112,13 +113,13 @@ class Directory:
             return entry is not None and not entry.gone
 
     def unwell(self, patience: float) -> list[str]:
-        """Return the ids of those that would not answer now: down, or at one message for `patience` seconds.
+        """Return the ids of the actors that would not answer now: down, or at one message for `patience` seconds.
 
         Who has declared a long task (`BaseActor.busy`) is well. Costs nobody a message, as the health check.
         """
         with self._lock:
             entries = list(self._entries.items())
-        return [child for child, entry in entries if not (entry.life and entry.life.is_well(patience))]
+        return [id_ for id_, entry in entries if not (entry.mute or (entry.life and entry.life.is_well(patience)))]
 
     @staticmethod
     def _park(entry: _Entry, message: Any) -> str:
@@ -207,19 +208,27 @@ class Directory:
     def expect(self, child_id: str) -> None:
         """A life of `child_id` is about to begin: keep messages for it."""
         with self._lock:
-            self._entries[child_id].gone = ""
+            entry = self._entries[child_id]
+            if not entry.mute:
+                entry.gone = ""
+
+    def mute(self, child_id: str) -> None:
+        """What lives as `child_id` is no actor: refuse messages from now on, and report those that were kept."""
+        with self._lock:
+            self._entries[child_id].mute = True
+        self.retire(child_id)
 
     def retire(self, child_id: str) -> None:
         """Refuse messages to `child_id`, which will not live again, and report those that were kept as dropped."""
         with self._lock:
             entry = self._entries[child_id]
-            entry.gone = "it has ended"
+            entry.gone = why = "it is no actor" if entry.mute else "it has ended"
             items = list(entry.parked)
             entry.parked.clear()
         for item in items:
             if isinstance(item, Mail):
-                settle(item.reply, error=ActorGoneError(f"{child_id} has ended"))
-            self._on_drop(child_id, f"{_type_of(item)}: it has ended")
+                settle(item.reply, error=ActorGoneError(f"{child_id}: {why}"))
+            self._on_drop(child_id, f"{_type_of(item)}: {why}")
 
 
 def _type_of(item: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.bench import growth, launch, prompt, servers, session, shims, sweep, traffic, ways, weight
+from tests.bench import growth, launch, prompt, servers, session, shims, supervision, sweep, traffic, ways, weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,4 +42,5 @@ PARTS = (
     Part("servers", servers.measure, quick=False),
     Part("growth", growth.measure, quick=False),
     Part("sweep", sweep.measure, quick=False),
+    Part("supervision", supervision.measure, quick=False),
 )

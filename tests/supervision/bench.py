@@ -74,7 +74,7 @@ def asks(way: Way) -> float:
     return ASKS / (time.perf_counter() - start)
 
 
-def recovery() -> float:
+def recovery() -> list[float]:
     """Return seconds from a crash to the answer of the next life, without a backoff."""
     backoff = Backoff(initial=0.0, maximum=0.0)
     spec = ChildSpec("plain", lambda _context: Plain())
@@ -87,7 +87,7 @@ def recovery() -> float:
         ref.ask(None)
         times.append(time.perf_counter() - start)
     tree.stop()
-    return statistics.median(times)
+    return times
 
 
 def population() -> tuple[float, float]:
@@ -103,8 +103,18 @@ def population() -> tuple[float, float]:
     return up - start, time.perf_counter() - up
 
 
-def measure() -> list[tuple[str, str]]:
-    """Return what was measured, and how much."""
+class Figures(NamedTuple):
+    """What was measured: rates by way, the first of them pykka's own; seconds."""
+
+    tells: dict[str, list[float]]
+    asks: dict[str, list[float]]
+    recovery: list[float]
+    started: float
+    stopped: float
+
+
+def measure(rounds: int = ROUNDS) -> Figures:
+    """Measure all of it."""
     bare = Plain.start()
     tree = Supervisor(
         [
@@ -119,28 +129,28 @@ def measure() -> list[tuple[str, str]]:
         Way("plain actor, stable ref", ref.tell, ref.ask),
         Way("BaseActor, by id", lambda m: directory.send("rich", m), lambda m: directory.ask("rich", m, 30)),
     ]
-    rows = []
-    for what, of in (("tells", tells), ("asks", asks)):
-        rates: dict[str, list[float]] = {way.name: [] for way in ways}
-        for _ in range(ROUNDS):
+    rates: list[dict[str, list[float]]] = []
+    for of in (tells, asks):
+        rates.append({way.name: [] for way in ways})
+        for _ in range(rounds):
             for way in ways:
-                rates[way.name].append(of(way))
-        base = statistics.median(rates["pykka alone"])
-        for name, rate in rates.items():
-            median = statistics.median(rate)
-            rows.append((f"{what}, {name}", f"{median:,.0f}/s, {median / base:.2f} ×"))
+                rates[-1][way.name].append(of(way))
     tree.stop()
     bare.stop()
-    rows.append(("crash to serving again, no backoff", f"{1000 * recovery():.2f} ms"))
-    up, down = population()
-    rows.append((f"{CHILDREN:,} children started, stopped", f"{up:.2f} s, {down:.2f} s"))
-    return rows
+    return Figures(rates[0], rates[1], recovery(), *population())
 
 
 def main() -> None:
     """Print a table."""
-    for what, how_much in measure():
-        print(f"{what:<40} {how_much}", flush=True)
+    figures = measure()
+    for what, rates in (("tells", figures.tells), ("asks", figures.asks)):
+        base = statistics.median(rates["pykka alone"])
+        for name, rate in rates.items():
+            median = statistics.median(rate)
+            print(f"{what + ', ' + name:<40} {median:>9,.0f} /s  {median / base:.2f} ×")
+    print(f"{'crash to serving again, no backoff':<40} {1000 * statistics.median(figures.recovery):>9.2f} ms")
+    print(f"{f'{CHILDREN:,} children started':<40} {figures.started:>9.2f} s")
+    print(f"{f'{CHILDREN:,} children stopped':<40} {figures.stopped:>9.2f} s")
 
 
 if __name__ == "__main__":

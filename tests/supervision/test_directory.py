@@ -149,7 +149,7 @@ def test_a_child_that_ended_for_good_takes_no_messages_and_reports_what_it_left(
     eventually(lambda: inbox.qsize() == 3)
     script.release.set()
     asker.join(30)
-    assert [str(error) for error in errors] == ["a has ended"]
+    assert [str(error) for error in errors] == ["a: it has ended"]
     eventually(lambda: script.count(EventKind.DROPPED, "a") == 2)
     assert tree.directory.send("a", Tell("late")) is False
     assert script.told["a"] == []

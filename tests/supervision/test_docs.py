@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from actors.supervision import Backoff, BaseActor, ChildSpec, Supervisor
+from actors.supervision._actor import READ_AHEAD
+from actors.supervision._health import CONFIRM
+from actors.supervision._ref import INTROSPECTION
 from actors.supervision._spec import Default
+from actors.supervision._supervisor import LIVENESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +54,27 @@ def test_every_option_is_documented_with_its_default(name: str, default: object)
         assert f"{default:g}" in re.findall(r"[\d.]+", text)
     elif isinstance(default, enum.Enum):
         assert f"`{default.name}`" == text.strip()
+
+
+def test_every_call_of_the_tables_is_there() -> None:
+    calls = dict(re.findall(r"^\| `(\w+)\(([\w, ]*)\)` \|", PAGE.read_text(), re.MULTILINE))
+    assert {"send", "ask", "after", "watch", "post", "spawn_reader", "busy", "start_child", "delete_child"} <= set(
+        calls
+    )
+    for name, words in calls.items():
+        owner = Supervisor if name.endswith("_child") else BaseActor
+        parameters = [one for one in inspect.signature(getattr(owner, name)).parameters if one != "self"]
+        found = ["id" if one == "child_id" else one for one in parameters if one != "timeout" or name == "ask"]
+        assert found == [word for word in words.split(", ") if word], name
+
+
+def test_the_numbers_of_the_text_are_those_of_the_code() -> None:
+    page = " ".join(PAGE.read_text().split())
+    assert f"waits when {READ_AHEAD} are unhandled" in page
+    assert f"waits up to {INTROSPECTION:g} s for one that is down" in page
+    assert f"thread at least every {LIVENESS:g} s" in page
+    assert "up to a second later" in page
+    assert CONFIRM == 1.0
 
 
 class Line(NamedTuple):

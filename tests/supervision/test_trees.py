@@ -15,6 +15,7 @@ from actors.supervision import (
     ChildSpec,
     EventKind,
     Outcome,
+    Program,
     Restart,
     StartError,
     Strategy,
@@ -395,6 +396,15 @@ def test_trees_come_and_go_as_children_do(make_tree: MakeTree, script: Script) -
     assert inner.trees[0].wait(30) is Outcome.STOPPED
     tree.restart_child("inner")
     serves(inner.trees[1], "x")
+
+
+def test_what_is_no_actor_takes_no_messages_and_is_not_taken_for_unwell(make_tree: MakeTree, script: Script) -> None:
+    tree = make_tree("a", Inner(script).spec(), ChildSpec("process", Program(["sleep", "600"])))
+    for child in ("inner", "process"):
+        assert tree.directory.send(child, "x") is False
+        assert not tree.directory.ref(child).is_alive()
+    assert [event.error for event in script.events if event.kind is EventKind.DROPPED] == ["str: it is no actor"] * 2
+    eventually(lambda: tree.directory.unwell(10.0) == [])
 
 
 # --- Ends that are significant ----------------------------------------------------------------------------------------
