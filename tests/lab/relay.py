@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -12,9 +13,11 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import pytest
+
+from tests.lab.tools import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -40,11 +43,18 @@ class RelayServer:
         self._directory.cleanup()
 
     def start(self) -> None:
-        """Start it and wait until it says that it is ready; one that `dial` brought back meanwhile makes way."""
+        """Start it and wait until it says that it is ready; one that `dial` brings back meanwhile makes way."""
+        while told := self._try_to_start():
+            if "another relay is running" not in told:
+                pytest.fail(f"the relay did not start: {told}")
+
+    def _try_to_start(self) -> str:
+        """Return the reason if it does not start."""
         self._end_daemon()
         words = ["serve", "--foreground", "--state", str(self.state), "--keepalive", str(self._keepalive)]
         words += ["--idle", "86400"]  # tests that share it may come at any distance of each other
-        with (Path(self._directory.name) / "log").open("ab") as log:
+        with (Path(self._directory.name) / "log").open("a+b") as log:
+            begin = log.tell()
             self._process = subprocess.Popen(
                 [self._python, "-m", "nssh.relay", *words],
                 cwd=CHECKOUT,
@@ -53,11 +63,14 @@ class RelayServer:
                 stderr=log,
                 env=self.environ(),
             )
-        assert self._process.stdout is not None
-        is_ready = select.select([self._process.stdout], [], [], 30)[0]
-        line = self._process.stdout.readline().decode() if is_ready else ""
-        if not line.startswith("ready "):
-            pytest.fail(f"the relay did not start: {(Path(self._directory.name) / 'log').read_text()[-2000:]}")
+            assert self._process.stdout is not None
+            is_ready = select.select([self._process.stdout], [], [], 30)[0]
+            line = self._process.stdout.readline().decode() if is_ready else ""
+            if line.startswith("ready "):
+                return ""
+            self._end(signal.SIGKILL)
+            log.seek(begin)
+            return log.read().decode()[-2000:] or "it says nothing"
 
     def environ(self) -> dict[str, str]:
         """Return an environment in which nothing of the user's state is found."""
@@ -69,12 +82,7 @@ class RelayServer:
         if not lock.exists():
             return
         with lock.open("r+b") as file:
-            pid = int(file.read().strip() or b"0")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.kill(pid, signal.SIGTERM)
-                fcntl.flock(file, fcntl.LOCK_EX)
+            wait_until(lambda: _is_freed(file), "the daemon's end")
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
@@ -121,3 +129,16 @@ class RelayServer:
             )
         threading.Thread(target=process.wait, daemon=True).start()  # it ends when our end is closed
         return ours
+
+
+def _is_freed(lock: IO[bytes]) -> bool:
+    """Get the lock, or ask its holder to end; one that has just got it may not have written its PID yet."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        if pid := int(lock.read().strip() or b"0"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        return False
+    return True
