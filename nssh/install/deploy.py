@@ -1,7 +1,7 @@
 """Installs the remote side of nssh on a host or on this machine, and removes it. This is the laptop's part.
 
-One framed script (`ssh.framing`) finds a python3 there and feeds it the installer and the package, which stay in memory
-until the installer has looked around: a host that it refuses is not touched.
+A framed script (`nssh.ssh.framing`) finds a python3 there, and runs the installer with the package in memory. So a host
+on which the installer refuses to install is not changed.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from nssh.ssh.script import exchange
 if TYPE_CHECKING:
     from nssh.ssh.connection import Connection
 
-# The shells of a slow host get 5 s to answer the PATH check, loginctl 3 s; the rest is a matter of moments.
+# Seconds. The shells of a slow host have 5 s for the PATH check, loginctl has 3 s; the rest is fast.
 _TIMEOUT = 60.0
 
 _LOADER = Path(__file__).with_name("loader.py")
 
 
 class InstallPayload(NamedTuple):
-    """What is put on a remote."""
+    """The files that are installed on a remote."""
 
     version: str
     digest: str
-    """12 hexadecimal digits over all the files: tells two builds of one version apart."""
+    """12 hexadecimal digits, a hash of all files, which tells two builds of one version apart."""
     files: dict[str, str]
-    """Source text by path (`nssh/wire/files.py`)."""
+    """The source text of each path, such as `nssh/wire/files.py`."""
 
 
 class InstallReport(NamedTuple):
-    """What an installation or removal did."""
+    """The result of an installation or removal."""
 
     version: str
-    """The version that is there now; empty after a removal."""
+    """The version that is installed now; empty after a removal."""
     python: str
-    """The interpreter that runs the shims, empty after a removal."""
+    """The interpreter that runs the shims; empty after a removal."""
     changed: bool
-    """False if everything was as wanted before."""
+    """Whether anything was changed."""
     warnings: tuple[str, ...]
     """Lines for the user, such as a shell that does not look in `~/.local/bin`."""
 
 
 @lru_cache(maxsize=1)
 def payload() -> InstallPayload:
-    """Collect the sources of what runs on a remote from the installed package.
+    """Return the sources of the packages that run on a remote, read from this installation.
 
     Raises:
         OSError: A file of the installation can't be read.
