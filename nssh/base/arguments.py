@@ -1,4 +1,4 @@
-"""Command lines by argparse, with our help and our errors. Never on the way to ssh: argparse is slow to import."""
+"""Reads command lines by argparse, with nssh's form of help and errors. Not used before ssh: its import is slow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NoReturn
 from nssh.base.durations import parse_duration
 from nssh.base.errors import ArgumentError
 
-# What argparse says, and how we do.
+# Patterns of argparse's errors, and the texts that replace them.
 _WORDS = (
     (re.compile("argument (.*): expected one argument"), r"\1 needs a value"),
     (re.compile("argument (.*): ignored explicit argument .*", re.DOTALL), r"\1 takes no value"),
@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def duration(text: str) -> float:
-    """Return the seconds that an option's value means."""
+    """Return the duration in an option's value, in seconds."""
     try:
         return parse_duration(text)
     except ValueError as error:
@@ -68,7 +68,7 @@ def duration(text: str) -> float:
 
 
 def timeout(text: str) -> float:
-    """Return the seconds that an option's value means, more than none."""
+    """Return the timeout in an option's value, in seconds; refuse 0."""
     seconds = duration(text)
     if not seconds:
         raise argparse.ArgumentTypeError("0 leaves no time to connect")

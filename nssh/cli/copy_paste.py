@@ -25,7 +25,7 @@ def run(arguments: list[str]) -> int:
 
     Raises:
         ArgumentError: It does not take these arguments.
-        NsshError: There is no clipboard, or nothing of the type on it.
+        NsshError: There is no clipboard, or it has no content of the type.
     """
     if _is_remote():
         from nssh.remote.entry import main

@@ -11,7 +11,7 @@ TIMEOUT = 20.0
 
 
 class DoctorOptions(NamedTuple):
-    """Whom the user wants to be examined, and how."""
+    """The options of `nssh doctor`."""
 
     host: str
     ssh_options: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ TIMEOUT = 20.0
 
 
 class SweepOptions(NamedTuple):
-    """What the user wants to be swept, and how."""
+    """The options of `nssh sweep`."""
 
     hosts: tuple[str, ...]
     ssh_options: tuple[str, ...] = ()
