@@ -1,7 +1,7 @@
-"""Which process is which: PID and birth together name one process. Standard library until a record is written.
+"""Identifies processes by PID and birth together, and signals them safely. psutil is imported on other systems only.
 
-A PID alone is given again to another process. A birth alone is shared by all processes of one moment. No two processes
-share both: the kernel gives a PID again only after all others, and that takes far longer than a clock tick.
+The kernel reuses a PID for another process, and processes that are started in the same clock tick have one birth. No
+two processes have both in common: a PID is reused only after all others, which takes far longer than a tick.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _stat(pid: int) -> list[bytes]:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process is held by a signal (SIGSTOP, Ctrl-Z) or a debugger."""
+    """Whether a process is stopped by a signal (SIGSTOP, Ctrl-Z) or a debugger."""
     if sys.platform == "linux":
         fields = _stat(pid)
         return bool(fields) and fields[0] in {b"T", b"t"}
@@ -63,7 +63,7 @@ def is_same(pid: int, born: str) -> bool:
 
 
 def terminate(pid: int, born: str, number: int = signal.SIGTERM) -> bool:
-    """Signal a process if it is still the one meant and not ourselves; return whether the signal was sent.
+    """Send a signal to a process if its birth is `born` and it is not this process; return whether it was sent.
 
     Raises:
         PermissionError: It is not ours to signal.
@@ -72,13 +72,13 @@ def terminate(pid: int, born: str, number: int = signal.SIGTERM) -> bool:
         return False
     handle = -1
     if hasattr(os, "pidfd_open"):
-        # What is checked once more behind the handle can't be another process by the time of the signal.
+        # The process that is checked below is the handle's, so the signal can't reach another one.
         try:
             handle = os.pidfd_open(pid)
         except ProcessLookupError:
             return False
         except OSError:
-            pass  # an old kernel, or a sandbox: the check alone must do
+            pass  # an old kernel or a sandbox: rely on the check alone
     try:
         if not is_same(pid, born):
             return False

@@ -1,4 +1,4 @@
-"""`nssh copy` and `nssh paste` with full nssh: the laptop's clipboard, if this is a remote, else this machine's."""
+"""Runs `nssh copy` and `nssh paste`: on the laptop's clipboard, if this machine is a remote, otherwise on its own."""
 
 from __future__ import annotations
 
