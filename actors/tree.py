@@ -29,7 +29,6 @@ from nssh.local.clipboard import MemoryClipboard
 from nssh.ssh.marked_stream import MarkedStream, new_mark
 from nssh.ssh.remote_command import remote_command
 from nssh.state.lease_waiter import AwaitedLease
-from nssh.state.records import Record
 from nssh.state.records import directory as records_directory
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from nssh.config.settings import Config
     from nssh.launch.session_info import SessionInfo
     from nssh.ssh.connection import ByteStream
+    from nssh.state.records import Record
 
 # Seconds a dial may take: a connection's own deadline for opening a stream, and the way through the mailbox.
 _DIAL = 20.0
@@ -182,22 +182,4 @@ class Tree:
             created = psutil.Process(session.pid).create_time()
         except psutil.NoSuchProcess:
             created = time.time()
-        return Record(
-            pid=session.pid,
-            target=session.target.destination,
-            host=session.target.hostname.partition(".")[0],
-            topic=session.topic,
-            server=session.server,
-            started=session.started,
-            log=session.log,
-            create_time=created,
-            birth=session.birth,
-            key=session.key,
-            serial=session.serial,
-            transport=session.transport,
-            bridge=os.getpid(),
-            restarts=session.restarts,
-            actor_restarts=self._restarts,
-            problem=session.problem,
-            version=session.version,
-        )
+        return session.record._replace(create_time=created, bridge=os.getpid(), actor_restarts=self._restarts)

@@ -54,7 +54,7 @@ class BusClient:
     """A client of one bus server, with one connection that is kept for requests, and one for each open stream.
 
     Any method may be called from any thread. A request that comes while another one is under way takes a connection of
-    its own. Every method but `close` and `cut` blocks, for `timeout` seconds a step at most, and raises `BusError`,
+    its own. Every method but `close` blocks, for `timeout` seconds a step at most, and raises `BusError`,
     whose text never holds topic, token or payload.
     """
 
@@ -244,17 +244,14 @@ class BusClient:
             return False
         return answer.get("healthy") is True
 
-    def cut(self) -> None:
+    def close(self) -> None:
         """Abort every request under way and drop the kept connection, as after a change of the network; any thread.
 
-        The aborted requests raise BusError of kind `unreachable`; the next ones connect anew. Streams go on.
+        The aborted requests raise BusError of kind `unreachable`; the next ones connect anew. Streams go on, and have
+        to be closed by whoever opened them.
         """
         self._cutter.cut()
         self._session.close()
-
-    def close(self) -> None:
-        """As `cut`; the client may be used again. Streams have to be closed by whoever opened them."""
-        self.cut()
 
     def _path(self, topic: str, rest: str = "") -> str:
         if not is_topic(topic):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nssh.base.errors import BusError
 from nssh.bus import backoff
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from actors.supervision import Attempts
     from nssh.bus.client import BusClient
-    from nssh.bus.losses import Reach
+    from nssh.bus.deliveries import FeedMemory
+    from nssh.bus.ledger import Ledger
     from nssh.bus.messages import Backlog, Message
 
 OPEN_SECONDS: Final = 30.0
@@ -61,41 +62,6 @@ def uptime() -> float:
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
 
-class Memory(Protocol):
-    """What the feed remembers by: a `Ledger`, or a `FeedMemory` before one."""
-
-    @property
-    def cursor(self) -> str | None:
-        """The id of the message behind which to go on."""
-        ...
-
-    @property
-    def anchor(self) -> str | None:
-        """The cursor before this one."""
-        ...
-
-    @property
-    def reach(self) -> Reach:
-        """How far the topic was followed."""
-        ...
-
-    def set_cursor(self, message_id: str, /) -> None:
-        """Move the cursor."""
-        ...
-
-    def set_reach(self, reach: Reach, /) -> None:
-        """Note how far the topic was followed."""
-        ...
-
-    def seen(self, message_id: str, /) -> bool:
-        """Return whether a message was handed over before."""
-        ...
-
-    def claim(self, message_id: str, /) -> object:
-        """Note that a message was handed over."""
-        ...
-
-
 class Feed:
     """Follows one topic and hands over every message once, in order, filtered by id.
 
@@ -110,7 +76,7 @@ class Feed:
         self,
         client: BusClient,
         topic: str,
-        ledger: Memory,
+        memory: Ledger | FeedMemory,
         deliver: Callable[[list[Message], bool], None],
         notify: Callable[[News], None],
         *,
@@ -122,10 +88,11 @@ class Feed:
         Args:
             client: May be shared with a publisher.
             topic: The topic.
-            ledger: Of this topic, whose lease is held.
+            memory: What was handed over, and where to go on; of this topic, whose lease is held. With a `FeedMemory` a
+                message counts as handled when it is done, with a bare `Ledger` when `deliver` returns.
             deliver: Called with messages in order, and with whether a poll brought them: then they may be old, and
-                nssh.bus.replay decides about them. The messages count as handled when it returns; it may block, as the
-                stream is read meanwhile. Its exception ends `run`, and the messages are delivered again.
+                nssh.bus.replay decides about them. It may block, as the stream is read meanwhile. Its exception ends
+                `run`, and the messages are delivered again.
             notify: Called with Up and Down, with Lost when messages are gone that nobody fetched in time, and with
                 CaughtUp after `catch_up`.
             clock: Returns seconds that never jump; see `uptime`.
@@ -133,7 +100,7 @@ class Feed:
         """
         self._client = client
         self._topic = topic
-        self._ledger: Memory = ledger
+        self._memory = memory
         self._deliver = deliver
         self._notify = notify
         self._clock = clock
@@ -148,11 +115,6 @@ class Feed:
         self._was_up = False
         self._announced = False
         self._silent_since = 0.0
-
-    @property
-    def server_time(self) -> float | None:
-        """The last time that the server told, by which a backlog is judged; seconds since the epoch, or None."""
-        return self._client.server_time
 
     def run(self) -> None:
         """Follow the topic until `stop` is called; a call of `deliver` under way is finished.
@@ -191,7 +153,7 @@ class Feed:
             self._stopped = self._stopped or stop
             reader = self._reader
             if not stop:
-                self._client.cut()  # while the lock is held, so that it does not hit the polls of the next stream
+                self._client.close()  # while the lock is held, so that it does not hit the polls of the next stream
             self._changed.notify_all()
         if reader is not None:
             reader.close()
@@ -227,15 +189,15 @@ class Feed:
     def _follow(self, reader: StreamReader) -> None:
         """Hand over what an open stream and its polls bring, until the stream ends or is interrupted."""
         opened = self._clock()
-        cursor, reach = self._ledger.cursor, self._ledger.reach
-        continuity = Continuity(self._ledger.anchor, cursor, reach, self._client.server_time)
+        cursor, reach = self._memory.cursor, self._memory.reach
+        continuity = Continuity(self._memory.anchor, cursor, reach, self._client.server_time)
         life = _Life(Schedule(opened), cursor, continuity)
         schedule = life.schedule
         while True:
             now = self._clock()
             if life.poll is None and schedule.due() <= now:
                 # A fresh topic has no cursor, and asks for everything: its name is random, so everything is ours.
-                since = continuity.since if continuity.pending else self._ledger.cursor
+                since = continuity.since if continuity.pending else self._memory.cursor
                 life.poll = Poll(self._client, self._topic, since, self._changed)
                 life.ticket = life.polled_for = self._tickets
                 life.poll_started, life.poll_server_time = now, self._client.server_time
@@ -280,14 +242,14 @@ class Feed:
         count = self._hand_over(backlog, replayed=True)
         life.replayed += count
         for message in backlog[-2:]:  # the cursor, and where it was before
-            self._ledger.set_cursor(message.id)
+            self._memory.set_cursor(message.id)
         life.schedule.polled(life.poll_started)
         lost = self._losses(life, backlog)
         if not backlog.complete and count:
             life.schedule.at_once(self._clock())
             return
         forgotten = any(one.reason is Reason.FORGOTTEN for one in lost)
-        self._ledger.set_reach(reach_after(self._ledger.reach, life.poll_server_time, backlog, forgotten=forgotten))
+        self._memory.set_reach(reach_after(self._memory.reach, life.poll_server_time, backlog, forgotten=forgotten))
         self._poll_attempts.reset()
         self._report_up(life)
         if life.polled_for > self._answered:
@@ -297,7 +259,7 @@ class Feed:
     def _losses(self, life: _Life, backlog: Backlog) -> list[Lost]:
         """Find out what is lost that a poll should have returned, and notify."""
         found: list[Lost | None] = []
-        reach, now = self._ledger.reach, life.poll_server_time
+        reach, now = self._memory.reach, life.poll_server_time
         if not life.looked and now is not None:
             life.looked = True
             found.append(expired(reach, now))
@@ -315,11 +277,11 @@ class Feed:
 
     def _hand_over(self, messages: list[Message], *, replayed: bool) -> int:
         """Deliver the messages that were not handled yet; return their number."""
-        fresh = {message.id: message for message in messages if not self._ledger.seen(message.id)}
+        fresh = {message.id: message for message in messages if not self._memory.seen(message.id)}
         if fresh:
             self._deliver(list(fresh.values()), replayed)
             for message_id in fresh:
-                self._ledger.claim(message_id)
+                self._memory.claim(message_id)
         return len(fresh)
 
     def _report_down(self, error: BusError) -> None:

@@ -37,7 +37,7 @@ def ping(config: Config, topic: str, timeout: float) -> float | None:
 
     def end() -> None:
         stream.close()
-        client.cut()
+        client.close()
 
     over = threading.Timer(timeout, end)
     over.daemon = True

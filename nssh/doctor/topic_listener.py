@@ -78,7 +78,7 @@ class TopicListener:
         """End the subscription and wait for the thread, for two seconds at most."""
         self._closed = True
         self._stream.close()
-        self._client.cut()
+        self._client.close()
         self._thread.join(2.0)
 
     def _wait(self, condition: Callable[[], object], timeout: float, late: str) -> None:

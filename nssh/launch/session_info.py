@@ -9,6 +9,7 @@ import json
 from typing import NamedTuple
 
 from nssh.ssh.identity import Target
+from nssh.state.records import Record
 
 
 class SessionInfo(NamedTuple):
@@ -54,6 +55,12 @@ class SessionInfo(NamedTuple):
     """The session's exit code; None while it runs."""
     restarts: int = 0
     """How often the bridge was restarted."""
+
+    @property
+    def record(self) -> Record:
+        """The session's record, as far as the launcher knows: fields of the same name mean the same in both."""
+        same = {name: value for name, value in self._asdict().items() if name in Record._fields}
+        return Record(**same | {"target": self.target.destination, "host": self.target.short_name})
 
     def encode(self) -> bytes:
         """Return the session as a line of JSON."""

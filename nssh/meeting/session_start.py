@@ -160,7 +160,7 @@ class SessionStarter:
         if not record.foreign:
             return record.key == self._target.key
         # The Go program's record has the host's name up to its first dot, and the target that the user typed.
-        if record.host.lower() != self._target.hostname.partition(".")[0]:
+        if record.host.lower() != self._target.short_name:
             return False
         try:
             return identity.resolve(self._target.ssh, record.target).key == self._target.key
@@ -246,7 +246,7 @@ class SessionStarter:
         record = records.Record(
             pid=os.getpid(),
             target=target.destination,
-            host=target.hostname.partition(".")[0],
+            host=target.short_name,
             topic=topic.name,
             server=config.server,
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),

@@ -33,6 +33,11 @@ class Target(NamedTuple):
         return self.first("hostname", self.destination).lower()
 
     @property
+    def short_name(self) -> str:
+        """The first label of `hostname`."""
+        return self.hostname.partition(".")[0]
+
+    @property
     def user(self) -> str:
         """The user to log in as."""
         return self.first("user")

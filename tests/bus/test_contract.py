@@ -331,7 +331,7 @@ def test_a_request_over_a_link_that_hangs_ends_by_its_timeout_or_at_once_when_cu
         thread = threads(publish)
 
         def is_cut() -> bool:
-            patient.cut()  # again and again: the request may not have been sent yet when the first one comes
+            patient.close()  # again and again: the request may not have been sent yet when the first one comes
             return not thread.is_alive()
 
         until(is_cut)

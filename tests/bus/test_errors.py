@@ -366,7 +366,7 @@ def test_a_request_is_cut_while_it_still_connects() -> None:
         poll = threading.Thread(target=lambda: errors.append(refused(lambda: client.poll(TOPIC, None))))
         poll.start()
         until(lambda: set(_connecting_to(full)) - connecting)
-        client.cut()
+        client.close()
         poll.join(30)
         assert [error.kind for error in errors] == ["unreachable"]
 

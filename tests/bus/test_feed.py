@@ -221,7 +221,7 @@ def test_to_be_woken_drops_nothing_that_is_connected_anew(
     client = door.client()
     polling, cut = threading.Event(), threading.Event()
     cuts: list[bool] = []
-    drop, ask = client.cut, client.poll
+    drop, ask = client.close, client.poll
 
     def slow_cut() -> None:
         polling.clear()
@@ -239,7 +239,7 @@ def test_to_be_woken_drops_nothing_that_is_connected_anew(
 
     session = Session(client, topic, ledger, threads)
     until(lambda: session.ups)
-    monkeypatch.setattr(client, "cut", slow_cut)
+    monkeypatch.setattr(client, "close", slow_cut)
     monkeypatch.setattr(client, "poll", poll)
     session.feed.nudge()
     until(lambda: len(session.ups) == 2)
