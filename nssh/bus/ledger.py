@@ -80,6 +80,7 @@ class Ledger:
                 with contextlib.suppress(OSError):  # then `_rewrite` replaces it
                     Path(self._path).replace(f"{self._path}.damaged")
             self._loaded = True
+            self._remove_remnants()
             self._rewrite()
 
     @property
@@ -205,6 +206,14 @@ class Ledger:
     def _fail(self, error: OSError) -> None:
         self.failure = error
         self._retry_at = time.monotonic() + _RETRY_SECONDS
+
+    def _remove_remnants(self) -> None:
+        """Remove what processes have left that were killed while they wrote the file; now it is this one's."""
+        path = Path(self._path)
+        with contextlib.suppress(OSError):  # it may not be there yet, or not be ours to change
+            for file in path.parent.iterdir():
+                if file.name.startswith(f"{path.name}.") and file.suffix == ".tmp":
+                    file.unlink(missing_ok=True)
 
     def _rewrite(self) -> None:
         """Write the whole state to a new file, and append to that from now on."""

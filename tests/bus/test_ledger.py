@@ -26,6 +26,16 @@ def path(tmp_path: Path) -> str:
     return os.fspath(tmp_path / "ledger")
 
 
+def test_what_a_process_left_that_was_killed_while_it_wrote_is_removed_by_the_next(path: str) -> None:
+    Ledger(path).claim("a")
+    left, other = Path(f"{path}.123.tmp"), Path(path).with_name("other.123.tmp")
+    left.write_bytes(b"h a")
+    other.write_bytes(b"")
+    assert Ledger(path).seen("a")
+    assert not left.exists()
+    assert other.exists()
+
+
 def test_a_claim_holds_once_here_and_in_the_next_process(path: str) -> None:
     ledger = Ledger(path)
     assert ledger.cursor is None
