@@ -19,7 +19,7 @@ from nssh.base.errors import NsshError
 from nssh.config import settings
 from nssh.launch import session_info as sessions
 from nssh.ssh import master
-from nssh.state import records
+from nssh.state import session_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,9 +149,9 @@ class Bridge:
 
     def _clean_up(self) -> None:
         """Leave nothing behind: the record, those of the dead, its socket, the master of a login that was ours."""
-        records.remove(self._session.pid)
+        session_records.remove(self._session.pid)
         try:
-            records.survey()
+            session_records.survey()
         except OSError as error:  # nobody is left who could write it to the log
             print(f"nssh: records of the dead can't be removed: {error.strerror}", file=sys.stderr)
         if self._session.own_control and self._session.control_path:

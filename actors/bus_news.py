@@ -9,7 +9,7 @@ from actors.messages import BusUp, Log, Problem, Update
 from nssh.base.durations import format_gap
 from nssh.bus.feed import Down, Up
 from nssh.bus.losses import Lost, timestamp
-from nssh.state.records import LOST_TOLD
+from nssh.state.session_records import LOST_TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from actors.supervision import BaseActor
 from nssh.log import event_log
-from nssh.state import records
+from nssh.state import session_records
 
 if TYPE_CHECKING:
     from actors.messages import Log
@@ -28,7 +28,7 @@ class LogWriter(BaseActor):
     def started(self) -> None:
         """Remove logs older than the configured time; those of live sessions stay."""
         try:
-            in_use = {self._log.path, *(record.log for record in records.live())}
+            in_use = {self._log.path, *(record.log for record in session_records.live())}
             event_log.prune(os.path.dirname(self._log.path), self._keep, in_use)
         except OSError as error:
             # A state directory that can't be changed: old logs stay, and the session goes on.

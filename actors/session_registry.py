@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from actors.messages import LeaseChanged, LeaseFreed, Log, Problem, Report, Retry, Told, Update
 from actors.supervision import BaseActor
 from nssh.base import process
-from nssh.state import records
+from nssh.state import session_records
 
 if TYPE_CHECKING:
     from actors.supervision import Context
     from nssh.state.lease_waiter import AwaitedLease
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
 
 # Seconds between two looks at a session that acts and knows no lease, the Go program's.
 _LEASE_INTERVAL = 0.9
@@ -85,7 +85,7 @@ class SessionRegistry(BaseActor):
     def _survey(self) -> None:
         """Have stale records removed, and tell of what lies among them and is none."""
         try:
-            ignored = records.survey()[1]
+            ignored = session_records.survey()[1]
         except OSError as error:
             self._failed(error)
             return
@@ -125,7 +125,7 @@ class SessionRegistry(BaseActor):
         # An abandoned life that comes back must not write what was true then over what its successor wrote.
         if self._record != self._written and not self.context.abandoned:
             try:
-                records.write(self._record)
+                session_records.write(self._record)
                 self._written = self._record
             except OSError as error:
                 self._failed(error)

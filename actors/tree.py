@@ -29,7 +29,7 @@ from nssh.local.clipboard import MemoryClipboard
 from nssh.ssh.marked_stream import MarkedStream, new_mark
 from nssh.ssh.remote_command import remote_command
 from nssh.state.lease_waiter import AwaitedLease
-from nssh.state.records import directory as records_directory
+from nssh.state.session_records import directory as records_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from nssh.config.settings import Config
     from nssh.launch.session_info import SessionInfo
     from nssh.ssh.connection import ByteStream
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
 
 # Seconds a dial may take: a connection's own deadline for opening a stream, and the way through the mailbox.
 _DIAL = 20.0

@@ -14,12 +14,12 @@ from nssh.base.errors import ToolError
 from nssh.base.printable import LONGEST, printable
 from nssh.config import settings
 from nssh.meeting import liveness
-from nssh.state import held_urls, records
+from nssh.state import held_urls, session_records
 from nssh.wire import files
 
 if TYPE_CHECKING:
     from nssh.cli.command_options import StatusOptions
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
 
 # The fields of a record that `--json` prints (docs/protocol.md). The topic is left out: it is a secret, and the output
 # may be shown to others.
@@ -40,11 +40,11 @@ def run(options: StatusOptions) -> int:
 
 def _uptime(record: Record) -> float:
     now = time.time()
-    return max(0.0, now - records.timestamp(record.started, now))
+    return max(0.0, now - session_records.timestamp(record.started, now))
 
 
 def _json() -> int:
-    live = records.live()
+    live = session_records.live()
     sessions: list[dict[str, Any]] = []
     for record, answer in zip(live, liveness.probe_all(live), strict=True):
         fields: dict[str, Any] = {name: getattr(record, name) for name in _JSON_FIELDS}
@@ -56,7 +56,7 @@ def _json() -> int:
 
 
 def _table() -> int:
-    live = records.live()
+    live = session_records.live()
     if not live:
         print("no live sessions")
     for record, answer in zip(live, liveness.probe_all(live), strict=True):
@@ -77,7 +77,7 @@ def _describe(record: Record, answer: liveness.Liveness) -> list[str]:
         lines.append(f"  {record.held} URLs held: nssh status --held lists them, --open-held opens them")
     if record.problem:
         lines.append(f"  problem: {record.problem}")
-    if record.lost and time.time() - records.timestamp(record.lost_at, 0.0) < records.LOST_TOLD:
+    if record.lost and time.time() - session_records.timestamp(record.lost_at, 0.0) < session_records.LOST_TOLD:
         lines.append(f"  lost: {record.lost}")
     return lines
 
@@ -120,7 +120,7 @@ def _open_held() -> int:
     from nssh.local.callback_finder import find_callbacks
 
     command = settings.load().browser.command or None
-    acting = {record.serial: record for record in records.live() if record.role == "leader" and record.socket}
+    acting = {record.serial: record for record in session_records.live() if record.role == "leader" and record.socket}
     failed = 0
     for path in _held_paths():
         serial = path.removesuffix(".held").rpartition(".")[2]

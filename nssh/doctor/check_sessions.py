@@ -12,13 +12,13 @@ from nssh.base import process
 from nssh.doctor.report import failed, ok, warning
 from nssh.meeting import liveness
 from nssh.meeting.liveness import SessionState
-from nssh.state import records
+from nssh.state import session_records
 from nssh.wire import files
 
 if TYPE_CHECKING:
     from nssh.doctor.report import Result
     from nssh.doctor.step_runner import Examination
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
 
 
 def stale(_: Examination) -> Result:
@@ -29,7 +29,7 @@ def stale(_: Examination) -> Result:
     except FileNotFoundError:
         names = []
     dead = sorted({name for name in names if _is_dead(name)})
-    ignored = records.survey()[1]
+    ignored = session_records.survey()[1]
     if ignored:
         one = ignored[0]
         path = os.path.join(directory, one.name)
@@ -50,13 +50,13 @@ def _is_dead(name: str) -> bool:
         return False
     if kind == "sock":
         return not process.birth(int(stem))
-    record = records.read(records.path_of(int(stem)))
+    record = session_records.read(session_records.path_of(int(stem)))
     return (record is None and not process.birth(int(stem))) or (record is not None and not record.live)
 
 
 def live(exam: Examination) -> Result:
     """Ask each live session of this target whether it answers, and check that one holds the topic's lease."""
-    exam.sessions = [record for record in records.live() if record.key == exam.target.key]
+    exam.sessions = [record for record in session_records.live() if record.key == exam.target.key]
     if not exam.sessions:
         return ok("none to this host at present")
     answers = liveness.probe_all(exam.sessions, exam.config)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nssh.doctor.topic_listener import TopicListener
     from nssh.ssh.connection import Connection
     from nssh.ssh.identity import Target
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
 
 
 class Examination:

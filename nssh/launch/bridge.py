@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from actors.supervision import Backoff, ChildSpec, ProcessSupervisor, Program
-from nssh.state import records
+from nssh.state import session_records
 
 if TYPE_CHECKING:
     from nssh.launch.session_info import SessionInfo
@@ -89,11 +89,11 @@ class Bridge:
         if not self.gave_up or self._is_recorded:
             return
         self._is_recorded = True
-        record = records.read(records.path_of(self.session.pid))
+        record = session_records.read(session_records.path_of(self.session.pid))
         if record is None:
             return
         try:
-            records.write(record._replace(bridge=0, bus="", bus_since="", problem=self.last_words))
+            session_records.write(record._replace(bridge=0, bus="", bus_since="", problem=self.last_words))
         except OSError:
             pass  # the user is told at the session's end
 

@@ -20,7 +20,7 @@ from nssh.launch.route import choose_route
 from nssh.launch.session_info import SessionInfo
 from nssh.meeting.session_start import JoinedSessionCheck, SessionStart, SessionStarter
 from nssh.ssh import control_path, login
-from nssh.state import records, remembered_hosts
+from nssh.state import remembered_hosts, session_records
 from nssh.wire import CONTENT_LIMIT, files, session_file
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nssh.ssh.argv import Connect
     from nssh.ssh.framing import Answer
     from nssh.ssh.identity import Pending
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
 
 FEATURES = ("targets", "ids", "types")
 """What this program can do beyond the Go program. The session file tells them to the shims."""
@@ -70,7 +70,7 @@ class Launcher:
             self.start = self._settle()
             self.foreground = Foreground(self._child_ended, reads="n" not in request.ssh.letters)
         except BaseException:
-            records.remove(os.getpid())  # Ctrl-C may have come after the record was written
+            session_records.remove(os.getpid())  # Ctrl-C may have come after the record was written
             raise
         self.session_file = self._session_file()
 
@@ -353,7 +353,7 @@ class Launcher:
     def _close(self, path: str, status: int | None = None) -> None:
         """Let the bridge deliver what has arrived, and end. If it has ended, remove the record and end the master."""
         if self.bridge is not None:
-            self._record = records.read(records.path_of(os.getpid()))
+            self._record = session_records.read(session_records.path_of(os.getpid()))
             self.bridge.tell(exit=status)
             self.bridge.close()
             # Wait only while the bus is up. Otherwise the bridge delivers by itself, after this process has ended.
@@ -366,7 +366,7 @@ class Launcher:
                 pass  # the user is in a hurry: the bridge ends by itself
             if self.bridge.running:
                 return
-        records.remove(os.getpid())
+        session_records.remove(os.getpid())
         if path and os.path.exists(path):
             from nssh.ssh import master
 

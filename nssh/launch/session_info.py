@@ -9,7 +9,7 @@ import json
 from typing import NamedTuple
 
 from nssh.ssh.identity import Target
-from nssh.state.records import Record
+from nssh.state.session_records import Record
 
 
 class SessionInfo(NamedTuple):

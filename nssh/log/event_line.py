@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from nssh.base.printable import printable
-from nssh.log.rotated_file import when
+from nssh.log.log_reader import when
 
 LONGEST: Final = 4000
 """Characters of one value, or of a line that is no event."""

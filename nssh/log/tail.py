@@ -13,8 +13,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from nssh.log.event_line import Renderer, parse
-from nssh.log.rotated_file import LogFile, when
-from nssh.state import records
+from nssh.log.log_reader import LogFile, when
+from nssh.state import session_records
 from nssh.wire import files
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class LogFollower:
 
     def look(self) -> bool:
         """Find new logs; return whether any session is live."""
-        live = {record.log: record.target for record in records.live() if record.log}
+        live = {record.log: record.target for record in session_records.live() if record.log}
         self._names.update(live)
         found = self._scan()
         now = time.monotonic()

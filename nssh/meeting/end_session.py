@@ -16,12 +16,12 @@ import psutil
 from nssh.base import process
 from nssh.base.errors import NsshError
 from nssh.ssh import control_path, master
-from nssh.state import records
+from nssh.state import session_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
 
 PATIENCE = 1.0
 """Seconds from SIGTERM to SIGKILL, and from that to giving up."""
@@ -47,7 +47,7 @@ def end(found: Sequence[Record]) -> None:
         if members and not record.foreign:
             # The session tells the user at its terminal why it ended.
             with contextlib.suppress(OSError):
-                records.write(record._replace(replaced_by=os.getpid()))
+                session_records.write(record._replace(replaced_by=os.getpid()))
         # Only the launcher is signalled: it ends its ssh or mosh, and lets its bridge deliver what has arrived.
         if members and process.terminate(*members[0]) and process.is_stopped(members[0].pid):
             process.terminate(*members[0], signal.SIGCONT)
@@ -61,7 +61,7 @@ def end(found: Sequence[Record]) -> None:
             raise NsshError(
                 f"the session of pid {record.pid} does not end, even by SIGKILL; leave it alone and use --new"
             )
-        records.remove(record.pid)
+        session_records.remove(record.pid)
         for path in control_path.candidates(record.pid):
             master.end(path)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nssh.meeting.liveness import Liveness
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
 
 
 class Action(enum.StrEnum):

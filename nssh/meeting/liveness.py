@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nssh.base import process
 from nssh.base.errors import BusError
 from nssh.base.printable import printable
-from nssh.state import records
+from nssh.state import session_records
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
     from nssh.config.settings import Config
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
 
 DEADLINE = 1.5
 """Seconds in which a session must have answered."""
@@ -89,7 +89,7 @@ def probe(record: Record, config: Config | None = None, timeout: float = DEADLIN
     if record.foreign:
         return _over_topic(record, config, timeout) if config is not None else Liveness(SessionState.UNKNOWN)
     if not record.socket:
-        age = time.time() - records.timestamp(record.started, 0.0)
+        age = time.time() - session_records.timestamp(record.started, 0.0)
         if not record.bridge and 0 <= age < _STARTING:
             return Liveness(SessionState.STARTING)
         return Liveness(SessionState.WEDGED, reason="it has no control socket")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nssh.base import process
 from nssh.base.errors import NsshError
 from nssh.ssh import identity
-from nssh.state import records, topics
+from nssh.state import session_records, topics
 from nssh.wire import files
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nssh.meeting.join_or_replace import Action
     from nssh.meeting.liveness import Liveness
     from nssh.ssh.identity import Target
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
 
 _SHOWN = 6
 """Sessions that the question lists."""
@@ -125,7 +125,7 @@ class SessionStarter:
             path = files.make_private_dir(os.path.join(files.state_dir(), name))
             if not os.access(path, os.W_OK | os.X_OK):
                 raise PermissionError(13, "not writable", path)
-        with records.StartLock():
+        with session_records.StartLock():
             others = self._others()
             if choice == "new" or not others:
                 return self._begin(fresh=choice == "new")
@@ -141,7 +141,7 @@ class SessionStarter:
                 group = self._topic_group(others)
                 return self._join(group, _acting(group))._replace(unasked=tuple(group))
         action, other, shown = self._decide(choice, others)
-        with records.StartLock():
+        with session_records.StartLock():
             # Sessions may have started and ended during the question.
             others = self._others()
             if action == "new":
@@ -152,7 +152,7 @@ class SessionStarter:
 
     def _others(self) -> list[Record]:
         """Return the live sessions of the same target on the same server, oldest first."""
-        return [record for record in records.live() if record.pid != os.getpid() and self._is_same(record)]
+        return [record for record in session_records.live() if record.pid != os.getpid() and self._is_same(record)]
 
     def _is_same(self, record: Record) -> bool:
         if record.server != self._config.server:
@@ -202,7 +202,7 @@ class SessionStarter:
         now = time.time()
         lines = [f"{self._target.destination} is connected already ({self._target.key}):"]
         for other, answer in list(zip(others, answers, strict=True))[-_SHOWN:]:
-            age = max(0.0, now - records.timestamp(other.started, now))
+            age = max(0.0, now - session_records.timestamp(other.started, now))
             lines.append(f"  {join_or_replace.describe(other, answer, age)}")
         if len(others) > _SHOWN:
             lines.insert(1, f"  and {len(others) - _SHOWN} older ones")
@@ -243,7 +243,7 @@ class SessionStarter:
         topic = topics.obtain(target.key, config.server, fixed=config.topic or "", fresh=fresh, joined=shared)
         now = time.time()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
-        record = records.Record(
+        record = session_records.Record(
             pid=os.getpid(),
             target=target.destination,
             host=target.short_name,
@@ -255,5 +255,5 @@ class SessionStarter:
             key=target.key,
             serial=topic.serial,
         )
-        records.write(record)
+        session_records.write(record)
         return SessionStart(record, topic, joined)

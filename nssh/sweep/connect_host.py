@@ -10,7 +10,7 @@ from nssh.base.errors import ConnectError
 from nssh.ssh import control_path
 from nssh.ssh.connect import connect
 from nssh.ssh.control_connection import ControlConnection
-from nssh.state import records
+from nssh.state import session_records
 from nssh.wire import files
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def reach(target: Target, deadline: float) -> Connection:
 def _control_paths(target: Target) -> list[str]:
     """Return the control sockets that may lead to a host: the user's own ControlPath, and those of nssh sessions."""
     try:
-        sessions = [record.pid for record in records.live() if record.key == target.key]
+        sessions = [record.pid for record in session_records.live() if record.key == target.key]
     except OSError:
         sessions = []
     paths = [target.control_path, *(path for pid in sessions for path in control_path.candidates(pid))]

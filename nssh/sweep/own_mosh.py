@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 
 from nssh.base import process
-from nssh.state import records
+from nssh.state import session_records
 from nssh.sweep.list_servers import NAME
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def look() -> OwnMosh:
 
 def _clients() -> Iterator[MoshClient]:
     try:
-        keys = {record.pid: record.key for record in records.live()}
+        keys = {record.pid: record.key for record in session_records.live()}
     except OSError:
         keys = {}  # the state directory can't be read: the clients' servers are known by address only
     # Clients of all users: `sudo nssh sweep` is run by the same person.

@@ -27,7 +27,7 @@ from tests.lab.tools import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
 
 DELAY = 0.020
 """Seconds, each way."""

@@ -21,7 +21,7 @@ from tests.lab.tools import wait_until
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
     from tests.bench.place import Lab
     from tests.bench.scale import Scale
 

@@ -22,7 +22,7 @@ from tests.lab.tools import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
     from tests.bench.place import Lab
     from tests.bench.scale import Scale
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from nssh.state import records
+from nssh.state import session_records
 from tests.lab.tools import DEADLINE, wait_until
 
 if TYPE_CHECKING:
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
     from tests.lab.client import Client
 
 NSSH = (sys.executable, "-P", "-m", "nssh")
@@ -80,7 +80,7 @@ class Laptop:
         for path in sorted(directory.glob("*.json")):
             # Not by `records.read`: they may be those of an account that the tests play.
             with contextlib.suppress(FileNotFoundError):
-                found.append(records.parse(path.read_bytes()))
+                found.append(session_records.parse(path.read_bytes()))
         return [record for record in found if record is not None]
 
     def wait_up(self, count: int = 1, deadline: float = DEADLINE) -> list[Record]:

@@ -21,7 +21,7 @@ from tests.session.support import ANY_PROMPT, forget, gate, hold
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
     from tests.lab.sshd import Sshd
 
 pytestmark = pytest.mark.real

@@ -19,7 +19,7 @@ from tests.session.support import forget, settle, without_mosh
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
 
 pytestmark = pytest.mark.real
 

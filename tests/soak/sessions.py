@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from nssh.state import records
+from nssh.state import session_records
 from tests.lab.laptop import NSSH
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nssh.state.records import Record
+    from nssh.state.session_records import Record
     from tests.lab.laptop import Laptop
 
 # How long a launcher remembers the death of a bridge, seconds, and how many it bears meanwhile; see nssh.launch.bridge.
@@ -64,7 +64,7 @@ class Session:
 
     def record(self) -> Record | None:
         """Return its record."""
-        return records.read(os.fspath(self._laptop.state / "sessions" / f"{self.process.pid}.json"))
+        return session_records.read(os.fspath(self._laptop.state / "sessions" / f"{self.process.pid}.json"))
 
     def child(self, *, bridge: bool) -> psutil.Process | None:
         """Return its bridge, or else its ssh."""

@@ -31,7 +31,7 @@ from nssh.bus.client import BusClient
 from nssh.bus.deliveries import Delivery
 from nssh.config.settings import BrowserConfig, Config
 from nssh.launch.session_info import SessionInfo
-from nssh.state import records
+from nssh.state import session_records
 from nssh.wire import envelope as wire
 from tests.lab.ports import free_port
 from tests.supervision.support import PATIENCE, eventually
@@ -375,8 +375,8 @@ class Stage:
     def opened(self) -> list[str]:
         return self.opened_file.read_text().split() if self.opened_file.exists() else []
 
-    def record(self) -> records.Record:
-        found = records.read(records.path_of(os.getpid()))
+    def record(self) -> session_records.Record:
+        found = session_records.read(session_records.path_of(os.getpid()))
         assert found is not None
         return found
 

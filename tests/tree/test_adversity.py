@@ -12,7 +12,7 @@ import pytest
 from actors.messages import LeaseFreed
 from actors.supervision import EventKind
 from nssh.log import event_log
-from nssh.state import records
+from nssh.state import session_records
 from nssh.wire import envelope as wire
 from tests.supervision.support import PATIENCE, eventually
 from tests.tree.stage import Faults, Poke, Stage, await_idle
@@ -167,14 +167,14 @@ def test_records_and_held_urls_that_can_not_be_written_disturb_no_session(
 def test_a_record_that_could_not_be_written_is_written_as_soon_as_it_can_be(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, full = records.write, [False]
+    write, full = session_records.write, [False]
 
-    def refuse(record: records.Record) -> None:
+    def refuse(record: session_records.Record) -> None:
         if full[0]:
             raise OSError(28, "No space left on device")
         write(record)
 
-    monkeypatch.setattr(records, "write", refuse)
+    monkeypatch.setattr(session_records, "write", refuse)
     with stage.playing():
         full[0] = True
         stage.tell(transport="mosh", prepared=True, version="9.9")
@@ -192,7 +192,7 @@ def test_old_logs_and_records_that_can_not_be_removed_keep_no_session_from_start
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(event_log, "prune", refuse)
-    monkeypatch.setattr(records, "survey", refuse)
+    monkeypatch.setattr(session_records, "survey", refuse)
     with stage.playing():
         stage.serves()
         assert stage.log("log-prune-failed")[0]["err"] == "Permission denied"

@@ -18,7 +18,7 @@ import pytest
 from actors.supervision import ChildSpec, Ended, Process, Program
 from nssh.base import process
 from nssh.ssh.mux import master_pid
-from nssh.state import records
+from nssh.state import session_records
 from nssh.state.lease import Lease
 from tests.supervision.programs import drive
 from tests.supervision.support import PATIENCE, eventually
@@ -59,8 +59,8 @@ class Bridge:
         self.process.stdin.write(line)
         self.process.stdin.flush()
 
-    def record(self) -> records.Record | None:
-        return records.read(records.path_of(self.session.pid))
+    def record(self) -> session_records.Record | None:
+        return session_records.read(session_records.path_of(self.session.pid))
 
     def has_role(self, role: str) -> bool:
         record = self.record()

@@ -16,7 +16,7 @@ from nssh.launch import bridge as module
 from nssh.launch.bridge import INTENSITY, Bridge
 from nssh.launch.session_info import SessionInfo
 from nssh.ssh.identity import Target
-from nssh.state import records
+from nssh.state import session_records
 from tests.lab.waiting import until
 
 if TYPE_CHECKING:
@@ -58,24 +58,24 @@ def test_a_bridge_that_keeps_dying_is_given_up_and_the_record_says_so(
     monkeypatch.setattr(sys, "executable", "false")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(module, "_BACKOFF", Backoff(0.0))
-    here = records.Record(
+    here = session_records.Record(
         pid=1, target="h", host="h", topic="nssh_topic", server="relay", started="s", log="l", bridge=7, bus="up"
     )
-    records.write(here)
+    session_records.write(here)
     bridge = Bridge(session(str(tmp_path / "log")))
     bridge.start()
     until(lambda: bridge.tick() is None and bridge.gave_up)
     assert (bridge.running, bridge.session.restarts) == (False, INTENSITY)
     words = f"the bridge died 6 times and was given up; see {tmp_path}/log.err"
     assert bridge.last_words == words
-    record = records.read(records.path_of(1))
+    record = session_records.read(session_records.path_of(1))
     assert record is not None
     assert (record.bridge, record.bus, record.problem) == (0, "", words)
-    records.remove(1)
+    session_records.remove(1)
     bridge.tell(child=7)
     bridge.close()
     assert bridge.tick() is None
-    assert records.read(records.path_of(1)) is None, "the record is written once"
+    assert session_records.read(session_records.path_of(1)) is None, "the record is written once"
 
 
 def test_a_start_that_fails_counts_as_a_death_and_disturbs_nobody(

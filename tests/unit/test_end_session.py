@@ -12,8 +12,8 @@ import pytest
 
 from nssh.base import process
 from nssh.meeting import end_session
-from nssh.state import records
-from nssh.state.records import Record
+from nssh.state import session_records
+from nssh.state.session_records import Record
 from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ def test_what_is_no_nssh_is_left_alone_with_its_children_whatever_its_record_say
 ) -> None:
     """PID and birth may even be right, as in a record that somebody made by hand: think of init, and its children."""
     found = record(family.pid, birth=process.birth(family.pid) if ours else "")
-    records.write(found)
+    session_records.write(found)
     [child] = psutil.Process(family.pid).children()
     end_session.end([found])
     assert family.poll() is None
     assert child.is_running()
-    assert records.read(records.path_of(family.pid)) is None
+    assert session_records.read(session_records.path_of(family.pid)) is None
 
 
 def test_an_nssh_of_another_birth_is_left_alone(state: Path, family: subprocess.Popen[bytes]) -> None:

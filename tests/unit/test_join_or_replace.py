@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nssh.base.errors import UsageError
 from nssh.meeting.join_or_replace import Action, Decision, check_new, decide, describe, foremost
 from nssh.meeting.liveness import Liveness, SessionState
-from nssh.state.records import Record
+from nssh.state.session_records import Record
 
 JOIN, REPLACE, NEW, ASK = Action.JOIN, Action.REPLACE, Action.NEW, Action.ASK
 WELL = [SessionState.ALIVE, SessionState.STANDBY, SessionState.STARTING, SessionState.UNKNOWN]

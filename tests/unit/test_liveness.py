@@ -21,7 +21,7 @@ from nssh.bus.ping import ping
 from nssh.config.settings import Config
 from nssh.meeting import liveness
 from nssh.meeting.liveness import Liveness, SessionState
-from nssh.state.records import Record
+from nssh.state.session_records import Record
 from nssh.wire import envelope as wire
 from tests.lab import ntfy
 from tests.lab.waiting import until

@@ -79,7 +79,7 @@ NUMBERS = [
     )),
     Number("nssh.local.flood:FLOOD", 20, (("guide", "after the twentieth within ten seconds"),)),
     Number("nssh.local.flood:FLOOD_SECONDS", 10, (("guide", "after the twentieth within ten seconds"),)),
-    Number("nssh.state.records:LOST_TOLD", DAY, (
+    Number("nssh.state.session_records:LOST_TOLD", DAY, (
         ("guide", "`nssh status` says so for a day"),
         ("architecture", "goes on telling it for a day"),
         ("protocol", "told for a day by whoever leads"),

@@ -17,9 +17,9 @@ import pytest
 
 from nssh.base import process
 from nssh.meeting import liveness
-from nssh.state import held_urls, records
+from nssh.state import held_urls, session_records
 from nssh.state.held_urls import HeldUrl
-from nssh.state.records import Record
+from nssh.state.session_records import Record
 from nssh.wire import files
 from tests.lab.waiting import until
 
@@ -41,7 +41,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 def record(pid: int, **fields: Any) -> Record:
     basis = Record(pid, "devbox", "devbox", SECRET, "relay", "2020-01-01T00:00:00Z", "", birth=process.birth(pid))
     made = basis._replace(**fields)
-    records.write(made)
+    session_records.write(made)
     return made
 
 
@@ -82,7 +82,7 @@ def test_the_table(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
 
 
 def test_a_record_of_the_go_program_is_shown(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
-    directory = Path(records.directory())
+    directory = Path(session_records.directory())
     (directory / f"{sleeper.pid}.json").write_text(
         json.dumps({"pid": sleeper.pid, "target": "me@10.0.0.5", "host": "10", "topic": SECRET,
                     "server": "https://ntfy.sh", "started": "2036-07-01T10:00:00.123456789Z", "log": ""})
@@ -139,7 +139,9 @@ def test_json_tells_what_is_documented_in_these_types_and_nothing_else(
     )
     expected = documented()
     (full,) = json.loads(run("--json").stdout)
-    Path(records.path_of(sleeper.pid)).write_text(json.dumps({"pid": sleeper.pid, "started": "2036-07-01T10:00:00Z"}))
+    Path(session_records.path_of(sleeper.pid)).write_text(
+        json.dumps({"pid": sleeper.pid, "started": "2036-07-01T10:00:00Z"})
+    )
     (bare,) = json.loads(run("--json").stdout)
     for told in (full, bare):
         assert told.keys() == expected.keys()
@@ -149,7 +151,12 @@ def test_json_tells_what_is_documented_in_these_types_and_nothing_else(
 
 
 def test_what_was_lost_is_told_for_a_day(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
-    for ago, told in ((60, True), (-3600, True), (records.LOST_TOLD - 60, True), (records.LOST_TOLD + 1, False)):
+    for ago, told in (
+        (60, True),
+        (-3600, True),
+        (session_records.LOST_TOLD - 60, True),
+        (session_records.LOST_TOLD + 1, False),
+    ):
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - ago))
         record(sleeper.pid, lost="something", lost_at=at)
         assert ("  lost: something" in run().stdout.splitlines()) is told

@@ -15,8 +15,8 @@ import pytest
 
 from nssh.base import process
 from nssh.log.event_line import Renderer, parse
-from nssh.state import records
-from nssh.state.records import Record
+from nssh.state import session_records
+from nssh.state.session_records import Record
 from nssh.wire import files
 from tests.lab.terminal import Terminal
 from tests.lab.waiting import until
@@ -71,7 +71,7 @@ def live(state: Path) -> Iterator[Callable[..., Path]]:
             stack.callback(child.kill)
             path = log or Path(files.make_private_dir(str(state / "logs"))) / f"20260701-{child.pid}.jsonl"
             basis = Record(child.pid, target, target, "nssh_x", "relay", "2026-07-01T10:00:00Z", str(path))
-            records.write(basis._replace(birth=process.birth(child.pid), **fields))
+            session_records.write(basis._replace(birth=process.birth(child.pid), **fields))
             return path
 
         yield start

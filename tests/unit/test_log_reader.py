@@ -11,7 +11,7 @@ import pytest
 
 from nssh.log import event_log
 from nssh.log.event_log import EventLog
-from nssh.log.rotated_file import LONGEST, LogFile, when
+from nssh.log.log_reader import LONGEST, LogFile, when
 
 
 def line(number: int, ts: str = "2026-07-01T10:00:00.000000Z", **fields: object) -> bytes:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nssh.base import process
-from nssh.state import records
-from nssh.state.records import Record, StartLock
+from nssh.state import session_records
+from nssh.state.session_records import Record, StartLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def directory(state: Path) -> Path:
-    path = Path(records.directory())
+    path = Path(session_records.directory())
     assert path == state / "sessions"
     return path
 
@@ -78,20 +78,20 @@ RECORDS = st.builds(
 def test_what_is_written_is_read(made: Record, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "records"))
-        records.write(made)
-        assert records.read(records.path_of(made.pid)) == made
-        content = json.loads(Path(records.path_of(made.pid)).read_bytes())
+        session_records.write(made)
+        assert session_records.read(session_records.path_of(made.pid)) == made
+        content = json.loads(Path(session_records.path_of(made.pid)).read_bytes())
         assert all(value or name in {"pid", "restarts"} for name, value in content.items())
 
 
 def test_it_is_private(directory: Path, child: subprocess.Popen[bytes]) -> None:
     before = os.umask(0)
     try:
-        records.write(record(child.pid))
+        session_records.write(record(child.pid))
     finally:
         os.umask(before)
     assert [path.name for path in directory.iterdir()] == [f"{child.pid}.json"]
-    assert stat.S_IMODE(os.stat(records.path_of(child.pid)).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(session_records.path_of(child.pid)).st_mode) == 0o600
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
@@ -100,17 +100,17 @@ def test_a_record_of_the_go_program_is_understood(directory: Path, child: subpro
     started = datetime.now(UTC).isoformat().replace("+00:00", "789Z")  # nanoseconds, as Go writes them
     path = directory / f"{child.pid}.json"
     path.write_text(json.dumps({**GO, "pid": child.pid, "started": started}, indent=2))
-    [found] = records.live()
+    [found] = session_records.live()
     assert found == Record(child.pid, "me@10.0.0.5", "10", "nssh_x", "https://ntfy.sh", started, "/home/me/log")
     assert found.foreign
     path.write_text(json.dumps({**GO, "pid": child.pid}))
-    assert records.live() == []
+    assert session_records.live() == []
     assert left(directory) == []
     assert child.poll() is None
     path.write_text(json.dumps({**GO, "pid": child.pid, "started": started}))
     child.kill()
     child.wait()
-    assert records.live() == []
+    assert session_records.live() == []
     assert left(directory) == []
 
 
@@ -119,8 +119,8 @@ def test_the_live_are_told_oldest_first(directory: Path) -> None:
     try:
         times = ["2026-03-01T00:00:00Z", "2025-12-31T23:59:59Z", "2026-03-01T00:00:00.5Z", "2026-02-01T00:00:00Z"]
         for child, started in zip(children, times, strict=True):
-            records.write(record(child.pid, started=started))
-        assert [found.pid for found in records.live()] == [children[number].pid for number in (1, 3, 0, 2)]
+            session_records.write(record(child.pid, started=started))
+        assert [found.pid for found in session_records.live()] == [children[number].pid for number in (1, 3, 0, 2)]
     finally:
         for child in children:
             child.kill()
@@ -133,8 +133,8 @@ def test_the_dead_and_the_reused_are_removed_with_their_sockets(
     """A PID that is another process by now is as good as gone; and that process is left alone."""
     for pid in (2**22 + 7, child.pid):
         (directory / f"{pid}.sock").write_bytes(b"")
-        records.write(record(pid, birth="otherboot/1"))
-    assert records.live() == []
+        session_records.write(record(pid, birth="otherboot/1"))
+    assert session_records.live() == []
     assert left(directory) == []
     assert child.poll() is None
 
@@ -143,19 +143,19 @@ def test_a_socket_without_a_record_goes_with_its_process(directory: Path, child:
     """Whoever was about to remove both was killed in between, or makes its record next."""
     for name in (str(2**22 + 7), str(child.pid), "x", "²"):
         (directory / f"{name}.sock").write_bytes(b"")
-    assert records.live() == []
+    assert session_records.live() == []
     assert left(directory) == sorted([f"{child.pid}.sock", "x.sock", "².sock"])
 
 
 def test_a_record_that_claims_to_be_another_is_removed(directory: Path, child: subprocess.Popen[bytes]) -> None:
     """It may even be that of a session that lives, copied: there is one for each, under its own PID."""
     own = record(os.getpid())
-    records.write(own)
+    session_records.write(own)
     (directory / f"{os.getpid()}.json").rename(directory / f"{child.pid}.json")
-    assert records.live() == []
+    assert session_records.live() == []
     assert left(directory) == []
-    records.write(own)
-    assert records.live() == [own]
+    session_records.write(own)
+    assert session_records.live() == [own]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_record_that_claims_to_be_another_is_removed(directory: Path, child: s
 )
 def test_other_files_are_left_alone(directory: Path, name: str) -> None:
     (directory / name).write_text("{}")
-    assert records.live() == []
+    assert session_records.live() == []
     assert (directory / name).exists() != name.startswith("9")
 
 
@@ -179,7 +179,7 @@ def test_a_value_of_another_type_counts_as_missing(directory: Path, child: subpr
     }
     path = directory / f"{child.pid}.json"
     path.write_text(json.dumps(content))
-    found = records.read(str(path))
+    found = session_records.read(str(path))
     assert found is not None
     missing = Record(0, "", "", "", "", "", "")
     for name, got in found._asdict().items():
@@ -211,8 +211,8 @@ def test_what_is_no_record_is_none_and_removed_when_nobody_can_be_writing_it(
     dead, alive = directory / f"{2**22 + 7}.json", directory / f"{child.pid}.json"
     for path in (dead, alive):
         path.write_bytes(content)
-        assert records.read(str(path)) is None
-    assert records.live() == []
+        assert session_records.read(str(path)) is None
+    assert session_records.live() == []
     assert (dead.exists(), alive.exists()) == (False, True)
 
 
@@ -221,16 +221,16 @@ def test_a_record_larger_than_any_of_ours_is_not_read_into_memory(
 ) -> None:
     path = directory / f"{child.pid}.json"
     path.write_text(json.dumps({**GO, "pid": child.pid}) + " " * (1 << 17))
-    assert records.read(str(path)) is None
+    assert session_records.read(str(path)) is None
     with path.open("wb") as file:
         file.truncate(1 << 40)
-    assert records.read(str(path)) is None
+    assert session_records.read(str(path)) is None
 
 
 def test_nothing_there(state: Path) -> None:
-    assert records.live() == []
-    assert records.read(str(state / "sessions" / "1.json")) is None
-    records.remove(1)
+    assert session_records.live() == []
+    assert session_records.read(str(state / "sessions" / "1.json")) is None
+    session_records.remove(1)
     assert not state.exists()
 
 
@@ -239,9 +239,9 @@ def test_removal_takes_record_and_socket(directory: Path, child: subprocess.Pope
     other = directory / "s.sock"
     for path in (other, directory / f"{child.pid}.sock"):
         path.write_bytes(b"")
-    records.write(record(child.pid, socket=str(other)))
-    records.remove(child.pid)
-    records.remove(child.pid)
+    session_records.write(record(child.pid, socket=str(other)))
+    session_records.remove(child.pid)
+    session_records.remove(child.pid)
     assert left(directory) == ["s.sock"]
 
 
@@ -256,16 +256,16 @@ def test_what_is_ignored_is_told_with_the_reason(directory: Path, child: subproc
         (lambda: path.symlink_to("/etc/passwd"), "Too many levels of symbolic links"),
     ):
         make()
-        assert records.survey() == ([], [records.Ignored(path.name, reason)])
+        assert session_records.survey() == ([], [session_records.Ignored(path.name, reason)])
         path.rmdir() if path.is_dir() else path.unlink()
 
 
 def test_a_record_of_somebody_else_is_ignored(directory: Path, child: subprocess.Popen[bytes]) -> None:
     if os.geteuid():
         pytest.skip("needs root, to make a file of another account")
-    records.write(record(child.pid))
-    os.chown(records.path_of(child.pid), 12345, 12345)
-    assert records.survey() == ([], [records.Ignored(f"{child.pid}.json", "not a file of your own")])
+    session_records.write(record(child.pid))
+    os.chown(session_records.path_of(child.pid), 12345, 12345)
+    assert session_records.survey() == ([], [session_records.Ignored(f"{child.pid}.json", "not a file of your own")])
     assert left(directory) == [f"{child.pid}.json"]
 
 
@@ -274,7 +274,7 @@ def test_one_start_at_a_time(directory: Path) -> None:
     counter = directory / "counter"
     counter.write_text("0")
     code = (
-        "import sys, time; from pathlib import Path; from nssh.state.records import StartLock\n"
+        "import sys, time; from pathlib import Path; from nssh.state.session_records import StartLock\n"
         "with StartLock():\n"
         "    path = Path(sys.argv[1]); seen = int(path.read_text()); time.sleep(0.02); path.write_text(str(seen + 1))"
     )
@@ -284,7 +284,7 @@ def test_one_start_at_a_time(directory: Path) -> None:
 
 
 def test_a_suspended_start_holds_nobody_up(directory: Path) -> None:
-    code = "from nssh.state.records import StartLock\nwith StartLock(): print(flush=True); input()"
+    code = "from nssh.state.session_records import StartLock\nwith StartLock(): print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
@@ -296,9 +296,9 @@ def test_a_suspended_start_holds_nobody_up(directory: Path) -> None:
 
 def test_nothing_is_removed_while_somebody_starts(directory: Path) -> None:
     """It may bear the PID that the stale record is of, and have written its own since."""
-    records.write(record(2**22 + 7, birth="x/1"))
+    session_records.write(record(2**22 + 7, birth="x/1"))
     with StartLock():
-        assert records.live() == []
+        assert session_records.live() == []
         assert left(directory) == [f"{2**22 + 7}.json"]
-    assert records.live() == []
+    assert session_records.live() == []
     assert left(directory) == []
