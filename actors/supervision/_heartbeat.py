@@ -18,8 +18,8 @@ DESCRIPTOR = 3
 """Where a child finds the pipe's writing end."""
 VARIABLE = "SUPERVISION_HEARTBEAT"
 """The environment variable that tells a child of it: the pipe's inode, so that no other file can be taken for it."""
-INTERVAL = 10.0
-"""Seconds between two beats that are written at the least; whoever calls oftener costs nothing."""
+INTERVAL = 1.0
+"""Seconds between two beats that are written at the least; who calls oftener, or just too early, loses no more."""
 
 
 class Heartbeat:

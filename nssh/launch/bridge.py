@@ -22,7 +22,7 @@ PERIOD: Final = 60.0
 _BACKOFF: Final = Backoff(initial=0.5, maximum=8.0, jitter=0.0, quiet=PERIOD, at_once=1)
 _SHUTDOWN: Final = 5.0
 _HEALTH: Final = 90.0
-"""Seconds without a heartbeat after which a bridge is killed and started anew; one that is well writes three."""
+"""Seconds without a heartbeat after which a bridge is killed and started anew; a well one writes two at the least."""
 _STARTUP: Final = 60.0
 """Seconds until the first of them: a machine that has just started may take long to import a program."""
 

@@ -33,7 +33,7 @@ def test_a_beat_is_heard_once(pulse: Pulse) -> None:
 
 
 def test_beats_are_written_no_oftener_than_is_of_use(pulse: Pulse) -> None:
-    times = iter([0.0, INTERVAL / 2, INTERVAL, INTERVAL + 1])
+    times = iter([0.0, INTERVAL / 2, INTERVAL, INTERVAL * 1.5])
     heart = Heartbeat(pulse.writer, lambda: next(times))
     heart.beat()
     heart.beat()
