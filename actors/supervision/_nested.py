@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from actors.supervision._incarnation import Incarnation
     from actors.supervision._supervisor import Supervisor
 
+GRACE = 1.0
+"""Seconds that the children of a tree that was given up have for their end; nobody waits for it."""
+
 
 class TreeBody:
     """Runs a supervisor that was not started yet: up once all its children are, down once they are.
@@ -38,5 +41,5 @@ class TreeBody:
         self._tree.request_stop(patience)
 
     def abandon(self) -> None:
-        """Give up all children that do not stop at once."""
-        self._tree.request_stop(0.0)
+        """Have the children stop soon, those that can."""
+        self._tree.request_stop(GRACE)

@@ -12,11 +12,10 @@ import random as random_module
 import threading
 from typing import TYPE_CHECKING, Any
 
-from actors.supervision._child import Child
+from actors.supervision._children import Children
 from actors.supervision._events import Event, EventKind
 from actors.supervision._ghosts import Ghosts
 from actors.supervision._incarnation import WedgedError
-from actors.supervision._mail import UnknownActorError
 from actors.supervision._nested import TreeBody
 from actors.supervision._outcome import Outcome, StartError
 from actors.supervision._requests import Requests
@@ -29,6 +28,7 @@ from actors.supervision.debug import describe, trace_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from actors.supervision._child import Child
     from actors.supervision._context import Context
     from actors.supervision._ref import ChildRef
     from actors.supervision._spec import ChildSpec
@@ -77,21 +77,20 @@ class Supervisor:
         random: Callable[[], float] = random_module.random,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        self._strategy = strategy
-        self._auto_shutdown = auto_shutdown
-        self._backoff = Backoff() if backoff is None else backoff
-        self._random = random
+        backoff = Backoff() if backoff is None else backoff
         self._window = RestartWindow(intensity, period)
-        check_reachable(self._window, self._backoff)
+        check_reachable(self._window, backoff)
         self._heartbeat = heartbeat
         self._clock = Clock() if clock is None else clock
         self._ghosts = Ghosts(abandonments, abandonment_period)
         self._shared = Shared(self._ghosts, self._clock, on_event)
         self.directory = self._shared.directory
         self._requests = Requests(self._shared.wake)
-        self._children: dict[str, Child] = {}
+        self._children = Children(
+            strategy, auto_shutdown, lambda: Attempts(backoff, random), self._shared, self._requests
+        )
         for spec in children:
-            self._add(spec)
+            self._children.add(spec)
         self._thread: threading.Thread | None = None
         self._up = False
         self._completed = False
@@ -175,11 +174,11 @@ class Supervisor:
         """
 
         def act() -> ChildRef:
-            child = self._add(spec, passing=spec.restart is Restart.TEMPORARY)
+            child = self._children.add(spec, passing=spec.restart is Restart.TEMPORARY)
             try:
-                self._start(child)
+                self._children.start(child)
             except StartError:
-                self._delete(child)
+                self._children.forget(child)
                 raise
             return self.directory.ref(spec.id)
 
@@ -196,10 +195,10 @@ class Supervisor:
         """
 
         def act() -> None:
-            child = self._child(child_id)
-            self._stop(child)
+            child = self._children.find(child_id)
+            self._children.stop(child)
             child.terminated = True
-            self._retire(child)
+            self._children.retire(child)
 
         child = self._children.get(child_id)
         life = child and child.incarnation
@@ -217,9 +216,9 @@ class Supervisor:
         """
 
         def act() -> None:
-            child = self._down(child_id)
+            child = self._children.find_down(child_id)
             child.restarts += 1
-            self._start(child)
+            self._children.start(child)
 
         self._do(act, timeout)
 
@@ -230,7 +229,7 @@ class Supervisor:
             ValueError: If it is not down for good.
             UnknownActorError, AskTimeoutError, RuntimeError: As `terminate_child`.
         """
-        self._do(lambda: self._delete(self._down(child_id)), timeout)
+        self._do(lambda: self._children.forget(self._children.find_down(child_id)), timeout)
 
     def as_child(self, context: Context) -> TreeBody:
         """Become what a child of another tree consists of; for that tree.
@@ -247,55 +246,6 @@ class Supervisor:
         if threading.current_thread() is self._thread:
             raise RuntimeError("the supervisor would wait for itself")
         return self._requests.submit(action, timeout)
-
-    def _add(self, spec: ChildSpec, *, passing: bool = False) -> Child:
-        if spec.id in self._children:
-            raise ValueError(f"two children have the id {spec.id}")
-        if spec.significant and self._auto_shutdown is AutoShutdown.NEVER:
-            raise ValueError(f"{spec.id} is significant, but this tree never ends by itself")
-        child = self._children[spec.id] = Child(
-            spec, Attempts(self._backoff, self._random), self._shared, passing=passing
-        )
-        return child
-
-    def _child(self, child_id: str) -> Child:
-        try:
-            return self._children[child_id]
-        except KeyError:
-            raise UnknownActorError(f"no child has the id {child_id}") from None
-
-    def _down(self, child_id: str) -> Child:
-        child = self._child(child_id)
-        if not child.finished:
-            raise ValueError(f"{child_id} is not down for good: terminate it first")
-        return child
-
-    def _start(self, child: Child) -> None:
-        """Start a child that has no right to further attempts if it fails."""
-        if not self._shared.stop_requested:
-            child.start()
-        life = child.incarnation
-        if life is not None and life.came_up:
-            return
-        child.stop()
-        child.retire()
-        reason = "the tree was stopped" if self._shared.stop_requested else describe(child.error)
-        raise StartError(f"{child.id} did not start: {reason}") from child.error
-
-    def _stop(self, child: Child, share: float = math.inf) -> None:
-        if child.incarnation is not None:
-            self._requests.refuse(child.incarnation.thread)
-        child.stop(share)
-
-    def _retire(self, child: Child) -> None:
-        """It will not be started again, or only by hand."""
-        child.retire()
-        if child.passing:
-            self._delete(child)
-
-    def _delete(self, child: Child) -> None:
-        del self._children[child.id]
-        self.directory.remove(child.id)
 
     # --- The supervisor's own thread ----------------------------------------------------------------------------------
 
@@ -332,7 +282,7 @@ class Supervisor:
     def _start_all(self) -> bool:
         for child in self._children.values():
             try:
-                self._start(child)
+                self._children.start(child)
             except StartError as error:
                 self._start_error = error
                 return False
@@ -344,7 +294,7 @@ class Supervisor:
         while left:
             child = left.pop()
             remaining = self._shared.stop_by - self._clock.monotonic()
-            self._stop(child, max(0.0, remaining / 2 if left else remaining))
+            self._children.stop(child, max(0.0, remaining / 2 if left else remaining))
             child.retire()
 
     def _step(self) -> None:
@@ -376,7 +326,7 @@ class Supervisor:
     def _next_time(self) -> float:
         """When something is to be done even if nothing is reported."""
         leaving = [child.leave_by for child in self._children.values()]
-        return min(math.inf, self._shared.health.next_look, *leaving, *(due for _, due in self._waiting()))
+        return min(math.inf, self._shared.health.next_look, *leaving, *(due for _, due in self._children.waiting()))
 
     def _replace_the_stuck(self) -> None:
         """Give up actors that are stuck in a message."""
@@ -396,8 +346,8 @@ class Supervisor:
         if self._ends():
             return
         if not ended.spec.restart.after(failed=ended.error is not None):
-            self._retire(ended)
-            self._completed = ended.spec.significant and self._completes()
+            self._children.retire(ended)
+            self._completed = ended.spec.significant and self._children.completes()
             return
         now = self._clock.monotonic()
         if not self._window.record(now):
@@ -407,41 +357,22 @@ class Supervisor:
             )
             return
         delay = ended.attempts.next_delay(ended.last_uptime)
-        ids = self._strategy.affected(list(self._children), ended.id)
-        for child in [self._children[child_id] for child_id in reversed(ids)]:
-            if child.terminated:
-                continue
-            self._stop(child)  # the one that ended is down already
+        for child in self._children.affected(ended):
+            self._children.stop(child)  # the one that ended is down already
             if child.spec.restart is Restart.TEMPORARY:
-                self._retire(child)
+                self._children.retire(child)
             else:
                 child.wait_until(now + delay)
         self._shared.emit(ended.event(EventKind.RESTARTING)._replace(delay=delay, error=describe(ended.error)))
 
-    def _completes(self) -> bool:
-        """Whether the tree ends with a significant child that has ended by itself."""
-        if self._auto_shutdown is AutoShutdown.ANY_SIGNIFICANT:
-            return True
-        return all(child.finished for child in self._children.values() if child.spec.significant)
-
     def _start_due(self) -> None:
         """Start again what has waited long enough."""
         while not self._ends():
-            child = next((child for child, due in self._waiting() if due <= self._clock.monotonic()), None)
+            child = next((child for child, due in self._children.waiting() if due <= self._clock.monotonic()), None)
             if child is None:
                 return
             child.restarts += 1
             child.start()
-
-    def _waiting(self) -> list[tuple[Child, float]]:
-        """Those that wait for their restart, and until when, in order, up to the first that holds up the rest."""
-        waiting = []
-        for child in self._children.values():
-            if child.due is not None:
-                waiting.append((child, child.due))
-            if self._strategy is not Strategy.ONE_FOR_ONE and not (child.running or child.finished):
-                break
-        return waiting
 
     def _ends(self) -> bool:
         """Whether the tree has to end: as requested, or because it gives up, for which too many ghosts are a reason."""
