@@ -1,4 +1,4 @@
-"""The bridge process: reads what the launcher tells on stdin, runs the tree, ends when that pipe does."""
+"""The bridge process: runs the tree of actors, reads the session's state from stdin, and ends when stdin does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from actors.messages import Drain, Log
+from actors.messages import IsDrained, Log
 from actors.supervision import AskError, Heartbeat, Outcome, StartError
 from actors.supervision.debug import dump_stacks
 from actors.tree import Tree
@@ -26,17 +26,18 @@ if TYPE_CHECKING:
 
     from nssh.launch.session_info import SessionInfo
 
-# Seconds from the launcher's end to ours, whatever hangs: below the 5 that are promised.
+# Seconds from the launcher's end until the bridge exits at the latest, even if an actor hangs: 5 are promised.
 _LAST_MOMENT = 4.0
-# Seconds for what has arrived to take effect, and for the tree to stop.
+# Seconds for the messages that have arrived to take effect, and for the tree to stop.
 _DRAIN = 2.0
 _STOP = 1.5
 
 
-def _told(fd: int) -> Iterator[SessionInfo]:
-    """Yield what the launcher tells on a pipe, until its end.
+def _sessions(fd: int) -> Iterator[SessionInfo]:
+    """Yield the session's state each time the launcher writes it to the pipe `fd`, until the pipe ends.
 
-    Not by `sys.stdin`, whose lock a thread holds while it waits: at its end Python wants to close it, and aborts.
+    Not read by `sys.stdin`: a thread that waits for input holds its lock, and Python aborts if it can't close
+    `sys.stdin` at exit.
     """
     rest = b""
     while data := os.read(fd, 1 << 16):
@@ -46,34 +47,34 @@ def _told(fd: int) -> Iterator[SessionInfo]:
 
 
 def main() -> int:
-    """Run the bridge; returns its exit status (1 asks the launcher to start another one)."""
+    """Run the bridge and return its exit status; 1 asks the launcher to start another bridge."""
     heart = Heartbeat.adopt()
     if os.getpgrp() != os.getpid():
         os.setsid()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(threadName)s %(name)s: %(message)s")
-    # The launcher's signals are its own affair; ours is the end of the pipe.
+    # The terminal's signals are for the launcher; the bridge ends with the pipe.
     for name in ("SIGINT", "SIGHUP", "SIGTSTP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, lambda *_: dump_stacks(sys.stderr))
-    told = _told(sys.stdin.fileno())
-    session = next(told, None)
+    states = _sessions(sys.stdin.fileno())
+    session = next(states, None)
     if session is None:
         return 0
-    return Bridge(session, told, heart).run()
+    return Bridge(session, states, heart).run()
 
 
 class Bridge:
-    """One life of the bridge process."""
+    """Runs the tree of one session, and cleans up behind the session when the launcher has gone."""
 
-    def __init__(self, session: SessionInfo, told: Iterator[SessionInfo], heart: Heartbeat) -> None:
+    def __init__(self, session: SessionInfo, states: Iterator[SessionInfo], heart: Heartbeat) -> None:
         self._session = session
-        self._told = told
+        self._states = states  # the later ones
         self._child_born = process.birth(session.child) if session.child else ""
         self._tree = Tree(session, settings.load(), heartbeat=heart.beat)
         self._launcher_gone = threading.Event()
 
     def run(self) -> int:
-        """Run the tree until the launcher's end or an escalation."""
+        """Run the tree until the launcher ends or the tree escalates; return the exit status. Blocks."""
         session, supervisor = self._session, self._tree.supervisor
         threading.Thread(target=self._listen, name="launcher", daemon=True).start()
         signal.signal(signal.SIGTERM, lambda *_: supervisor.request_stop(timeout=_STOP))
@@ -92,23 +93,23 @@ class Bridge:
             send("log_writer", Log("session-start", fields))
         outcome = supervisor.wait()
         if outcome is Outcome.ESCALATED:
-            # Where the launcher says to look; what writes the log may be what failed.
+            # To stderr, a file that the launcher names to the user: the log writer may be what failed.
             print(f"nssh: the bridge gives up: {supervisor.escalation}", file=sys.stderr)
         if outcome is Outcome.ESCALATED or not self._launcher_gone.is_set():
-            # The session goes on, with the record and the master that are its own; the launcher starts another bridge.
+            # The session goes on, and keeps its record and its ssh master; the launcher starts another bridge.
             return 1
         self._clean_up()
         return 0
 
     def _listen(self) -> None:
-        """Pass on what the launcher tells, then see to the end; on a thread of its own."""
+        """Pass each new state of the session to the tree; when the launcher has ended, end. Runs on its own thread."""
         try:
-            for session in self._told:
+            for session in self._states:
                 if session.child and session.child != self._session.child:
                     self._child_born = process.birth(session.child)
                 self._session = session
                 self._tree.tell(session)
-        finally:  # whatever was told: a bridge that listens no more must not outlive the launcher
+        finally:  # also after invalid input: without this thread nothing would end the bridge after the launcher
             self._end()
 
     def _end(self) -> None:
@@ -117,7 +118,7 @@ class Bridge:
         self._end_child()
         self._drain()
         fields: dict[str, object] = {"mosh": self._session.transport == "mosh"}
-        if self._session.exit is not None:  # a launcher that was killed told none
+        if self._session.exit is not None:  # a killed launcher reports no exit status
             fields["exit"] = self._session.exit
         self._tree.supervisor.directory.send("log_writer", Log("session-end", fields))
         self._tree.supervisor.request_stop(timeout=_STOP)
@@ -130,17 +131,17 @@ class Bridge:
             os._exit(1)
 
     def _end_child(self) -> None:
-        """End an ssh or mosh-client that outlived the launcher: nobody is left to give it a terminal."""
+        """End the ssh or mosh-client if the launcher was killed: its terminal has no owner any more."""
         if self._session.child and not process.is_same(self._session.pid, self._session.birth):
             process.terminate(self._session.child, self._child_born, signal.SIGHUP)
 
     def _drain(self) -> None:
-        """Wait for what has arrived to take effect."""
+        """Wait up to `_DRAIN` seconds until every message that has arrived has taken effect."""
         deadline = time.monotonic() + _DRAIN
         pause = 0.005
         while time.monotonic() < deadline:
             try:
-                if self._tree.supervisor.directory.ask("subscriber", Drain(), _DRAIN):
+                if self._tree.supervisor.directory.ask("subscriber", IsDrained(), _DRAIN):
                     return
             except (AskError, LookupError):
                 return
@@ -148,11 +149,11 @@ class Bridge:
             pause *= 2
 
     def _clean_up(self) -> None:
-        """Leave nothing behind: the record, those of the dead, its socket, the master of a login that was ours."""
+        """Remove the session's record and socket and those of dead sessions; end the ssh master if nssh started it."""
         session_records.remove(self._session.pid)
         try:
             session_records.survey()
-        except OSError as error:  # nobody is left who could write it to the log
+        except OSError as error:  # the log writer has stopped
             print(f"nssh: records of the dead can't be removed: {error.strerror}", file=sys.stderr)
         if self._session.own_control and self._session.control_path:
             master.end(self._session.control_path)

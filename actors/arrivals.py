@@ -1,4 +1,4 @@
-"""What arrives from the bus becomes deliveries: read, told to the log, judged by its age, and queued."""
+"""Turn the messages of the bus into deliveries: decode them, log them, judge their age, and queue them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from nssh.bus.deliveries import Deliveries
     from nssh.bus.messages import Message
 
-# Seconds that fetching a text may take that the server made a file of.
+# Seconds that one text may take which the server has turned into a file.
 _FETCH: Final = 60.0
 
-# Characters; who makes up longer ids than ours of 16 and UUIDs is up to something.
+# Characters. nssh's ids have 16 and a UUID has 36; a message with a longer id is refused.
 _LONGEST_ID: Final = 256
 
 WORKERS: Final = {
@@ -30,14 +30,14 @@ WORKERS: Final = {
     wire.KIND_CLIP_READ_REQUEST: "clipboard",
     wire.KIND_PING: "liveness_responder",
 }
-"""Who acts on which kind of message."""
+"""The worker for each kind of message, by the id of its actor."""
 
-# Our own answers, come back around the bus.
+# Kinds that this session itself publishes: they come back around the bus, and are neither logged nor delivered.
 _SILENT: Final = frozenset({wire.KIND_PONG, wire.KIND_CLIP_READ_RESPONSE})
 
 
-class UnreadError(Exception):
-    """A message can't be read at the moment: the server keeps its text in a file, and does not give it."""
+class TextUnavailableError(Exception):
+    """The server keeps a message's text in a file, and the file can't be fetched at the moment."""
 
     def __init__(self, message_id: str, error: BusError) -> None:
         super().__init__(message_id)
@@ -46,7 +46,7 @@ class UnreadError(Exception):
 
 
 class Arrivals:
-    """Owned by the subscriber; on its thread."""
+    """Decodes arriving messages and queues them for the workers. Runs on the subscriber's thread only."""
 
     def __init__(
         self,
@@ -59,11 +59,11 @@ class Arrivals:
         """Keep the parts.
 
         Args:
-            client: For texts that the server keeps in a file.
-            deliveries: What is in flight.
-            send: The owner's.
-            busy: The owner's.
-            lost: Tells the user what can't be had any more.
+            client: Fetches texts that the server keeps in files.
+            deliveries: The messages in flight.
+            send: The subscriber's `send`.
+            busy: The subscriber's `busy`.
+            lost: Tells the user, in one line, what is lost.
         """
         self._client = client
         self._deliveries = deliveries
@@ -72,10 +72,15 @@ class Arrivals:
         self._lost = lost
 
     def take(self, messages: Sequence[Message], *, replayed: bool) -> None:
-        """Put messages of the bus, in its order, into the workers' queues; `replayed` if they waited on the server.
+        """Put messages into the workers' queues, in the order of the bus.
+
+        Args:
+            messages: The messages.
+            replayed: Whether a poll returned them: then their age is judged.
 
         Raises:
-            UnreadError: One can't be read at the moment. What follows it must not overtake it, and is not taken.
+            TextUnavailableError: The text of one can't be fetched at the moment. That message and those after it are
+                not queued, so that none overtakes it.
         """
         batch: list[Delivery] = []
         for message in messages:
@@ -83,7 +88,7 @@ class Arrivals:
                 if self._deliveries.arrive(message.id) and (delivery := self._recognize(message)) is not None:
                     batch.append(delivery)
             except BusError as error:
-                raise UnreadError(message.id, error) from error
+                raise TextUnavailableError(message.id, error) from error
         verdicts = [Verdict.APPLY] * len(batch)
         if replayed:
             verdicts = judge([Item(one.envelope.kind, one.time) for one in batch], self._client.server_time)
@@ -95,7 +100,7 @@ class Arrivals:
                 self.tell_end(delivery, "msg-failed")
 
     def _recognize(self, message: Message) -> Delivery | None:
-        """Return what is to be delivered, None if there is nothing to deliver. Raises as `_read`."""
+        """Return the delivery for a message; None if no worker acts on it. Raises what `_read` raises."""
         envelope = self._read(message)
         to = None
         if envelope is not None and envelope.kind not in _SILENT:
@@ -113,10 +118,10 @@ class Arrivals:
         return delivery if self._deliveries.recognize(delivery) else None
 
     def _read(self, message: Message) -> wire.Envelope | None:
-        """Return the envelope of a message, None if it is none.
+        """Return a message's envelope; None if the message has none, or its text is lost.
 
         Raises:
-            BusError: The server has its text in a file, which can't be had at the moment.
+            BusError: The server keeps the text in a file, which can't be fetched at the moment.
         """
         if message.attachment is not None:
             self._busy(_FETCH)
@@ -137,12 +142,15 @@ class Arrivals:
         return None
 
     def tell_end(self, delivery: Delivery, event: str) -> None:
-        """Tell the log why a message is not acted on."""
+        """Log, as `event`, why no worker acts on a message."""
         self._send("log_writer", Log(event, {"kind": delivery.envelope.kind, "id": delivery.id}))
 
 
 def _key(message: Message, envelope: wire.Envelope) -> str:
-    """What a message is claimed by: a shim that got no answer publishes again, under the same id of its own."""
+    """Return the key that a message is claimed under.
+
+    A shim that got no answer publishes its message again, with the same id in the envelope: so that id is the key.
+    """
     if envelope.id and envelope.kind in {wire.KIND_OPEN, wire.KIND_CLIP_WRITE}:
         return f"{envelope.kind}:{envelope.id}"
     return message.id

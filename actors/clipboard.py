@@ -1,11 +1,11 @@
-"""`clip-write` and `clip-read-request`: the clipboard of the machine the user sits at."""
+"""Acts on `clip-write` and `clip-read-request`: writes and reads the clipboard of the laptop."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from actors.messages import Flush, Log, Loss, Postponed, Problem, Publish, Retry
+from actors.messages import Flush, Log, Postponed, Problem, Publish, ReportLoss, Retry
 from actors.worker import Worker
 from nssh.base.errors import BusError, ToolError
 from nssh.bus import backoff
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from nssh.bus.ledger import Ledger
     from nssh.local.clipboard import Clipboard as Backend
 
-# Seconds: a read and a write by the tools' own deadlines, and as much of a download as may go without a sign of life.
+# Seconds for one message: the deadlines of the clipboard tools, and the longest pause that a download may make.
 _BUSY = 330.0
-# Seconds between two words to who waits for an answer that takes long to get from the clipboard.
+# Seconds between two `clip-read-pending` to a shim while the clipboard's content is slow to come.
 _TELL = 1.0
-# Seconds after which the shim has stopped waiting for the answer to a read.
+# Seconds after which no shim waits for the answer to a read any more.
 _ANSWER_WITHIN = 15.0
-# Seconds for which what follows waits for a write whose file can't be had, and after which the write is given up.
+# Seconds that a write whose attachment can't be downloaded holds up later messages, and until it is given up.
 _HOLD_UP = 3.0
 _GIVE_UP = 60.0
-# Bytes of answers that wait to be sent: a remote that asks faster than its link carries fills no disk here.
+# Bytes of answers in the outbox: a remote that asks faster than its link carries must not fill the laptop's disk.
 _MOST_WAITING = 256 << 20
 _LONGEST_PAUSE = 5.0
 
 
 class Clipboard(Worker):
-    """Puts what the remote sends on the clipboard, and answers its reads, one after another."""
+    """Writes to the clipboard what the remote sends, and answers the remote's reads, one message after another."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class Clipboard(Worker):
         """Keep the parts.
 
         Args:
-            context: Of this life.
+            context: See `BaseActor`.
             ledger: The topic's.
-            client: For downloads alone.
-            memory: The clipboard where the machine has none; it outlives this actor.
-            outbox: For the answers.
+            client: Downloads attachments; this actor's own.
+            memory: Serves as the clipboard if the machine has none; kept across restarts of this actor.
+            outbox: Takes the answers.
             config: The user's commands and limits.
         """
         super().__init__(context, ledger)
@@ -69,7 +69,7 @@ class Clipboard(Worker):
         self._memory = memory
         self._outbox = outbox
         self._config = config or ClipboardConfig()
-        # A write whose attachment can't be had at the moment, since when, and whether it is out of the others' way.
+        # The write whose attachment can't be downloaded yet, since when, and whether later messages may overtake it.
         self._pending: Delivery | None = None
         self._since = 0.0
         self._postponed = False
@@ -77,13 +77,13 @@ class Clipboard(Worker):
         self._attempts = backoff.attempts(_LONGEST_PAUSE)
 
     def handle(self, message: Delivery | Retry) -> None:
-        """Do one thing with the clipboard."""
+        """Act on one message, or try the waiting write again."""
         self.busy(_BUSY)
         if isinstance(message, Retry):
             if self._pending is not None:
                 self._write(self._pending)
         elif self._pending is not None and message.id == self._pending.id:
-            self._postponed = False  # a copy: whoever gave it does not know
+            self._postponed = False  # the subscriber, restarted, has handed the same write out again
         elif self.is_repeated(message):
             return
         elif message.envelope.kind == wire.KIND_CLIP_WRITE:
@@ -93,16 +93,16 @@ class Clipboard(Worker):
             self._read(message)
 
     def stopped(self) -> None:
-        """End the connection for downloads."""
+        """Close the connection for downloads."""
         self._client.close()
 
     def _backend(self) -> Backend:
-        # Looked up each time: displays come and go, and it only looks at files.
+        # Detected for each message, since displays come and go; detection is cheap, it only looks at files.
         backend = detect(config=self._config)
         return self._memory if isinstance(backend, MemoryClipboard) else backend
 
     def _supersede(self) -> None:
-        """Let go of a write that still waits for its attachment: applied later, it would undo the newer one."""
+        """Drop the write that still waits for its attachment: applied later, it would undo the newer write."""
         if self._pending is not None:
             old = self._pending
             self.send("log_writer", Log("clip-superseded", {"kind": old.envelope.kind, "id": old.id}))
@@ -121,14 +121,14 @@ class Clipboard(Worker):
         try:
             data = self._payload(work)
             if self.context.abandoned:
-                return  # come back from a hang: a successor has written this, and may have written newer things
+                return  # after a hang: the next incarnation has applied this write, and perhaps newer ones
             self._put(envelope.mime, data)
         except BusError as error:
             if error.retryable and self._wait(work, error):
                 return
             if error.kind == "gone":
                 self.send("log_writer", Log("file-lost", fields))
-                self.send("subscriber", Loss(file_text(work.time)))
+                self.send("subscriber", ReportLoss(file_text(work.time)))
             else:
                 self._failed(fields, str(error))
         except ToolError as error:
@@ -138,7 +138,7 @@ class Clipboard(Worker):
         self._settle(work)
 
     def _payload(self, work: Delivery) -> Content:
-        """Return what came with a write, however it came. Raises BusError, ToolError."""
+        """Return the content of a write, from its envelope or its attachment. Raises BusError, ToolError."""
         if work.attachment is None:
             check_size(len(work.envelope.body), self._config.copy_limit)
             return Content(work.envelope.body)
@@ -163,7 +163,10 @@ class Clipboard(Worker):
         self._backend().store(mime or mimes.TEXT, data)
 
     def _wait(self, work: Delivery, error: BusError) -> bool:
-        """Try again later, if that may help: soon at first, and then in nobody's way."""
+        """Plan another try; return False if the write has failed for `_GIVE_UP` seconds.
+
+        Later messages wait for it during the first `_HOLD_UP` seconds.
+        """
         now = self.context.clock.monotonic()
         if self._pending is None:
             self._since, self._postponed = now, False
@@ -199,7 +202,7 @@ class Clipboard(Worker):
             else:
                 reply.body = data.read_all()
         except ClipboardEmpty as error:
-            # What there is instead, or nothing: so that a shim can say which, as the real tools do.
+            # The type that the clipboard has instead, or empty: the shim names it in its error, as the real tools do.
             reply.mime = error.others[0] if error.others else ""
         except ToolError as error:
             reason = str(error)
@@ -213,7 +216,7 @@ class Clipboard(Worker):
         self.finish(work)
 
     def _teller(self, identity: str) -> Callable[[], None]:
-        """Return what tells the shim, as long as something comes from the clipboard, that it is worth waiting."""
+        """Return a function to call for each piece read from the clipboard; it tells the shim to go on waiting."""
         last = time.monotonic()
 
         def tell() -> None:

@@ -1,10 +1,10 @@
-"""`[sweep] on_connect`: once a session is up, ends the mosh-servers on its host that were forgotten long ago."""
+"""Implements `[sweep] on_connect`: ends old, detached mosh-servers on the host once the session is up."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.messages import Lend, Log, LookForConnection, SweepNews
+from actors.messages import BorrowConnection, Log, LookForConnection, SweepNews
 from actors.supervision import AskError, BaseActor
 from nssh.base.errors import ConnectError, RemoteError
 from nssh.base.printable import LONGEST, printable
@@ -19,38 +19,38 @@ if TYPE_CHECKING:
     from nssh.ssh.connection import Connection
     from nssh.sweep.end_servers import SweepVerdict
 
-# Seconds: first the session, then the sweep; and as long again while there is no connection.
+# Seconds until the sweep begins, so that the session comes first, and between two looks for a connection.
 _PAUSE = 5.0
 _LEND = 2.0
 _TIMEOUT = 20.0
 
 
 class ConnectSweeper(BaseActor):
-    """Sweeps once, quietly, over the session's own connection; what it does and what fails is only logged."""
+    """Sweeps the host once, over the session's own connection. Results and errors go to the log only."""
 
     def __init__(self, context: Context, session: SessionInfo, age: float) -> None:
-        """Take a session.
+        """Keep the parts.
 
         Args:
             context: See `BaseActor`.
-            session: The session.
-            age: Seconds that a server must have been forgotten for.
+            session: The session whose host is swept.
+            age: Seconds that a server must have been without a client.
         """
         super().__init__(context)
         self._session = session
         self._age = age
 
     def started(self) -> None:
-        """Wait a moment; neither a later life nor a restarted bridge begins again."""
+        """Plan the sweep; a restarted actor or bridge does not sweep a second time."""
         if self.context.generation == 1 and not self._session.restarts:
             self.after(_PAUSE, LookForConnection())
 
     def handle(self, message: object) -> None:
-        """Begin when there is a connection; log what comes of it."""
+        """Start the sweep once the remote is connected; log its results."""
         match message:
             case LookForConnection():
                 try:
-                    connection: Connection = self.ask("remote_host", Lend(), _LEND)
+                    connection: Connection = self.ask("remote_host", BorrowConnection(), _LEND)
                 except (ConnectError, AskError):
                     self.after(_PAUSE, LookForConnection())
                     return
@@ -61,7 +61,7 @@ class ConnectSweeper(BaseActor):
             case SweepNews(Failed(_, reason)):
                 self.send("log_writer", Log("sweep-failed", {"err": reason}))
 
-    # On a thread of its own.
+    # --- On the sweep's thread ----------------------------------------------------------------------------------------
 
     def _sweep(self, remote: ScriptRunner) -> None:
         options = SweepOptions(hosts=())

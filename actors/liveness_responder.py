@@ -1,8 +1,9 @@
-"""Alive means answering: pong for a ping, over the topic and over the session's control socket.
+"""Answers whether the session is alive: a `pong` for a `ping` on the topic, and JSON on the control socket.
 
-An empty line asks; what is answered is one line of JSON (docs/protocol.md): `alive`, and with it `rtt`, seconds around
-the bus, or `standby`; otherwise `stuck`, the actors that would not answer, or `bus`, if it is only the way around that
-failed. The other thing to ask for there, that a login's callbacks are listened for, is the OAuth proxy's to answer.
+On the control socket, an empty line asks. The answer is one line of JSON (docs/protocol.md): `alive` is true, with
+`rtt`, the seconds of a ping around the bus, or `standby`, for a session without the lease; or `alive` is false, with
+`stuck`, the ids of actors that don't answer, or `bus`, if all actors answer and the ping did not come back. The control
+socket also takes requests to listen for a login's callbacks, which go on to the OAuth proxy.
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ import socket
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.messages import Expect, Flush, Log, Probe, ProbeExpired, Problem, Publish, Report, Update
+from actors.messages import (
+    ExpectCallbacks,
+    Flush,
+    Log,
+    Probe,
+    ProbeExpired,
+    Problem,
+    Publish,
+    ReportState,
+    UpdateRecord,
+)
 from actors.worker import Worker
 from nssh.bus.deliveries import Delivery
 from nssh.local.callback_finder import find_callbacks
@@ -28,22 +39,23 @@ if TYPE_CHECKING:
     from nssh.local.callback_finder import Callback
 
 DEADLINE = 1.3
-"""Seconds for a round trip around the bus; whoever asks waits 1.5 in all (guarantee G3, docs/architecture.md)."""
+"""Seconds for a ping around the bus; the asking program waits 1.5 in all (guarantee G3, docs/architecture.md)."""
 PATIENCE = 1.0
-"""Seconds after which an actor that is still at the same message, and has not said why, counts as stuck."""
+"""Seconds at one message after which an actor counts as stuck, unless it has called `busy`."""
 
-# Seconds; whoever is at a message for longer is looked at once more, when the time is up.
+# Seconds at one message up to which an actor counts as prompt. If one is not, the answer waits for the deadline.
 _PROMPT = 0.1
 
 _BACKLOG = 8
-# Seconds for a question, which comes with the connection; silence asks whether we are alive. And its bytes.
+# Seconds for a client's request, which comes right behind its connection, and its length in bytes. No request within
+# the time means the same as an empty line.
 _ASKING = 0.05
 _LONGEST = 1 << 16
 _PONG_WITHIN = 10.0
 
 
 class _Asked(NamedTuple):
-    """A question that came over the control socket."""
+    """A client of the control socket that waits for its answer."""
 
     connection: socket.socket
     since: float
@@ -51,12 +63,12 @@ class _Asked(NamedTuple):
 
 
 class LivenessResponder(Worker):
-    """Answers pings, and sends one of its own around the bus for whoever asks over the control socket."""
+    """Answers pings of the topic; for a client of the control socket, sends a ping of its own around the bus."""
 
     def __init__(
         self, context: Context, ledger: Ledger, socket_path: str, outbox: Outbox, leads: Callable[[], bool]
     ) -> None:
-        """Keep the parts; `leads` tells whether this session holds the lease: a stand-by does not follow the bus."""
+        """Keep the parts; `leads` returns whether this session holds the lease. Without it the bus is not followed."""
         super().__init__(context, ledger)
         self._path = socket_path
         self._outbox = outbox
@@ -65,11 +77,11 @@ class LivenessResponder(Worker):
         self._asked: dict[str, _Asked] = {}
 
     def started(self) -> None:
-        """Listen on the control socket: one connection, one question, one line of JSON in answer."""
+        """Listen on the control socket: each connection brings one request, and gets one line of JSON."""
         try:
             listener = self._listener = self._listen()
         except OSError as error:
-            # A state directory that can't be changed: the topic still answers, and the session goes on.
+            # The state directory is read-only, say: pings on the topic still get answers, and the session goes on.
             reason = error.strerror or str(error)
             self.send("log_writer", Log("control-failed", {"err": reason}))
             self.send("session_registry", Problem("control", f"no control socket: {reason}"))
@@ -82,7 +94,8 @@ class LivenessResponder(Worker):
             os.unlink(self._path)
         listener = socket.socket(socket.AF_UNIX)
         try:
-            # Nobody else gets into its directory (0700); a umask would be the whole process's, browsers included.
+            # Between bind and chmod the directory (0700) protects the socket. A umask would also hold for the browsers
+            # that other threads start at this moment.
             listener.bind(self._path)
             os.chmod(self._path, 0o600)
             listener.listen(_BACKLOG)
@@ -93,7 +106,7 @@ class LivenessResponder(Worker):
 
     def _report(self) -> None:
         if self._listener is not None:
-            self.send("session_registry", Update({"socket": self._path}))
+            self.send("session_registry", UpdateRecord({"socket": self._path}))
             self.send("session_registry", Problem("control", ""))
 
     def _accept(self, listener: socket.socket) -> None:
@@ -108,19 +121,19 @@ class LivenessResponder(Worker):
             callbacks = _asked_for(connection)
             connection.settimeout(1.0)
             if callbacks:
-                self.send("oauth_proxy", Expect(callbacks, connection))
+                self.send("oauth_proxy", ExpectCallbacks(callbacks, connection))
             elif not self.post(Probe(connection)):
                 connection.close()
                 return
 
-    def handle(self, message: Delivery | Probe | ProbeExpired | Report) -> None:
+    def handle(self, message: Delivery | Probe | ProbeExpired | ReportState) -> None:
         """Answer a ping; begin or end a probe."""
         match message:
             case Probe(connection):
                 self._begin(connection)
             case ProbeExpired(probe_id):
                 self._reply(probe_id)
-            case Report():
+            case ReportState():
                 self._report()
             case Delivery() if not self.is_repeated(message):
                 ping = message.envelope
@@ -133,7 +146,7 @@ class LivenessResponder(Worker):
         self.send("publisher", Flush())
 
     def _begin(self, connection: socket.socket) -> None:
-        """Send a ping around the bus, if we follow it; what it brings, and who is stuck, is the answer."""
+        """Send a ping around the bus if this session follows it; without the lease answer at once if all are prompt."""
         probe_id = wire.new_id()
         self._asked[probe_id] = _Asked(connection, time.monotonic())
         if self._leads():
@@ -147,25 +160,25 @@ class LivenessResponder(Worker):
         return not self.context.directory.unwell(_PROMPT)
 
     def _arrived(self, ping_id: str) -> bool:
-        """A ping came around the bus; return whether it was one of ours."""
+        """Take a ping that came around the bus; return False if another program sent it."""
         asked = self._asked.get(ping_id)
         if asked is None:
             return False
         self._asked[ping_id] = asked._replace(rtt=time.monotonic() - asked.since)
-        # One that is at something may be done in a moment, or hang: that will be known when the time is up.
+        # An actor that is at a message may be done in a moment, or hang: the deadline tells which.
         if self._is_prompt():
             self._reply(ping_id)
         return True
 
     def _reply(self, probe_id: str) -> None:
-        """Tell who asked, unless that is done."""
+        """Answer a probe, unless it has its answer."""
         asked = self._asked.pop(probe_id, None)
         if asked is None:
             return
         try:
             asked.connection.sendall(json.dumps(self._answer(asked)).encode() + b"\n")
         except OSError:
-            pass  # whoever asked has gone
+            pass  # the client has gone
         finally:
             asked.connection.close()
 
@@ -180,19 +193,19 @@ class LivenessResponder(Worker):
         return {"alive": False, "bus": "down"}
 
     def stopped(self) -> None:
-        """Leave no socket and no one waiting."""
+        """Remove the socket, and close the connections of all waiting clients."""
         for asked in self._asked.values():
             asked.connection.close()
-        # The successor of an abandoned life has its own socket under this name.
+        # If this incarnation was abandoned, the next one has its own socket under this name.
         if self._listener is not None and not self.context.abandoned:
             try:
                 os.unlink(self._path)
             except OSError:
-                pass  # gone, or in a directory that can't be changed any more
+                pass  # it is gone, or its directory has become read-only
 
 
 def _asked_for(connection: socket.socket) -> tuple[Callback, ...]:
-    """Return the callbacks that are to be listened for; none if it is asked whether we are alive."""
+    """Read a client's request; return the callbacks to listen for, none if it asks whether the session is alive."""
     line = b""
     try:
         while not line.endswith(b"\n") and len(line) < _LONGEST and (data := connection.recv(_LONGEST)):
@@ -207,5 +220,5 @@ def _shut_down(listener: socket.socket) -> None:
     try:
         listener.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # not every system lets a listener be shut down; closing wakes accept there
+        pass  # not every system can shut a listener down; there, closing it wakes `accept`
     listener.close()

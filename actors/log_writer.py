@@ -1,4 +1,4 @@
-"""The one owner of the session's event log."""
+"""The session's event log: no other part of the process writes to it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from actors.messages import Log
     from actors.supervision import Context
 
-# Characters of one field; a trace needs most.
+# Characters of one field; traces are the longest.
 _LONGEST = 3000
 
 
 class LogWriter(BaseActor):
-    """Writes events in the order in which they arrive, and removes old logs when it starts."""
+    """Writes events to the log in the order of their arrival, and removes old logs when it starts."""
 
     def __init__(self, context: Context, path: str, keep: float) -> None:
         super().__init__(context)
@@ -26,15 +26,15 @@ class LogWriter(BaseActor):
         self._keep = keep
 
     def started(self) -> None:
-        """Remove logs older than the configured time; those of live sessions stay."""
+        """Remove logs that are older than `keep` seconds, except those of live sessions."""
         try:
             in_use = {self._log.path, *(record.log for record in session_records.live())}
             event_log.prune(os.path.dirname(self._log.path), self._keep, in_use)
         except OSError as error:
-            # A state directory that can't be changed: old logs stay, and the session goes on.
+            # The state directory is read-only, say: the old logs stay, and the session goes on.
             self._log.write("log-prune-failed", {"err": error.strerror or type(error).__name__})
 
     def handle(self, message: Log) -> None:
-        """Write one event; what a remote made long is cut."""
+        """Write one event; cut long strings, which may come from the remote."""
         fields = {key: value[:_LONGEST] if isinstance(value, str) else value for key, value in message.fields.items()}
         self._log.write(message.event, fields)

@@ -1,9 +1,9 @@
-"""Every message of the tree: what its parts tell one another, frozen and typed, in one module.
+"""The messages of the bridge's and the sweep's actors: frozen, typed, all in this module.
 
-Messages are `NamedTuple`s: immutable, cheap, and compared by value, so a test can say which message it expects. A
-message never carries an actor's ref: peers are addressed by id. Each says who tells it whom;
-one that is answered begins with "Ask of". What is in it and can change belongs to its receiver from then on (a
-connection, a socket), or is changed by nobody any more (fields, an envelope).
+Messages are `NamedTuple`s: immutable, cheap, and compared by value, so that a test can say which message it expects. A
+message never carries an actor's ref: actors address one another by id. Each docstring begins with the sender and the
+receiver; "Ask of" marks a message whose sender waits for an answer. A mutable object in a message, such as a connection
+or a socket, belongs to the receiver from then on; fields and envelopes are no longer changed by anybody.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-    from nssh.bus.deliveries import Moved
+    from nssh.bus.deliveries import CursorMoved
     from nssh.bus.feed import News as BusNews
     from nssh.bus.losses import Reach
     from nssh.bus.messages import Message
@@ -30,153 +30,157 @@ if TYPE_CHECKING:
 
 
 class Log(NamedTuple):
-    """To the log writer: an event (docs/protocol.md, "Events") with its fields."""
+    """To the log writer: write this event (docs/protocol.md, "Events")."""
 
     event: str
     fields: Mapping[str, object]
 
 
-class Told(NamedTuple):
-    """To the remote host and the registry: what the launcher tells of the session, anew with every news."""
+class SessionChanged(NamedTuple):
+    """To the remote host and the registry: the launcher has sent new facts about the session; here are all of them."""
 
     session: SessionInfo
 
 
-class Update(NamedTuple):
-    """To the registry: fields of the session's record that changed."""
+class UpdateRecord(NamedTuple):
+    """To the registry: set these fields of the session's record."""
 
     fields: Mapping[str, object]
 
 
 class Problem(NamedTuple):
-    """To the registry: what `source` has to complain of, for the user; `` when it is over."""
+    """To the registry: show the user this problem. One problem per `source`; an empty `text` withdraws it."""
 
     source: str
     text: str
 
 
 class LeaseChanged(NamedTuple):
-    """From the registry to the subscriber: whether this session acts for the topic."""
+    """From the registry to the subscriber and the OAuth proxy: whether this session holds the topic's lease."""
 
     held: bool
 
 
 class OpenStream(NamedTuple):
-    """Ask of the remote host: a byte stream to a command on the remote (`nssh.ssh.connection.ByteStream`)."""
+    """Ask of the remote host: run a command on the remote; the answer is a `nssh.ssh.connection.ByteStream` to it."""
 
     command: str
 
 
-class Lend(NamedTuple):
-    """Ask of the remote host: the connection there is (`nssh.ssh.connection.Connection`), to be used meanwhile."""
+class BorrowConnection(NamedTuple):
+    """Ask of the remote host: the present `nssh.ssh.connection.Connection`, which still belongs to the remote host."""
 
 
-class Suspect(NamedTuple):
-    """To the remote host: this connection failed whoever borrowed it."""
+class ConnectionBroken(NamedTuple):
+    """To the remote host: this connection failed an actor that had borrowed it."""
 
     connection: Connection
 
 
-class Expect(NamedTuple):
-    """Ask of the OAuth proxy: listen for these, before the browser is sent on its way."""
+class ExpectCallbacks(NamedTuple):
+    """Ask of the OAuth proxy: listen for these callbacks. Sent before the browser opens the login's page."""
 
     callbacks: tuple[Callback, ...]
     asker: socket.socket | None = None
-    """Who asked over the control socket: told, and closed, when they are listened for."""
+    """A client of the control socket that asked for this. It gets an answer, and is closed, once the ports listen."""
 
 
 class FlowNews(NamedTuple):
-    """The OAuth proxy's thread to it: a login has succeeded, or is over."""
+    """From the OAuth proxy's thread to the OAuth proxy: a login has succeeded, or is over."""
 
     news: FlowSucceeded | FlowEnded
 
 
 class NetworkChanged(NamedTuple):
-    """To the remote host: the laptop woke or its network changed; a connection may only seem to live: drop it."""
+    """To the remote host: the laptop woke up or its network changed. Drop the connection, which may be dead."""
 
 
 class LinkUp(NamedTuple):
-    """From the remote host to the subscriber: there is a connection."""
+    """From the remote host to the subscriber: the connection to the remote is there."""
 
 
 class BusUp(NamedTuple):
     """From the subscriber to the publisher: the bus can be reached again."""
 
 
-class Report(NamedTuple):
-    """From an actor that was just started: tell `to` again what it needs to know of you."""
+class ReportState(NamedTuple):
+    """From an actor that has just started: send `to` again what you had told the actor before it."""
 
     to: str
 
 
 class Connected(NamedTuple):
-    """The remote host's reader to it: there is a connection."""
+    """From the remote host's thread to the remote host: this connection is up."""
 
     connection: Connection
 
 
 class Prepared(NamedTuple):
-    """The remote host's reader to it: the remote was made ready."""
+    """From the remote host's thread to the remote host: the remote has the session's file."""
 
     version: str
+    """Of the nssh on the remote; empty if there is none."""
     problem: str
+    """What the user should know of the remote; empty if all is well."""
 
 
 class ConnectFailed(NamedTuple):
-    """The remote host's reader to it: no way led there."""
+    """From the remote host's thread to the remote host: no way of connecting worked."""
 
     reason: str
 
 
 class Publish(NamedTuple):
-    """In the outbox: an envelope to send; after `expires` (monotonic seconds) nobody waits for it any more."""
+    """In the outbox, for the publisher: send this envelope, unless it is later than `expires` (monotonic seconds)."""
 
     envelope: Envelope
     expires: float
     payload: Content | None = None
-    """What goes beside it."""
+    """Content that is too large for the envelope, sent as its attachment."""
 
 
 class Flush(NamedTuple):
-    """To the publisher: something was put into the outbox."""
+    """To the publisher: send what is in the outbox."""
 
 
 class FeedNews(NamedTuple):
-    """The subscriber's feed to it: it is up or down, messages are lost, or how far it has come."""
+    """From the subscriber's feed to the subscriber: the bus is up or down, messages are lost, or the cursor moved."""
 
     feed: int
-    """Which of the feeds that this life had."""
-    news: BusNews | Moved | Reach
+    """The number of the feed, counted by the subscriber: news of a feed that was ended is ignored."""
+    news: BusNews | CursorMoved | Reach
 
 
 class Arrived(NamedTuple):
-    """The subscriber's feed to it: messages in the order of the bus; `replayed` if they waited on the server."""
+    """From the subscriber's feed to the subscriber: these messages came, in the order of the bus."""
 
     feed: int
+    """See `FeedNews`."""
     messages: tuple[Message, ...]
     replayed: bool
+    """Whether a poll returned them: they may have waited on the server for long."""
 
 
 class Done(NamedTuple):
-    """To the subscriber: the message `id` took effect, or never will."""
+    """From a worker to the subscriber: the message `id` took effect, or never will."""
 
     id: str
 
 
 class Postponed(NamedTuple):
-    """To the subscriber: the message `id` has to wait for something; others can be taken meanwhile."""
+    """From a worker to the subscriber: the message `id` has to wait; hand out the next one meanwhile."""
 
     id: str
 
 
-class Loss(NamedTuple):
-    """To the subscriber: something can't be had any more, for the user to know."""
+class ReportLoss(NamedTuple):
+    """From a worker to the subscriber: tell the user that this is lost."""
 
     text: str
 
 
 class Redeliver(NamedTuple):
-    """To the subscriber: the actor `to` was restarted, what it was given and did not finish is to be given again."""
+    """To the subscriber: the worker `to` was restarted; hand out again the message that it did not finish."""
 
     to: str
 
@@ -186,56 +190,56 @@ class Retry(NamedTuple):
 
 
 class ClockJumped(NamedTuple):
-    """From the subscriber's look at the clock to it: the machine slept, or its clock was set."""
+    """From the subscriber's watch on the clock to the subscriber: the machine slept, or its clock was set."""
 
 
 class LeaseFreed(NamedTuple):
-    """From the registry's wait for the lease to it: it may be ours now."""
+    """From the registry's waiter to the registry: the lease may be free, try to take it."""
 
 
 class CountHeld(NamedTuple):
-    """From the URL opener's own timer: tell how many URLs are held."""
+    """From the URL opener's own timer: report how many URLs are held."""
 
 
-class ForgetComplaint(NamedTuple):
-    """From the OAuth proxy's own timer: the login that could not be finished was given up by now."""
+class ForgetProblem(NamedTuple):
+    """From the OAuth proxy's own timer: withdraw the problem, the login that it was about has ended by now."""
 
 
 class LookForConnection(NamedTuple):
-    """From the connect sweeper's own timer: see whether the remote is reached by now."""
+    """From the connect sweeper's own timer: sweep if the remote is connected, otherwise wait again."""
 
 
 class SweepExpired(NamedTuple):
-    """From a remote sweeper's own timer: the host has had time enough."""
+    """From a remote sweeper's own timer: the time for connecting and listing is up."""
 
 
-class Drain(NamedTuple):
-    """Ask of the subscriber, before the end: is everything done that has arrived?"""
+class IsDrained(NamedTuple):
+    """Ask of the subscriber, at the session's end: did every message that has arrived take effect?"""
 
 
 class Probe(NamedTuple):
-    """The liveness responder's reader to it: somebody asks over the control socket whether the session is alive."""
+    """From the liveness responder's thread to the liveness responder: a client of the control socket asks "alive?"."""
 
     connection: socket.socket
 
 
 class ProbeExpired(NamedTuple):
-    """From the liveness responder's own timer: whoever asked is told now, whatever is known."""
+    """From the liveness responder's own timer: answer the probe `id` now, with what is known."""
 
     id: str
 
 
 class BeginSweep(NamedTuple):
-    """To a remote sweeper: all others are up, too."""
+    """To a remote sweeper: begin, all other actors are up."""
 
 
 class EndServers(NamedTuple):
-    """To a remote sweeper: end these mosh-servers of its host, each in this way."""
+    """To a remote sweeper: end these mosh-servers of its host, each in the given way."""
 
     chosen: tuple[tuple[MoshServer, EndMethod], ...]
 
 
 class SweepNews(NamedTuple):
-    """A remote sweeper's thread to it: what it found out."""
+    """From a sweeper's thread to the sweeper: what the thread found out."""
 
     news: News

@@ -1,4 +1,4 @@
-"""Callbacks of logins that run on the remote: ports on the laptop that stand for theirs while they are waited for."""
+"""Forwards OAuth callbacks from the laptop's browser to the program on the remote that waits for them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from actors.messages import Expect, FlowNews, ForgetComplaint, LeaseChanged, Lend, Log, Problem, Report, Suspect
+from actors.messages import (
+    BorrowConnection,
+    ConnectionBroken,
+    ExpectCallbacks,
+    FlowNews,
+    ForgetProblem,
+    LeaseChanged,
+    Log,
+    Problem,
+    ReportState,
+)
 from actors.supervision import BaseActor
 from nssh.base.errors import ConnectError
 from nssh.local import callback_store as store
@@ -25,7 +35,7 @@ if TYPE_CHECKING:
     from nssh.local.callback_proxy import Refusal
     from nssh.ssh.connection import Channel, Connection
 
-# Seconds for a connection to come back while a browser waits, and for one attempt over it.
+# Seconds for a lost connection to come back while a browser waits, and for one attempt to open a channel over it.
 _REACH = 30.0
 _ATTEMPT = 10.0
 _LEND = 5.0
@@ -33,27 +43,37 @@ _PAUSE = 0.3
 
 
 class Ports:
-    """Whose the laptop's ports are: outlives a restart, so that a life that hangs keeps none from its successor."""
+    """Remembers which proxy listens on the laptop's ports, across restarts of the actor.
+
+    An incarnation that hangs does not close its proxy; its ports would be taken when the next one wants to listen.
+    """
 
     def __init__(self) -> None:
         self._proxy: CallbackProxy | None = None
 
     def hand_over(self, proxy: CallbackProxy) -> None:
-        """Close the proxy of the life before; this one's is next."""
+        """Close the proxy of the incarnation before, and remember this one's."""
         before, self._proxy = self._proxy, proxy
         if before is not None:
             before.close()
 
 
 class OAuthProxy(BaseActor):
-    """Listens before a browser is sent to a provider, until the login is over; see `nssh.local.callback_proxy`.
+    """Listens for a login's callbacks, from before its page opens until it is over; see `nssh.local.callback_proxy`.
 
-    What is waited for is on disk: after a restart, of this actor or of the bridge, it is listened for again, and by the
-    next session of the topic if this one ends.
+    The expected callbacks are stored on disk. After a restart of this actor or of the bridge they are listened for
+    again; if the session ends, the next session that leads the topic listens for them.
     """
 
     def __init__(self, context: Context, path: str, destination: str, ports: Ports) -> None:
-        """Keep the parts: where the flows are stored, what the remote is called, who had the ports before."""
+        """Keep the parts.
+
+        Args:
+            context: See `BaseActor`.
+            path: The file that stores the expected callbacks.
+            destination: The remote's name, for messages to the user.
+            ports: Remembers the proxy of the incarnation before.
+        """
         super().__init__(context)
         self._path = path
         self._destination = destination
@@ -61,19 +81,19 @@ class OAuthProxy(BaseActor):
         self._opener = PortOpener(destination)
         self._expected: dict[Callback, float] = {}
         self._complaint: tuple[int, str] = (0, "")
-        self._over = threading.Event()
+        self._stopping = threading.Event()
         self._proxy = CallbackProxy(self._dial, lambda news: self.post(FlowNews(news)))
 
     def started(self) -> None:
-        """Serve; which flows there were is looked up once the lease is known to be ours."""
+        """Start the proxy. Stored callbacks are read later, once this session is known to hold the lease."""
         self._ports.hand_over(self._proxy)
         self.spawn_reader(self._proxy.run, "proxy", close=self._close)
-        self.send("session_registry", Report(self.context.id))
+        self.send("session_registry", ReportState(self.context.id))
 
-    def handle(self, message: Expect | FlowNews | LeaseChanged | Report | ForgetComplaint) -> None:
-        """Listen for callbacks; or take note of a flow's end."""
+    def handle(self, message: ExpectCallbacks | FlowNews | LeaseChanged | ReportState | ForgetProblem) -> None:
+        """Listen for callbacks, or note that a login has ended."""
         match message:
-            case Expect(callbacks, asker):
+            case ExpectCallbacks(callbacks, asker):
                 for callback in callbacks:
                     self._expect(callback, LONGEST)
                 self._save()
@@ -88,21 +108,21 @@ class OAuthProxy(BaseActor):
             case LeaseChanged(held):
                 if held:
                     self._adopt()
-            case Report(to):
+            case ReportState(to):
                 self.send(to, Problem("callback", self._complaint[1]))
-            case ForgetComplaint():
+            case ForgetProblem():
                 self._complain(0, "")
 
     def stopped(self) -> None:
-        """Give the ports back; what is on disk stays, for whoever comes next."""
+        """Close the ports. The stored callbacks stay, for the next incarnation or session."""
         self._close()
 
     def _close(self) -> None:
-        self._over.set()
+        self._stopping.set()
         self._proxy.close()
 
     def _adopt(self) -> None:
-        """Listen for what a life, a bridge or a session before this one was waiting for."""
+        """Listen for the stored callbacks that an earlier incarnation, bridge or session was waiting for."""
         now = time.time()
         for callback, expires in store.read(self._path, now):
             if callback not in self._expected:
@@ -124,8 +144,8 @@ class OAuthProxy(BaseActor):
         self.send("log_writer", Log("callback-failed", {"port": port, "err": reason}))
         text = f"port {port} {reason}: a login on {self._destination} that waits for its answer there can't be finished"
         self._complain(port, text)
-        self.after(LONGEST, ForgetComplaint())
-        if port >= LOWEST_PORT:  # a lower one is nobody's login as a rule, but a page or a redirect for show
+        self.after(LONGEST, ForgetProblem())
+        if port >= LOWEST_PORT:  # a login that waits on a lower port is rare, a link that merely names one is not
             self.spawn_reader(lambda: notify("nssh", text), "notify")
 
     def _complain(self, port: int, text: str) -> None:
@@ -133,7 +153,7 @@ class OAuthProxy(BaseActor):
         self.send("session_registry", Problem("callback", text))
 
     def _forget(self, port: int) -> None:
-        """A login that is over, or as good as that, is nobody's to take up again."""
+        """Remove a port's callbacks from those that are stored: its login has succeeded or ended."""
         self._expected = {one: until for one, until in self._expected.items() if one.port != port}
         self._save()
 
@@ -145,13 +165,13 @@ class OAuthProxy(BaseActor):
         except OSError as error:
             self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))
 
-    # On carriers' threads.
+    # --- On the threads that forward a connection ---------------------------------------------------------------------
 
     def _dial(self, addresses: Sequence[str], port: int) -> Channel:
-        """Reach a port of the remote over the connection there is, or the one that is being made.
+        """Open a channel to a port of the remote; if the connection is lost, wait `_REACH` seconds for the next one.
 
         Raises:
-            ConnectError: Nothing listens there (kind `refused`), or no connection came in time.
+            ConnectError: Nothing listens on the port (kind `refused`), or no channel opened in time.
         """
         deadline = time.monotonic() + _REACH
         while True:
@@ -161,24 +181,24 @@ class OAuthProxy(BaseActor):
                     return self._opener.open(connection, addresses, port, timeout=_ATTEMPT)
                 except ConnectError as error:
                     if error.kind != "refused":
-                        self.send("remote_host", Suspect(connection))
+                        self.send("remote_host", ConnectionBroken(connection))
                     raise
             except ConnectError as error:
-                if error.kind == "refused" or time.monotonic() > deadline or self._over.wait(_PAUSE):
+                if error.kind == "refused" or time.monotonic() > deadline or self._stopping.wait(_PAUSE):
                     raise
 
     def _borrow(self) -> Connection:
         try:
-            connection: Connection = self.ask("remote_host", Lend(), _LEND)
+            connection: Connection = self.ask("remote_host", BorrowConnection(), _LEND)
         except ConnectError:
             raise
-        except Exception:  # noqa: BLE001 - its crash is its own: reported there, and no reason to crash here
+        except Exception:  # noqa: BLE001 - a crash of the remote host, which is reported there; this actor goes on
             text = f"{self._destination}: the connection's owner failed and is restarted"
             raise ConnectError(text, "closed") from None
         return connection
 
 
 def _tell(asker: socket.socket) -> None:
-    """Answer who asked over the control socket."""
-    with asker, contextlib.suppress(OSError):  # whoever asked has gone
+    """Tell a client of the control socket that its callbacks are listened for, and close its connection."""
+    with asker, contextlib.suppress(OSError):  # the client may have gone
         asker.sendall(b'{"expected": true}\n')

@@ -1,4 +1,4 @@
-"""Everything outgoing: in order, retried with backoff, for as long as somebody waits for it."""
+"""Publishes envelopes on the bus: in order, retried with backoff, until they expire."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from actors.supervision import Context, Timer
     from nssh.bus.client import BusClient
 
-# Seconds that one attempt may take without any progress, and longer; the client's own deadlines end each step of it.
+# Seconds without progress after which an attempt counts as stuck: more than the client's deadlines for each step.
 _ATTEMPT = 330.0
-# Seconds between two words to who waits for an answer that is being sent: less than any shim's patience.
+# Seconds between two `clip-read-pending` during an upload: less than any shim waits.
 _TELL = 1.0
 _EXPLAIN_WITHIN = 10.0
 
 
 class Publisher(BaseActor):
-    """Sends what is in the outbox, one after another; one that fails for the moment holds up those behind it."""
+    """Sends the envelopes of the outbox one after another. A failed one is retried first, so the order is kept."""
 
     def __init__(self, context: Context, client: BusClient, topic: str, outbox: Outbox) -> None:
         super().__init__(context)
@@ -38,19 +38,19 @@ class Publisher(BaseActor):
         self._waiting: Timer | None = None
 
     def started(self) -> None:
-        """Go on with what a life before this one left."""
+        """Send what the incarnation before left in the outbox."""
         self.post(Flush())
 
     def handle(self, message: Flush | Retry | BusUp) -> None:
-        """Send what there is, unless the last attempt failed a moment ago."""
+        """Send everything in the outbox, unless a failed attempt waits for its retry."""
         if self._waiting is not None and not isinstance(message, Flush):
-            self._waiting.cancel()  # BusUp: no need to sit out the backoff
+            self._waiting.cancel()  # a `BusUp` ends the backoff early
             self._waiting = None
         while self._waiting is None and (publish := self._outbox.first()) is not None:
             self._send(publish)
 
     def stopped(self) -> None:
-        """End the connection."""
+        """Close the connection to the bus."""
         self._client.close()
 
     def _send(self, publish: Publish) -> None:
@@ -79,7 +79,7 @@ class Publisher(BaseActor):
         last = time.monotonic()
 
         def moved() -> None:
-            """Tell who waits, by another connection, that it is coming; a link that stands still tells nothing."""
+            """Tell the waiting shim, over a second connection, that the upload moves; called for each piece."""
             nonlocal last
             now = time.monotonic()
             if now - last < _TELL:
@@ -87,7 +87,7 @@ class Publisher(BaseActor):
             last = now
             self.busy(_ATTEMPT)
             pending = wire.Envelope(wire.KIND_CLIP_READ_PENDING, id=publish.envelope.id)
-            # What can't be told now is told with the next piece, or the upload itself finds out.
+            # A failure to tell is no failure of the upload: the next piece tells again.
             with contextlib.suppress(BusError):
                 self._client.publish_envelope(self._topic, pending)
 
@@ -95,7 +95,7 @@ class Publisher(BaseActor):
         self._client.publish_envelope(self._topic, publish.envelope, upload)
 
     def _give_up(self, publish: Publish, reason: str) -> None:
-        """Log it; who waits for an answer gets the reason instead."""
+        """Remove an envelope without sending it, and log why. A shim that waits for it gets the reason instead."""
         envelope = publish.envelope
         self._outbox.done(publish)
         self.send("log_writer", Log("publish-failed", {**_fields(envelope), "err": reason}))

@@ -1,4 +1,4 @@
-"""The connection to the remote: made, kept, made anew; everybody else only asks for streams over it."""
+"""Owns the connection to the remote: makes it, makes it again when it is lost, opens streams over it for others."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import time
 from typing import TYPE_CHECKING
 
 from actors.messages import (
+    BorrowConnection,
     Connected,
     ConnectFailed,
-    Lend,
+    ConnectionBroken,
     LinkUp,
     Log,
     NetworkChanged,
     OpenStream,
     Prepared,
     Problem,
-    Report,
+    ReportState,
     Retry,
-    Suspect,
-    Told,
-    Update,
+    SessionChanged,
+    UpdateRecord,
 )
 from actors.supervision import Attempts, Backoff, BaseActor
 from nssh.base.errors import ConnectError, RemoteError
@@ -38,17 +38,20 @@ if TYPE_CHECKING:
     from nssh.launch.session_info import SessionInfo
     from nssh.ssh.connection import Channel, Connection
 
-# Seconds for all ways of one attempt to connect together.
+# Seconds for one attempt to connect, in which several ways are tried.
 _CONNECT = 30.0
 # Seconds for the first login: the user may be looking for a password or a second factor.
 _FIRST_LOGIN = 600.0
 _OPEN = 15.0
-# Between two attempts to connect.
+# The wait between two attempts to connect.
 _BACKOFF = Backoff(initial=0.2, maximum=30.0)
 
 
 class RemoteHost(BaseActor):
-    """Owns the connection; an attempt to connect runs on a thread of its own, so that this actor always answers."""
+    """Owns the connection to the remote, and prepares the remote over it.
+
+    An attempt to connect runs on a thread of its own, so that this actor always answers.
+    """
 
     expected = (ConnectError,)
 
@@ -59,26 +62,28 @@ class RemoteHost(BaseActor):
         self._connecting = False
         self._reason = "not connected yet"
         self._attempts = Attempts(_BACKOFF, random.random)
-        self._over = threading.Event()
-        # A later life, of this actor or of the bridge, finds the login done, and its control socket there or gone.
-        self._first = session.restarts == 0 and context.generation == 1
-        # So there is no need to wait for a second preparation, if the first one came to its end.
-        self._trusts_the_first = not self._first
-        # The launcher wrote the remote's session file, and has not looked whether that was right to the end.
-        self._wrote = self._first and session.login_first
-        self._fresh: Connection | None = None
+        self._stopping = threading.Event()
+        # Whether the user's login may still be under way. After a restart of the actor or the bridge it is over, and
+        # its control socket is there or gone.
+        self._awaits_login = session.restarts == 0 and context.generation == 1
+        # Whether a session file that was written before this incarnation spares preparing the remote again.
+        self._trusts_preparation = not self._awaits_login
+        # Whether the launcher wrote the remote's session file. A newer topic may have come since: look once.
+        self._launcher_wrote = self._awaits_login and session.login_first
+        # A connection that was made, and that the actor has not taken over yet.
+        self._offered: Connection | None = None
 
     def started(self) -> None:
-        """Connect, unless the launcher is still at it."""
+        """Connect, unless the launcher is still preparing the remote in its login."""
         if self._session.prepared or not self._session.login_first:
             self._connect()
 
     def handle(self, message: object) -> object:
-        """Give a stream, or take news of the connection."""
+        """Answer requests for streams and for the connection; take news of the connection."""
         match message:
             case OpenStream(command):
                 return self._open(command)
-            case Lend():
+            case BorrowConnection():
                 return self._live()
             case _:
                 self._hear(message)
@@ -86,9 +91,9 @@ class RemoteHost(BaseActor):
 
     def _hear(self, message: object) -> None:
         match message:
-            case Report(to):
+            case ReportState(to):
                 self._report(to)
-            case Told(session):
+            case SessionChanged(session):
                 self._session = session
                 if session.prepared and self._connection is None:
                     self._connect()
@@ -96,19 +101,19 @@ class RemoteHost(BaseActor):
                 self._drop("the network changed")
                 self._attempts.reset()
                 self._connect()
-            case Suspect(connection):
+            case ConnectionBroken(connection):
                 if connection is self._connection:
                     self._drop("it does not answer")
                     self._connect()
             case Connected(connection):
                 self._connecting = False
-                self._connection, self._fresh = connection, None
+                self._connection, self._offered = connection, None
                 self._attempts.reset()
                 self._report("session_registry")
                 self._report("subscriber")
             case Prepared(version, problem):
                 self._session = self._session._replace(prepared=True)
-                self.send("session_registry", Update({"version": version}))
+                self.send("session_registry", UpdateRecord({"version": version}))
                 self.send("session_registry", Problem("remote", problem))
             case ConnectFailed(reason):
                 self._connecting = False
@@ -120,11 +125,11 @@ class RemoteHost(BaseActor):
                     self._connect()
 
     def stopped(self) -> None:
-        """Give the connection up; a control socket of our own is the launcher's to end."""
-        self._over.set()
+        """Close the connection. The ssh master stays: it belongs to the session, not to this actor."""
+        self._stopping.set()
         self._drop("stopped")
-        if self._fresh is not None:
-            self._fresh.close()  # made, and never taken up
+        if self._offered is not None:
+            self._offered.close()
 
     def _report(self, to: str) -> None:
         if self._connection is None:
@@ -132,7 +137,7 @@ class RemoteHost(BaseActor):
         if to == "subscriber":
             self.send(to, LinkUp())
         else:
-            self.send(to, Update({"route": self._connection.name}))
+            self.send(to, UpdateRecord({"route": self._connection.name}))
 
     def _live(self) -> Connection:
         if self._connection is None:
@@ -158,9 +163,9 @@ class RemoteHost(BaseActor):
     def _connect(self) -> None:
         if not self._connecting:
             self._connecting = True
-            self.spawn_reader(self._try_to_connect, "connect", close=self._over.set)
+            self.spawn_reader(self._try_to_connect, "connect", close=self._stopping.set)
 
-    # On the reader's thread.
+    # --- On the connecting thread -------------------------------------------------------------------------------------
 
     def _try_to_connect(self) -> None:
         session = self._session
@@ -169,28 +174,28 @@ class RemoteHost(BaseActor):
             connection = self._reach(session)
             if connection is None:
                 return
-            if not session.prepared and self._trusts_the_first and _is_prepared(session):
+            if not session.prepared and self._trusts_preparation and _is_prepared(session):
                 if not self._hand_over(connection):
                     return
                 handed_over = connection
             if not session.prepared:
                 self._prepare(session, connection)
-            elif self._wrote:
-                self._give_way(session, connection)
-                self._wrote = False
+            elif self._launcher_wrote:
+                self._write_newest_topic(session, connection)
+                self._launcher_wrote = False
         except (ConnectError, RemoteError) as error:
             if handed_over is None:
                 self.post(ConnectFailed(str(error)))
             else:
-                self._trusts_the_first = False
-                self.post(Suspect(handed_over))
+                self._trusts_preparation = False
+                self.post(ConnectionBroken(handed_over))
             return
         if handed_over is None:
             self._hand_over(connection)
 
     def _hand_over(self, connection: Connection) -> bool:
-        """Give the actor a connection; False if it has ended meanwhile."""
-        self._fresh = connection
+        """Give a connection to the actor; if the actor has stopped meanwhile, close it and return False."""
+        self._offered = connection
         if self.post(Connected(connection)):
             return True
         connection.close()
@@ -198,19 +203,19 @@ class RemoteHost(BaseActor):
 
     def _reach(self, session: SessionInfo) -> Connection | None:
         path = session.control_path or None
-        if path and self._first:
-            # The user is logging in: that login is the connection, however long it takes (G5: no second password).
-            self._first = False
+        if path and self._awaits_login:
+            # The user is logging in. That login becomes the connection, so that no second password is asked for (G5).
+            self._awaits_login = False
             if (
-                not control_connection.wait_for_socket(path, time.monotonic() + _FIRST_LOGIN, self._over)
-                and self._over.is_set()
+                not control_connection.wait_for_socket(path, time.monotonic() + _FIRST_LOGIN, self._stopping)
+                and self._stopping.is_set()
             ):
                 return None
         remember = os.path.join(files.state_dir(), "routes.json")
         connection = connect(session.target, control_path=path, deadline=time.monotonic() + _CONNECT, remember=remember)
         if connection.name == "control":
             try:
-                # A master that answers locally may sit on a dead link (mosh roamed, the laptop slept).
+                # An ssh master may answer although its link is dead: mosh has roamed, or the laptop has slept.
                 connection.run("exit 0", timeout=5.0)
             except ConnectError:
                 connection.close()
@@ -220,7 +225,7 @@ class RemoteHost(BaseActor):
         return connection
 
     def _prepare(self, session: SessionInfo, connection: Connection) -> None:
-        # What the remote sends is for the newest session with a topic of its own, whoever is prepared last.
+        # The session file must name the newest topic, in whichever order the sessions prepare the remote.
         superseded = topics.newest(session.topic, session.ledger) != session.topic
         script = prepare_remote.script("" if superseded else session.session_file)
         answer, _ = exchange(connection, script, _CONNECT)
@@ -235,14 +240,14 @@ class RemoteHost(BaseActor):
         else:
             written = "" if prepared.problem else remembered_hosts.checksum(session.session_file)
             self._remember(session.key, version=prepared.version, session=written)
-            self._give_way(session, connection)
+            self._write_newest_topic(session, connection)
         self.post(Prepared(prepared.version, problem))
 
-    def _give_way(self, session: SessionInfo, connection: Connection) -> None:
-        """Write the session file of one that took a new topic while ours was written, lest ours stay the last one.
+    def _write_newest_topic(self, session: SessionInfo, connection: Connection) -> None:
+        """Write the session file again if another session took a newer topic while this session's file was written.
 
-        A login may take as long as its user looks for a password. Whoever writes looks once more behind that, so the
-        last one to write has written what is the newest.
+        A login takes as long as its user needs for a password, so a session with an older topic may write last. Every
+        session looks again after it has written; so the last file written names the newest topic.
         """
         written = session.topic
         while (newest := topics.newest(session.topic, session.ledger)) != written:
@@ -260,5 +265,5 @@ class RemoteHost(BaseActor):
 
 
 def _is_prepared(session: SessionInfo) -> bool:
-    """Whether the remote has the session's file as far as is known here; another laptop may have written its own."""
+    """Return whether this laptop last wrote this very session file; another laptop may have replaced it since."""
     return remembered_hosts.read(session.key).session == remembered_hosts.checksum(session.session_file)

@@ -1,4 +1,4 @@
-"""One host's sweep: connects, lists its mosh-servers, and ends those that it is told to."""
+"""Sweeps one host: connects, lists its mosh-servers, and ends the chosen ones."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from nssh.sweep.end_servers import EndMethod, SweepVerdict
     from nssh.sweep.mosh_servers import MoshServer
 
-# Lives of a sweeper: one that its host made crash twice would go on doing so.
+# Incarnations of a sweeper: a host that made it crash twice would do so again.
 _LIVES = 2
-# Seconds after which a connection that nothing was asked of may have been lost.
+# Seconds without use after which the connection is checked before it is used again.
 _FRESH = 10.0
-# Seconds beyond the user's limit for what has no deadline of its own, such as looking up a name.
+# Seconds beyond the user's limit, for steps without a deadline of their own, such as looking up a name.
 _SLACK = 1.0
 
 
 class Sweep:
-    """How far the sweep of one host is; kept outside the actor, so that its next life goes on with it."""
+    """The progress of one host's sweep; kept outside the actor, so that its next incarnation goes on from there."""
 
     def __init__(self, number: int, target: Target, timeout: float, tell: Callable[[News], object]) -> None:
-        """Begin.
+        """Begin with nothing done.
 
         Args:
-            number: The host's, by which it is called in what is told.
-            target: Where it is.
+            number: Identifies the host in the news sent to the foreground.
+            target: The host.
             timeout: Seconds for connecting and listing.
-            tell: Called with what there is to tell, on the actor's thread; must not block.
+            tell: Called with each piece of news, on the actor's thread; must not block.
         """
         self.number = number
         self.target = target
@@ -54,12 +54,12 @@ class Sweep:
 
     @property
     def left(self) -> tuple[tuple[MoshServer, EndMethod], ...]:
-        """The chosen ones whose fate is not known."""
+        """The chosen servers whose fate is not known yet, each with the way to end it."""
         return tuple(choice for choice in self.chosen or () if choice[0].pid not in self.judged)
 
 
 class RemoteSweeper(BaseActor):
-    """Sweeps one host, once; whatever waits for the network does so on a thread of its own."""
+    """Sweeps one host, once. All network operations run on a thread of its own."""
 
     def __init__(self, context: Context, sweep: Sweep) -> None:
         super().__init__(context)
@@ -68,8 +68,8 @@ class RemoteSweeper(BaseActor):
         self._used = 0.0
 
     def started(self) -> None:
-        """Go on where the life before this one ended; a first one is told when to begin."""
-        # One that failed while others were still being started would take them all down with it.
+        """Go on where the incarnation before ended; the first one waits for `BeginSweep`."""
+        # A sweeper that failed while the tree still starts would end the tree, and with it all other sweeps.
         if self.context.generation > 1:
             self._begin()
 
@@ -86,7 +86,7 @@ class RemoteSweeper(BaseActor):
             self._spawn(self._look)
 
     def handle(self, message: object) -> None:
-        """Take an order, or what a thread of ours found out."""
+        """Take an order, or what the sweep's thread found out."""
         sweep = self._sweep
         match message:
             case BeginSweep():
@@ -104,11 +104,11 @@ class RemoteSweeper(BaseActor):
                     self._close()
 
     def stopped(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         self._close()
 
     def _news(self, news: News) -> None:
-        """Log and tell what is new, once."""
+        """Log and pass on a piece of news, unless the incarnation before did."""
         sweep = self._sweep
         if sweep.over:
             return
@@ -138,16 +138,16 @@ class RemoteSweeper(BaseActor):
             connection.close()
 
     def _spawn(self, work: Callable[[], None]) -> None:
-        self.spawn_reader(lambda: self._guarded(work), "sweep", close=self._close)
+        self.spawn_reader(lambda: self._run_reporting_errors(work), "sweep", close=self._close)
 
-    # On a thread of its own.
+    # --- On the sweep's thread ----------------------------------------------------------------------------------------
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _run_reporting_errors(self, work: Callable[[], None]) -> None:
         where = self._sweep.target.destination
         try:
             work()
         except (ConnectError, RemoteError) as error:
-            # A remote may have put anything in it; some begin with the host already.
+            # The text may come from the remote, so it is made printable; some texts begin with the host already.
             text = printable(str(error), LONGEST).removeprefix(f"{where}: ")
             self.post(SweepNews(Failed(self._sweep.number, f"{where}: {text}")))
 

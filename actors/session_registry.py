@@ -1,10 +1,10 @@
-"""This session's record, its peers, and the lease of the topic."""
+"""Keeps this session's record on disk, and takes the topic's lease."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.messages import LeaseChanged, LeaseFreed, Log, Problem, Report, Retry, Told, Update
+from actors.messages import LeaseChanged, LeaseFreed, Log, Problem, ReportState, Retry, SessionChanged, UpdateRecord
 from actors.supervision import BaseActor
 from nssh.base import process
 from nssh.state import session_records
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from nssh.state.lease_waiter import AwaitedLease
     from nssh.state.session_records import Record
 
-# Seconds between two looks at a session that acts and knows no lease, the Go program's.
+# Seconds between two looks at a session of the Go program, which knows no lease and acts while it lives.
 _LEASE_INTERVAL = 0.9
-# Seconds until a record that could not be written, or be removed, is tried again: a disk that is full may stay so.
+# Seconds until a record that could not be written or removed is tried again: the disk may be full.
 _AGAIN = 5.0
 
-# Who knows something that the record tells.
+# The actors that report something for the record.
 _SOURCES = ("remote_host", "liveness_responder", "oauth_proxy", "url_opener", "subscriber")
 
 
 class SessionRegistry(BaseActor):
-    """Keeps the record on disk as the truth about this session, and tells the subscriber whether the session acts."""
+    """Keeps the session's record up to date, and tells the actors whether this session holds the topic's lease."""
 
     def __init__(
         self, context: Context, record: Record, lease: AwaitedLease, *, joined: int = 0, behind: str = ""
@@ -32,11 +32,12 @@ class SessionRegistry(BaseActor):
         """Keep the parts.
 
         Args:
-            context: Of this life.
-            record: What is known of the session.
-            lease: The topic's.
-            joined: PID of the session whose topic is shared.
-            behind: Birth of that process if it knows no lease: while it lives, it acts, and we stand by.
+            context: See `BaseActor`.
+            record: The record to begin with.
+            lease: The topic's lease.
+            joined: PID of the session whose topic this one shares; 0 if there is none.
+            behind: Birth of that process if it is the Go program, which knows no lease; this session stands by while
+                that process lives. Otherwise empty.
         """
         super().__init__(context)
         self._record = record
@@ -48,25 +49,25 @@ class SessionRegistry(BaseActor):
         self._will_retry = False
 
     def started(self) -> None:
-        """Write the record, try to get the lease, and ask for what a life before this one was told."""
+        """Write the record, try to take the lease, and have the actors report again what the record shows."""
         self._look_at_lease(first=True)
         for source in _SOURCES:
-            self.send(source, Report(self.context.id))
+            self.send(source, ReportState(self.context.id))
 
-    def handle(self, message: Update | Problem | Told | Report | LeaseFreed | Retry) -> None:
-        """Take a change to the record; or look at the lease again."""
+    def handle(self, message: UpdateRecord | Problem | SessionChanged | ReportState | LeaseFreed | Retry) -> None:
+        """Change the record, or look at the lease again."""
         match message:
-            case Update(fields):
+            case UpdateRecord(fields):
                 self._change(**fields)
             case Problem(source, text):
                 self._complain(source, text)
-            case Told(session):
+            case SessionChanged(session):
                 if session.transport:
                     self._change(transport=session.transport)
                 if session.prepared:
                     self._change(version=session.version)
                     self._complain("remote", session.problem)
-            case Report(to):
+            case ReportState(to):
                 self.send(to, LeaseChanged(self._lease.held))
             case LeaseFreed():
                 self._look_at_lease()
@@ -76,14 +77,14 @@ class SessionRegistry(BaseActor):
                 self._change()
 
     def _complain(self, source: str, text: str) -> None:
-        """Show the newest of the problems that still are."""
+        """Replace the problem of `source`; the record shows the newest of all present problems."""
         self._problems.pop(source, None)
         if text:
             self._problems[source] = text
         self._change(problem=next(reversed(self._problems.values()), ""))
 
     def _survey(self) -> None:
-        """Have stale records removed, and tell of what lies among them and is none."""
+        """Remove the records of dead sessions, and log the files among them that are no valid records."""
         try:
             ignored = session_records.survey()[1]
         except OSError as error:
@@ -101,7 +102,7 @@ class SessionRegistry(BaseActor):
                 self.send(to, LeaseChanged(held))
             self._survey()
             if not first and held:
-                # Who led before may have left its record, and may be dying still: its lease is free before its PID is.
+                # The leader before may have left its record, and may still be ending: its lease is free before its PID.
                 self._try_again()
         self._change(role=role)
         if not held:
@@ -114,7 +115,7 @@ class SessionRegistry(BaseActor):
         return process.is_same(self._joined, self._behind)
 
     def _stand_by(self) -> None:
-        """Look at the lease again once it is ours, or whoever keeps us from wanting it has gone."""
+        """Wait, without blocking, for the lease, or for the end of the Go program; then look at the lease again."""
         if self._is_behind():
             self.watch(_LEASE_INTERVAL, lambda: None if self._is_behind() else LeaseFreed())
         else:
@@ -122,7 +123,7 @@ class SessionRegistry(BaseActor):
 
     def _change(self, **fields: object) -> None:
         self._record = self._record._replace(**fields)  # type: ignore[arg-type]  # senders name fields of Record
-        # An abandoned life that comes back must not write what was true then over what its successor wrote.
+        # An abandoned incarnation that goes on must not overwrite what the next one wrote.
         if self._record != self._written and not self.context.abandoned:
             try:
                 session_records.write(self._record)

@@ -1,4 +1,4 @@
-"""The stream: follows the topic while this session holds the lease, and hands each message to who acts on it."""
+"""Follows the topic while this session holds the lease, and hands each message to its worker."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import functools
 import time
 from typing import TYPE_CHECKING
 
-from actors.arrivals import Arrivals, UnreadError
-from actors.bus_news import BusNews
+from actors.arrivals import Arrivals, TextUnavailableError
+from actors.bus_status import BusStatus
 from actors.messages import (
     Arrived,
     ClockJumped,
     Done,
-    Drain,
     FeedNews,
+    IsDrained,
     LeaseChanged,
     LinkUp,
     Log,
-    Loss,
     NetworkChanged,
     Postponed,
     Redeliver,
-    Report,
+    ReportLoss,
+    ReportState,
     Retry,
 )
 from actors.supervision import BaseActor
-from nssh.bus.deliveries import Deliveries, FeedMemory, Moved
+from nssh.bus.deliveries import CursorMoved, Deliveries, FeedMemory
 from nssh.bus.feed import CaughtUp, Feed
 from nssh.bus.losses import Reach
 
@@ -38,22 +38,22 @@ if TYPE_CHECKING:
     from nssh.bus.ledger import Ledger
     from nssh.bus.messages import Message
 
-# Seconds between two looks at the clock, and by how much it must have jumped to mean that the machine slept.
+# Seconds between two looks at the clock, and the jump that means that the machine slept.
 _LOOK = 3.0
 _JUMP = 10.0
-# Seconds that reading one message of a backlog may take: a hundred times what it takes where nothing else is done.
+# Seconds that decoding one message of a backlog may take: a hundred times what it takes on an idle machine.
 _TAKE = 0.01
-# Seconds until a text that the server keeps in a file is asked for again when the bus fails.
+# Seconds until a text that could not be fetched is asked for again.
 _FETCH_PAUSE = 2.0
 
 
 def drift() -> float:
-    """Return how far wall time is ahead of monotonic time, seconds; it grows while the machine sleeps."""
+    """Return the seconds by which wall time is ahead of monotonic time. They grow while the machine sleeps."""
     return time.time() - time.monotonic()
 
 
 class Subscriber(BaseActor):
-    """Owns the feed of the topic, and hands out what it brings; starts last, when all who act are up."""
+    """Owns the feed of the topic, and hands its messages to the workers. Starts last, so that all workers are up."""
 
     def __init__(
         self,
@@ -68,47 +68,48 @@ class Subscriber(BaseActor):
         """Keep the parts.
 
         Args:
-            context: Of this life.
-            client: For the feed alone.
+            context: See `BaseActor`.
+            client: The connection of the feed; this actor's own.
             topic: The topic.
-            ledger: The topic's, shared with those who claim in it.
-            linked: The bus is reached without the remote host's connection.
-            drift: What tells that the machine slept.
+            ledger: The topic's ledger, shared with the workers, who claim in it.
+            linked: Whether the bus is reached without the remote host's connection.
+            drift: See the function `drift`; a jump of its result means that the machine slept.
         """
         super().__init__(context)
         self._direct = self._linked = linked
-        self._leading: bool | None = None  # not told yet
+        self._leading: bool | None = None  # the registry has not told yet
         self._client = client
         self._topic = topic
         self._ledger = ledger
-        self._news = BusNews(self.send, ledger)
+        self._status = BusStatus(self.send, ledger)
         self._deliveries = Deliveries(ledger)
-        self._arrivals = Arrivals(client, self._deliveries, self.send, self.busy, self._news.lost)
+        self._arrivals = Arrivals(client, self._deliveries, self.send, self.busy, self._status.lost)
         self._feed: Feed | None = None
         self._feeds = 0
-        self._ticket = self._caught_up = 0  # of the feed, when the session is over
+        self._ticket = self._caught_up = 0  # of `Feed.catch_up`, for `_drained`
         self._drift = drift
         self._last_drift = drift()
 
     def started(self) -> None:
-        """Ask whether we act, and whether the remote is reached.
+        """Have the registry and the remote host report the lease and the connection.
 
-        Told, not asked: the supervisor starts one actor at a time, and who would have to answer may be waiting for it.
+        By `send`, not by `ask`: the supervisor starts one actor at a time, so one that is down could only come up, and
+        answer, after this method has returned.
         """
         self.watch(_LOOK, self._look_at_clock)
-        self._news.report()  # a life before this one may have had the bus up
-        self.send("session_registry", Report(self.context.id))
-        self.send("remote_host", Report(self.context.id))
+        self._status.report()  # the incarnation before may have reported the bus as up
+        self.send("session_registry", ReportState(self.context.id))
+        self.send("remote_host", ReportState(self.context.id))
 
     def handle(self, message: object) -> object:  # noqa: C901, PLR0912 - one case a message, one or two lines each
-        """Take what arrived, or news of the feed, of the lease, or of those who act."""
+        """Take messages of the bus, and news of the feed, the lease, the connection and the workers."""
         match message:
             case Arrived(feed, messages, replayed):
-                if feed == self._feeds:  # else they will come again, to the feed after that one
+                if feed == self._feeds:  # those of an ended feed come again, by the next feed
                     self.busy(_TAKE * len(messages))
                     try:
                         self._arrivals.take(messages, replayed=replayed)
-                    except UnreadError as unread:
+                    except TextUnavailableError as unread:
                         self._start_over(unread)
             case FeedNews(feed, news):
                 if feed == self._feeds:
@@ -120,22 +121,22 @@ class Subscriber(BaseActor):
             case Redeliver(worker):
                 if (failed := self._deliveries.restarted(worker)) is not None:
                     self._arrivals.tell_end(failed, "msg-failed")
-            case Loss(text):
-                self._news.lost(text)
+            case ReportLoss(text):
+                self._status.lost(text)
             case LeaseChanged(held):
                 self._lead(held=held)
             case LinkUp():
                 self._linked = True
-                if self._feed is not None and not self._news.up and not self._direct:
-                    self._feed.nudge()  # no need to sit out the backoff
+                if self._feed is not None and not self._status.up and not self._direct:
+                    self._feed.nudge()  # it retries at once instead of waiting out its backoff
                 self._follow()
-            case Report():
-                self._news.report()
+            case ReportState():
+                self._status.report()
             case Retry():
                 self._follow()
             case ClockJumped():
                 self._wake()
-            case Drain():
+            case IsDrained():
                 return self._drained()
         for delivery in self._deliveries.due():
             self.send(delivery.to, delivery)
@@ -145,23 +146,23 @@ class Subscriber(BaseActor):
         """End the feed."""
         self._unfollow()
 
-    def _hear(self, news: News | Moved | Reach) -> None:
+    def _hear(self, news: News | CursorMoved | Reach) -> None:
         match news:
-            case Moved(cursor):
+            case CursorMoved(cursor):
                 self._deliveries.moved(cursor)
             case Reach():
                 self._deliveries.reached(news)
             case CaughtUp(ticket):
                 self._caught_up = ticket
             case _:
-                self._news.tell(news)
+                self._status.tell(news)
 
     def _drained(self) -> bool:
-        """Whether all is done that the remote had sent when this was first asked; who leads sees to it."""
+        """Return whether all messages took effect that the bus had at the first call; True if another session leads."""
         if self._leading is not False:
             if self._feed is None:
                 return False
-            # The bus has it, but may not have sent it yet; and a session may be over before its bus is up.
+            # The bus may not have sent all of them yet, so the feed polls once more.
             self._ticket = self._ticket or self._feed.catch_up()
             if self._caught_up < self._ticket:
                 return False
@@ -170,12 +171,12 @@ class Subscriber(BaseActor):
     def _lead(self, *, held: bool) -> None:
         if held is not self._leading:
             self._leading = held
-            self._news.lead(leads=held)
+            self._status.lead(leads=held)
         if held:
             self._follow()
         else:
             self._unfollow()
-            self._ledger.close()  # who leads now writes there; should we ever lead again, it is read anew
+            self._ledger.close()  # the leader writes it from now on; this session reads it again if it leads again
 
     def _follow(self) -> None:
         if self._feed is not None or not self._leading or not self._linked:
@@ -194,42 +195,42 @@ class Subscriber(BaseActor):
         self._feeds += 1
         self._ticket = self._caught_up = 0
         self._deliveries.reset()
-        self._news.ended()
+        self._status.ended()
 
-    # On the feed's thread.
+    # --- On the feed's thread -----------------------------------------------------------------------------------------
 
     def _deliver(self, feed: int, messages: list[Message], replayed: bool) -> None:  # noqa: FBT001 - the feed's signature
         if not self.post(Arrived(feed, tuple(messages), replayed)):
-            raise _OverError
+            raise _ActorStoppedError
 
-    def _tell(self, feed: int, news: News | Moved | Reach) -> None:
+    def _tell(self, feed: int, news: News | CursorMoved | Reach) -> None:
         self.post(FeedNews(feed, news))
 
-    # On the actor's own.
+    # --- On the actor's thread ----------------------------------------------------------------------------------------
 
-    def _start_over(self, unread: UnreadError) -> None:
-        """Let a new feed bring a message, and all after it, once more."""
+    def _start_over(self, unread: TextUnavailableError) -> None:
+        """End the feed; a new one, after a pause, brings the message without a text and all after it once more."""
         error = unread.error
         self.send("log_writer", Log("fetch-failed", {"id": unread.message_id, "err": str(error)}))
         self._unfollow()
         self.after(max(_FETCH_PAUSE, error.retry_after or 0.0), Retry())
 
     def _look_at_clock(self) -> ClockJumped | None:
-        """Wall time runs on while a machine sleeps, monotonic time does not: a difference means that it woke.
+        """Return a message if wall time has jumped against monotonic time, which stands still while a machine sleeps.
 
-        On the timers' thread.
+        Runs on the timers' thread.
         """
         drift = self._drift()
         jump, self._last_drift = drift - self._last_drift, drift
         return ClockJumped() if abs(jump) > _JUMP else None
 
     def _wake(self) -> None:
-        """Trust no connection that was there before the machine slept."""
+        """Replace all connections: those from before the machine slept may be dead."""
         self.watch(_LOOK, self._look_at_clock)
         self.send("remote_host", NetworkChanged())
         if self._feed is not None:
             self._feed.nudge()
 
 
-class _OverError(Exception):
-    """The life that a feed belongs to is over."""
+class _ActorStoppedError(Exception):
+    """The actor has stopped, so its feed must end."""

@@ -1,6 +1,7 @@
-"""The process behind `nssh sweep`: a supervised sweeper for each host, told what to do on stdin, answering on stdout.
+"""The process behind `nssh sweep`: one supervised sweeper for each host.
 
-It ends when its stdin does, so nothing goes on without the program that the user started.
+The foreground program writes its orders to this process's stdin, and reads news from its stdout. The process ends when
+its stdin does, so that no sweep goes on after the user's program has ended.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-# Imported before there is anything to do with it: meanwhile nssh asks ssh who the hosts are.
+# Imported here, not where it is used: the foreground still asks ssh for the hosts' addresses, so this time is free.
 import nssh.ssh.paramiko_connection  # noqa: F401
 from actors.log_writer import LogWriter
 from actors.messages import BeginSweep, EndServers, Log
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from nssh.sweep.child_messages import News, Order
 
-# Seconds for all to close their connections.
+# Seconds for the tree to stop: the sweepers close their connections.
 _STOP = 1.5
 
 
@@ -41,7 +42,7 @@ class SweepTree:
         sweeps = [Sweep(number, target, job.timeout, tell) for number, target in enumerate(job.targets)]
         specs = [ChildSpec("log_writer", lambda context: LogWriter(context, job.log, job.keep))]
         specs += [_spec(sweep) for sweep in sweeps]
-        # Each host may crash its sweeper twice before that gives it up; the other hosts must not suffer.
+        # A host may crash its sweeper twice before the sweeper gives it up; that must not end the other hosts' sweeps.
         intensity = 5 + 2 * len(sweeps)
         self._sweepers = [_name(sweep.number) for sweep in sweeps]
         self.supervisor = Supervisor(
@@ -49,13 +50,13 @@ class SweepTree:
         )
 
     def start(self) -> None:
-        """Start all, then let them begin; raises as `Supervisor.start`."""
+        """Start all actors, then have the sweepers begin. Raises what `Supervisor.start` raises."""
         self.supervisor.start()
         for sweeper in self._sweepers:
             self.supervisor.directory.send(sweeper, BeginSweep())
 
     def end(self, order: End) -> None:
-        """Pass on whom to end."""
+        """Have a host's sweeper end the chosen mosh-servers."""
         self.supervisor.directory.send(_name(order.host), EndServers(order.chosen))
 
     def _on_event(self, event: Event) -> None:
@@ -86,7 +87,7 @@ def _orders(fd: int) -> Iterator[Order | News]:
 
 
 def main() -> int:
-    """Run the process; returns its exit status."""
+    """Run the process and return its exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(threadName)s %(name)s: %(message)s")
     for name in ("SIGINT", "SIGHUP", "SIGTSTP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -95,7 +96,7 @@ def main() -> int:
     job = next(orders, None)
     if not isinstance(job, Job):
         return 0
-    # Whoever prints by mistake must not be taken for an answer.
+    # News goes to a copy of stdout, and stdout to stderr: what a library prints must not be taken for news.
     output = os.dup(1)
     os.dup2(2, 1)
     told = threading.Lock()
@@ -131,7 +132,7 @@ def main() -> int:
 
 
 def _end_children() -> None:
-    """End every ssh that is still on its way to somewhere."""
+    """Kill every ssh that is still connecting."""
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
@@ -140,5 +141,5 @@ def _end_children() -> None:
 if __name__ == "__main__":
     status = main()
     sys.stderr.flush()
-    # Threads that still wait for the network would be waited for.
+    # Not by `sys.exit`, which would wait for threads that wait for the network.
     os._exit(status)

@@ -1,4 +1,4 @@
-"""The tree of the bridge process: who its children are, what they are given, and in which order they start."""
+"""The tree of the bridge process: its children, what each is made with, and the order in which they start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actors.clipboard import Clipboard
 from actors.connect_sweeper import ConnectSweeper
 from actors.liveness_responder import LivenessResponder
 from actors.log_writer import LogWriter
-from actors.messages import Log, OpenStream, Redeliver, Told, Update
+from actors.messages import Log, OpenStream, Redeliver, SessionChanged, UpdateRecord
 from actors.oauth_proxy import OAuthProxy, Ports
 from actors.outbox import Outbox
 from actors.publisher import Publisher
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
     from nssh.ssh.connection import ByteStream
     from nssh.state.session_records import Record
 
-# Seconds a dial may take: a connection's own deadline for opening a stream, and the way through the mailbox.
+# Seconds that a dial of the relay may take: the deadline for opening a stream, and the wait in the mailbox.
 _DIAL = 20.0
 
-# Log lines that may wait: a backlog of the bus brings thousands at once.
+# Messages in the log writer's mailbox: a backlog of the bus brings thousands at once.
 _LINES = 20_000
 
 
 class Tree:
-    """The supervised actors of one session, and what outlives a restart of any of them."""
+    """The supervised actors of one session, and the objects that survive restarts of the actors."""
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class Tree:
         drift: Callable[[], float] = drift,
         **supervision: Any,
     ) -> None:
-        """Make the tree; nothing runs yet.
+        """Make the tree; `supervisor.start` starts it.
 
         Args:
-            session: As the launcher tells it; news of it go to `tell`.
-            config: The user's.
+            session: The session's state; later states go to `tell`.
+            config: The user's configuration.
             drift: See `actors.subscriber.drift`.
-            supervision: More for the `Supervisor`: its clock, its limits.
+            supervision: Further arguments of the `Supervisor`, such as its clock and limits.
         """
         self._session = session
         self._config = config
@@ -77,7 +77,7 @@ class Tree:
         held_path = session.ledger.removesuffix(".ledger") + ".held"
         socket_path = os.path.join(records_directory(), f"{session.pid}.sock")
         browser = config.browser.command or None
-        # A specification's `start` is called for every life: it finds the session and the record as they are then.
+        # `start` is called for every incarnation, and uses the session and the record as they are at that time.
         specs = [
             ChildSpec("log_writer", lambda context: LogWriter(context, session.log, config.log.keep), mailbox=_LINES),
             ChildSpec(
@@ -118,7 +118,7 @@ class Tree:
         ]
         if (age := config.sweep.on_connect) is not None:
             specs.append(ChildSpec("connect_sweeper", lambda context: ConnectSweeper(context, session, age)))
-        # Everyone resolves peers by id with each message, so one that fails is restarted alone.
+        # Actors address one another by id, so one that fails is restarted alone.
         self.supervisor = Supervisor(
             specs,
             strategy=Strategy.ONE_FOR_ONE,
@@ -127,10 +127,10 @@ class Tree:
         )
 
     def tell(self, session: SessionInfo) -> None:
-        """Take what the launcher tells of the session; any thread. Kept for those who are restarted later."""
+        """Take a new state of the session, pass it on, and keep it for actors that restart later. Any thread."""
         self._session = session
         for to in ("session_registry", "remote_host"):
-            self.supervisor.directory.send(to, Told(session))
+            self.supervisor.directory.send(to, SessionChanged(session))
 
     def _client(self) -> BusClient:
         config = self._config
@@ -152,14 +152,14 @@ class Tree:
                 raise
             except AskError as error:
                 raise ConnectError(f"{where}: {error}", "closed") from None
-            except Exception:  # noqa: BLE001 - its crash is its own: reported there, and no reason to crash here
+            except Exception:  # noqa: BLE001 - a crash of the remote host, which is reported there; the asker goes on
                 raise ConnectError(f"{where}: the connection's owner failed and is restarted", "closed") from None
             return MarkedStream(stream, mark)
 
         return dial
 
     def _on_event(self, event: Event) -> None:
-        """Log what the supervisor did; what a restarted actor had not finished is given to it again."""
+        """Log what the supervisor did; have a restarted worker's unfinished message handed out again."""
         directory = self.supervisor.directory
         if event.kind is EventKind.RESTARTING:
             self._restarts += 1
@@ -167,7 +167,7 @@ class Tree:
             if event.trace:
                 fields["trace"] = event.trace
             directory.send("log_writer", Log("actor-restart", fields))
-            directory.send("session_registry", Update({"actor_restarts": self._restarts}))
+            directory.send("session_registry", UpdateRecord({"actor_restarts": self._restarts}))
         elif event.kind is EventKind.STARTED and event.generation > 1 and event.id in WORKERS.values():
             directory.send("subscriber", Redeliver(event.id))
         elif event.kind in {EventKind.ABANDONED, EventKind.DROPPED}:
@@ -176,7 +176,7 @@ class Tree:
             directory.send("log_writer", Log("supervisor-escalate", {"actor": event.id, "err": event.error}))
 
     def _record(self) -> Record:
-        """What is known without asking anybody; the rest is reported to the registry."""
+        """Return the record to begin with; the actors report the rest to the registry."""
         session = self._session
         try:
             created = psutil.Process(session.pid).create_time()

@@ -1,10 +1,10 @@
-"""`open`: the browser of the machine the user sits at. At most once, also across a crash."""
+"""Acts on `open`: opens URLs in the laptop's browser, each at most once, also across a crash."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.messages import CountHeld, Expect, Log, Problem, Report, Update
+from actors.messages import CountHeld, ExpectCallbacks, Log, Problem, ReportState, UpdateRecord
 from actors.worker import Worker
 from nssh.base.errors import ToolError
 from nssh.bus.deliveries import Delivery
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from actors.supervision import Context
     from nssh.bus.ledger import Ledger
 
-# Seconds that a browser may take to say that it opened something.
+# Seconds that a browser command may take to return.
 _OPENING = 20.0
-# Seconds within which a backlog of held URLs is counted once, not after each.
+# Seconds between holding a URL and reporting the count, so that a backlog of held URLs is counted once.
 _COUNT_AFTER = 0.1
 
-# Seconds for the ports to be listened on; a restart of who does it lies within.
+# Seconds for the OAuth proxy to listen, with time for a restart of it.
 _LISTEN = 5.0
 
 
 class UrlOpener(Worker):
-    """Opens URLs one after another; those that come too late, or too many, are held for the user to decide."""
+    """Opens URLs one after another. URLs that come too late, or too many, are held until the user opens them."""
 
     def __init__(self, context: Context, ledger: Ledger, held_path: str, command: Sequence[str] | None) -> None:
         super().__init__(context, ledger)
@@ -40,13 +40,13 @@ class UrlOpener(Worker):
         self._flood = Flood()
 
     def started(self) -> None:
-        """Tell how many are held: a life before this one may have held one more, and not come to tell."""
+        """Report the count of held URLs: the incarnation before may have held one and crashed before it reported."""
         self._count()
 
-    def handle(self, message: Delivery | Report | CountHeld) -> None:
-        """Open a URL, or hold it; or count those that are held."""
+    def handle(self, message: Delivery | ReportState | CountHeld) -> None:
+        """Open or hold a URL, or report the count of held URLs."""
         match message:
-            case Report():
+            case ReportState():
                 self._count()
             case CountHeld():
                 self._counting = False
@@ -59,7 +59,8 @@ class UrlOpener(Worker):
         fields: dict[str, object] = {"kind": envelope.kind, "id": work.id, "url": wire.redact(envelope.url)}
         if work.held or not self._flood.admits():
             self._hold(work, fields)
-        # Claimed before it is done: a second tab is worse than none after a crash between the two. A copy ends here.
+        # Claimed before it opens: after a crash between the two no tab opens, which is better than a second one. A
+        # message that is claimed already ends here.
         elif self.ledger.claim(work.key):
             self.busy(_OPENING)
             try:
@@ -74,13 +75,13 @@ class UrlOpener(Worker):
         self.finish(work)
 
     def _await_callbacks(self, url: str) -> None:
-        """Have the ports listened on that a login will send the browser to: before it opens, for it may be quick."""
+        """Have the OAuth proxy listen on a login's callback ports, before the browser opens the login's page."""
         callbacks = find_callbacks(url)
         if not callbacks:
             return
         try:
-            self.ask("oauth_proxy", Expect(callbacks), _LISTEN)
-        except Exception as error:  # noqa: BLE001 - a crash is its own: the URL is opened all the same
+            self.ask("oauth_proxy", ExpectCallbacks(callbacks), _LISTEN)
+        except Exception as error:  # noqa: BLE001 - also a crash of the proxy: the URL is opened all the same
             fields: dict[str, object] = {"port": callbacks[0].port, "err": type(error).__name__}
             self.send("log_writer", Log("callback-failed", fields))
 
@@ -89,7 +90,7 @@ class UrlOpener(Worker):
         self.send("session_registry", Problem("browser", f"a URL was not opened: {reason}"))
 
     def _hold(self, work: Delivery, fields: dict[str, object]) -> None:
-        # Claimed after it is done: what is held twice does no harm, what is lost does.
+        # Claimed after it is held: after a crash between the two the URL is held twice, which is better than lost.
         if self.ledger.seen(work.key):
             return
         try:
@@ -110,5 +111,5 @@ class UrlOpener(Worker):
         try:
             count = len(held_urls.read(self._held_path))
         except OSError:
-            return  # whoever wants to open them will be told
-        self.send("session_registry", Update({"held": count}))
+            return  # `nssh status --open-held` shows the error to the user
+        self.send("session_registry", UpdateRecord({"held": count}))

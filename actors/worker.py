@@ -1,4 +1,4 @@
-"""The base of those who act on messages of the bus."""
+"""The base of the actors that act on messages of the bus."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 class Worker(BaseActor):
-    """Acts on one `Delivery` after another, and says when each took effect."""
+    """Acts on one `Delivery` after another, and tells the subscriber when each took effect."""
 
     def __init__(self, context: Context, ledger: Ledger) -> None:
         super().__init__(context)
         self.ledger = ledger
 
     def is_repeated(self, delivery: Delivery) -> bool:
-        """Whether that is done already; then the subscriber is told once more.
+        """Return whether the delivery is claimed already; if so, tell the subscriber once more that it is done.
 
-        The same delivery may come a second time: parked in the mailbox when a life before this one crashed, and handed
-        out again by the subscriber; or by a subscriber that was itself restarted.
+        A delivery can come twice. It may have waited in the mailbox while the worker was restarted, and been handed
+        out again; or the subscriber was restarted, and hands it out again.
         """
         if not self.ledger.seen(delivery.key):
             return False
@@ -32,7 +32,7 @@ class Worker(BaseActor):
         return True
 
     def finish(self, delivery: Delivery) -> None:
-        """It took effect, or never will."""
-        # Here, not by the subscriber: it may be down, and at the session's end it stops first.
+        """Claim a delivery that took effect, or never will, and tell the subscriber."""
+        # The worker claims it, not the subscriber, which may be down, and which stops first at the session's end.
         self.ledger.claim(delivery.key, delivery.id)
         self.send("subscriber", Done(delivery.id))

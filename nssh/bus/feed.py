@@ -1,4 +1,4 @@
-"""Follow a topic: every message once, across reconnects, crashes and sleep (docs/ntfy.md, "The seam")."""
+"""Follow a topic and hand over every message once, across reconnects, crashes and sleep (docs/ntfy.md, "The seam")."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from nssh.bus.messages import Backlog, Message
 
 OPEN_SECONDS: Final = 30.0
-"""Within which a stream's open event has to come; a stream that sends other bytes is given up after this time."""
+"""Seconds until a stream's open event; a stream without one is given up then, also if it sends other bytes."""
 STEADY_SECONDS: Final = 10.0
-"""A stream that lived this long resets the backoff."""
+"""Seconds that a stream must have been open to reset the backoff."""
 
 
 class Up(NamedTuple):
@@ -41,23 +41,23 @@ class Up(NamedTuple):
 
 
 class Down(NamedTuple):
-    """An outage began; told once, and once more if the credentials turn out to be refused."""
+    """The bus can't be reached. Told once in an outage, and once more if the server refuses the credentials."""
 
     error: BusError
 
 
 class CaughtUp(NamedTuple):
-    """Everything is delivered that the server had accepted when `Feed.catch_up` was called."""
+    """All messages are delivered that the server had accepted when `Feed.catch_up` was called."""
 
     ticket: int
-    """The number that `catch_up` returned; lower numbers are answered by it, too."""
+    """The number that `catch_up` returned. This also answers all calls that returned lower numbers."""
 
 
 News = Up | Down | Lost | CaughtUp
 
 
 def uptime() -> float:
-    """Return seconds of a clock that never jumps and, where the system has one, goes on while the machine sleeps."""
+    """Return the seconds of a clock that never jumps; while the machine sleeps it goes on, if the system has such."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
@@ -88,11 +88,11 @@ class Feed:
         Args:
             client: May be shared with a publisher.
             topic: The topic.
-            memory: What was handed over, and where to go on; of this topic, whose lease is held. With a `FeedMemory` a
-                message counts as handled when it is done, with a bare `Ledger` when `deliver` returns.
+            memory: The cursor, and the ids of the messages handed over; the session must hold the topic's lease. With a
+                `FeedMemory` a message counts as handled when it is done, with a bare `Ledger` when `deliver` returns.
             deliver: Called with messages in order, and with whether a poll brought them: then they may be old, and
-                nssh.bus.replay decides about them. It may block, as the stream is read meanwhile. Its exception ends
-                `run`, and the messages are delivered again.
+                nssh.bus.replay decides about them. It may block: the stream is read on another thread. An exception
+                from it ends `run`, and the messages are delivered again.
             notify: Called with Up and Down, with Lost when messages are gone that nobody fetched in time, and with
                 CaughtUp after `catch_up`.
             clock: Returns seconds that never jump; see `uptime`.
@@ -110,17 +110,17 @@ class Feed:
         self._reader: StreamReader | None = None
         self._stopped = False
         self._nudged = False
-        self._tickets = self._answered = 0  # of `catch_up`: handed out, done
+        self._tickets = self._answered = 0  # of `catch_up`: the last one returned, the last one answered
         self._down_kinds: set[str] = set()
         self._was_up = False
         self._announced = False
         self._silent_since = 0.0
 
     def run(self) -> None:
-        """Follow the topic until `stop` is called; a call of `deliver` under way is finished.
+        """Follow the topic until `stop` is called. A call of `deliver` is never interrupted.
 
         Raises:
-            Exception: What `deliver` or `notify` raised, or a defect. After errors of the bus it tries again.
+            Exception: Raised by `deliver` or `notify`, or a defect. Errors of the bus are retried, not raised.
         """
         while not self._stopped:
             error = self._live_once()
@@ -130,17 +130,17 @@ class Feed:
                 self._changed.wait_for(lambda: self._nudged, backoff.delay(self._attempts, error) if error else 0.0)
 
     def stop(self) -> None:
-        """Make `run` return; it may not be run again."""
+        """Make `run` return. A feed can't be run again."""
         self._interrupt(stop=True)
 
     def nudge(self) -> None:
-        """Drop all connections and reconnect at once, as when the laptop woke or its network changed."""
+        """Drop all connections and reconnect at once: the laptop woke up, or its network changed."""
         self._interrupt(stop=False)
 
     def catch_up(self) -> int:
-        """Poll for what the server has accepted by now; return the ticket of the `CaughtUp` that tells the end.
+        """Poll for all messages that the server has accepted by now; return the ticket of the `CaughtUp` that follows.
 
-        Even while the stream is live, accepted messages may not have come along it yet.
+        The live stream alone would not do: it may not have brought an accepted message yet.
         """
         with self._changed:
             self._tickets += 1
@@ -153,23 +153,23 @@ class Feed:
             self._stopped = self._stopped or stop
             reader = self._reader
             if not stop:
-                self._client.close()  # while the lock is held, so that it does not hit the polls of the next stream
+                self._client.close()  # under the lock, so that it does not close a connection of the next stream
             self._changed.notify_all()
         if reader is not None:
             reader.close()
 
     def _live_once(self) -> BusError | None:
-        """Follow one stream to its end; return why it ended, None if it was interrupted."""
+        """Follow one stream to its end; return the reason, None if `stop` or `nudge` interrupted it."""
         with self._changed:
             if self._stopped:
                 return None
-            self._nudged = False  # before any connection is made that a nudge has to drop
+            self._nudged = False  # before a connection is made: a later nudge must drop it
             self._announced = False
         reader = StreamReader(self._client.stream(self._topic), self._changed, self._clock)
         with self._changed:
             self._reader = reader
         reader.start()
-        # For the first poll, which waits for the stream's opening: the connection need not.
+        # The first poll waits until the stream is open; its connection can be made meanwhile.
         threading.Thread(target=self._client.connect_ahead, name="nssh-bus-connect", daemon=True).start()
         try:
             with self._changed:
@@ -187,96 +187,96 @@ class Feed:
         return reader.error or BusError(f"{self._client.where} ended the stream", "unreachable")
 
     def _follow(self, reader: StreamReader) -> None:
-        """Hand over what an open stream and its polls bring, until the stream ends or is interrupted."""
+        """Hand over the messages of an open stream and of its polls, until the stream ends or is interrupted."""
         opened = self._clock()
         cursor, reach = self._memory.cursor, self._memory.reach
         continuity = Continuity(self._memory.anchor, cursor, reach, self._client.server_time)
-        life = _Life(Schedule(opened), cursor, continuity)
-        schedule = life.schedule
+        state = _StreamState(Schedule(opened), cursor, continuity)
+        schedule = state.schedule
         while True:
             now = self._clock()
-            if life.poll is None and schedule.due() <= now:
-                # A fresh topic has no cursor, and asks for everything: its name is random, so everything is ours.
+            if state.poll is None and schedule.due() <= now:
+                # A fresh topic has no cursor, so the poll asks for everything: nobody else knows the random name.
                 since = continuity.since if continuity.pending else self._memory.cursor
-                life.poll = Poll(self._client, self._topic, since, self._changed)
-                life.ticket = life.polled_for = self._tickets
-                life.poll_started, life.poll_server_time = now, self._client.server_time
-                life.poll.start()
-            elif life.poll is not None and life.poll.done:
-                self._take_poll(life)
-            # Live messages wait for the end of the first poll, so that the order is kept.
-            if life.caught_up and (live := reader.take()):
+                state.poll = Poll(self._client, self._topic, since, self._changed)
+                state.ticket = state.polled_for = self._tickets
+                state.poll_started, state.poll_server_time = now, self._client.server_time
+                state.poll.start()
+            elif state.poll is not None and state.poll.done:
+                self._take_poll(state)
+            # Live messages wait until the first poll has returned the older ones.
+            if state.caught_up and (live := reader.take()):
                 self._hand_over(live, replayed=False)
                 schedule.live(self._clock())
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._nudged or reader.ended or life.has_work(reader) or life.ticket != self._tickets,
-                    self._pause(life),
+                    lambda: self._nudged or reader.ended or state.has_work(reader) or state.ticket != self._tickets,
+                    self._pause(state),
                 )
-                if reader.overflowed or life.ticket != self._tickets:
-                    reader.overflowed, life.ticket = False, self._tickets
+                if reader.overflowed or state.ticket != self._tickets:
+                    reader.overflowed, state.ticket = False, self._tickets
                     schedule.at_once(self._clock())
-                if self._nudged or (reader.ended and not (life.caught_up and reader.pending)):
+                if self._nudged or (reader.ended and not (state.caught_up and reader.pending)):
                     break
         self._silent_since = reader.heard
         if self._clock() - opened >= STEADY_SECONDS:
             self._attempts.reset()
 
-    def _pause(self, life: _Life) -> float | None:
-        return None if life.poll is not None else max(0.0, life.schedule.due() - self._clock())
+    def _pause(self, state: _StreamState) -> float | None:
+        return None if state.poll is not None else max(0.0, state.schedule.due() - self._clock())
 
-    def _take_poll(self, life: _Life) -> None:
+    def _take_poll(self, state: _StreamState) -> None:
         """Hand over what a poll returned, move the cursor, and notify."""
-        poll, life.poll = life.poll, None
-        life.caught_up = True
+        poll, state.poll = state.poll, None
+        state.caught_up = True
         if poll is None or poll.backlog is None:
             error = poll.error if poll is not None else None
             if not isinstance(error, BusError):
                 raise error or RuntimeError("a poll ended without a result")
             if self._nudged:
-                return  # the poll was dropped by `nudge`, which is no outage
+                return  # `nudge` closed the poll's connection: no outage
             self._report_down(error)
-            life.schedule.failed(self._clock() + backoff.delay(self._poll_attempts, error))
+            state.schedule.failed(self._clock() + backoff.delay(self._poll_attempts, error))
             return
         backlog = poll.backlog
         count = self._hand_over(backlog, replayed=True)
-        life.replayed += count
-        for message in backlog[-2:]:  # the cursor, and where it was before
+        state.replayed += count
+        for message in backlog[-2:]:  # the new cursor, and the message before it as its anchor
             self._memory.set_cursor(message.id)
-        life.schedule.polled(life.poll_started)
-        lost = self._losses(life, backlog)
+        state.schedule.polled(state.poll_started)
+        lost = self._losses(state, backlog)
         if not backlog.complete and count:
-            life.schedule.at_once(self._clock())
+            state.schedule.at_once(self._clock())
             return
         forgotten = any(one.reason is Reason.FORGOTTEN for one in lost)
-        self._memory.set_reach(reach_after(self._memory.reach, life.poll_server_time, backlog, forgotten=forgotten))
+        self._memory.set_reach(reach_after(self._memory.reach, state.poll_server_time, backlog, forgotten=forgotten))
         self._poll_attempts.reset()
-        self._report_up(life)
-        if life.polled_for > self._answered:
-            self._answered = life.polled_for
+        self._report_up(state)
+        if state.polled_for > self._answered:
+            self._answered = state.polled_for
             self._notify(CaughtUp(self._answered))
 
-    def _losses(self, life: _Life, backlog: Backlog) -> list[Lost]:
-        """Find out what is lost that a poll should have returned, and notify."""
+    def _losses(self, state: _StreamState, backlog: Backlog) -> list[Lost]:
+        """Find the losses that a poll shows, and notify."""
         found: list[Lost | None] = []
-        reach, now = self._memory.reach, life.poll_server_time
-        if not life.looked and now is not None:
-            life.looked = True
+        reach, now = self._memory.reach, state.poll_server_time
+        if not state.checked_expiry and now is not None:
+            state.checked_expiry = True
             found.append(expired(reach, now))
         if backlog.truncated and backlog:
-            life.continuity.give_up()
+            state.continuity.give_up()
             found.append(Lost(Reason.TRUNCATED, reach.until, backlog[0].time))
-        elif life.continuity.pending:
-            found.append(life.continuity.took({message.id for message in backlog}))
-            if life.continuity.pending:
-                life.schedule.at_once(self._clock())
+        elif state.continuity.pending:
+            found.append(state.continuity.took({message.id for message in backlog}))
+            if state.continuity.pending:
+                state.schedule.at_once(self._clock())
         lost = [one for one in found if one is not None]
         for one in lost:
             self._notify(one)
         return lost
 
     def _hand_over(self, messages: list[Message], *, replayed: bool) -> int:
-        """Deliver the messages that were not handled yet; return their number."""
+        """Deliver those messages that were not handed over before; return their number."""
         fresh = {message.id: message for message in messages if not self._memory.seen(message.id)}
         if fresh:
             self._deliver(list(fresh.values()), replayed)
@@ -293,34 +293,34 @@ class Feed:
             self._announced = False
         self._down_kinds.add(error.kind)
 
-    def _report_up(self, life: _Life) -> None:
+    def _report_up(self, state: _StreamState) -> None:
         if not self._announced:
             gap = max(0.0, self._clock() - self._silent_since) if self._was_up else 0.0
-            self._notify(Up(self._was_up, gap, life.since, life.replayed))
+            self._notify(Up(self._was_up, gap, state.since, state.replayed))
             self._announced = True
             self._was_up = True
             self._down_kinds.clear()
-        life.replayed = 0
+        state.replayed = 0
 
 
-class _Life:
-    """The state of the feed while one stream lives."""
+class _StreamState:
+    """What the feed knows about one stream and its polls."""
 
     def __init__(self, schedule: Schedule, since: str | None, continuity: Continuity) -> None:
         self.schedule = schedule
         self.since = since
         self.continuity = continuity
-        self.looked = False
-        """Whether expired messages were looked for, which is done once."""
+        self.checked_expiry = False
+        """Whether messages that expired before this stream were looked for: once for each stream."""
         self.replayed = 0
         self.caught_up = False
         self.poll: Poll | None = None
         self.poll_started = 0.0
         self.poll_server_time: float | None = None
         self.ticket = 0
-        """The newest ticket for which a poll was scheduled."""
+        """The newest `catch_up` for which a poll is scheduled."""
         self.polled_for = 0
-        """The newest ticket when the poll began."""
+        """The newest `catch_up` when the poll began."""
 
     def has_work(self, reader: StreamReader) -> bool:
         return reader.overflowed or (self.caught_up and reader.pending) or (self.poll is not None and self.poll.done)

@@ -1,4 +1,4 @@
-"""Run the feed's two threads: one reads the stream, one polls; neither waits for the other or for a slow receiver."""
+"""The feed's threads: one reads the stream, one polls. Neither waits for the other, or for a slow receiver."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _QUEUE_CHARACTERS: Final = 8 << 20
 
 
 class StreamReader:
-    """Reads one stream to its end on a thread of its own, and notifies its owner by `changed`.
+    """Reads one stream to its end on a thread of its own, and notifies `changed` of every change.
 
-    `changed` guards the attributes: they are to be read while it is held.
+    Read the attributes only while holding `changed`.
     """
 
     def __init__(self, stream: LiveStream, changed: threading.Condition, clock: Callable[[], float]) -> None:
@@ -34,19 +34,19 @@ class StreamReader:
         self.opened = False
         """Whether the open event has come."""
         self.overflowed = False
-        """Whether messages were dropped because the owner took none for long; a poll has to follow. Owner resets it."""
+        """Whether messages were dropped because the queue was full. The owner polls for them, and resets this."""
         self.ended = False
         self.error: Exception | None = None
-        """Why the stream ended: a BusError, None if the server ended it, or another exception, which is a defect."""
+        """Why the stream ended: a BusError, None if the server ended it. Any other exception is a defect."""
         self.heard = clock()
-        """When the last event came, by `clock`."""
+        """The time of the last event, by `clock`."""
 
     def start(self) -> None:
-        """Start the thread, which ends with the stream or soon after `close`."""
+        """Start the thread. It ends with the stream, or soon after `close`."""
         threading.Thread(target=self._run, name="nssh-bus-reader", daemon=True).start()
 
     def close(self) -> None:
-        """End the stream; any thread, at any time."""
+        """End the stream. Any thread, at any time."""
         self._stream.close()
 
     @property
@@ -97,7 +97,7 @@ class StreamReader:
 
 
 class Poll:
-    """One poll on a thread of its own, which notifies its owner by `changed` when it is `done`."""
+    """One poll on a thread of its own, which notifies `changed` when the poll is `done`."""
 
     def __init__(self, client: BusClient, topic: str, since: str | None, changed: threading.Condition) -> None:
         self._client = client
@@ -110,7 +110,7 @@ class Poll:
         """A BusError, another exception (a defect), or None if there is a backlog."""
 
     def start(self) -> None:
-        """Start the thread, which ends within the client's timeouts, whether or not the owner still waits."""
+        """Start the thread. It ends within the client's timeouts, whether or not the owner still waits."""
         threading.Thread(target=self._run, name="nssh-bus-poll", daemon=True).start()
 
     def _run(self) -> None:

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from nssh.bus.deliveries import ATTEMPTS, FETCHES, Deliveries, Delivery, FeedMemory, Moved
+from nssh.bus.deliveries import ATTEMPTS, FETCHES, CursorMoved, Deliveries, Delivery, FeedMemory
 from nssh.bus.ledger import Ledger
 from nssh.bus.losses import Reach
 from nssh.wire import envelope as wire
@@ -233,7 +233,7 @@ def test_the_cursor_of_a_feed_runs_ahead_of_the_one_on_disk(ledger: Ledger) -> N
     ledger.set_cursor("y")
     ledger.set_cursor("z")
     ledger.claim("done")
-    told: list[Moved | Reach] = []
+    told: list[CursorMoved | Reach] = []
     memory = FeedMemory(ledger, told.append)
     assert (memory.anchor, memory.cursor, memory.reach) == ("y", "z", Reach())
     for cursor in ("a", "a", "b"):
@@ -241,7 +241,7 @@ def test_the_cursor_of_a_feed_runs_ahead_of_the_one_on_disk(ledger: Ledger) -> N
     memory.set_reach(Reach(7))
     assert (memory.anchor, memory.cursor, memory.reach) == ("a", "b", Reach(7))
     assert (ledger.anchor, ledger.cursor, ledger.reach) == ("y", "z", Reach())
-    assert told == [Moved("a"), Moved("a"), Moved("b"), Reach(7)]
+    assert told == [CursorMoved("a"), CursorMoved("a"), CursorMoved("b"), Reach(7)]
     memory.claim("handed over")
     assert [memory.seen(one) for one in ("handed over", "done", "fresh")] == [True, True, False]
     assert not ledger.seen("handed over")
@@ -317,7 +317,7 @@ class Bus(RuleBasedStateMachine):
 
     def begin_feed(self) -> None:
         self.deliveries.reset()
-        self.arrived: deque[list[Published] | Moved | Reach] = deque()  # of this feed
+        self.arrived: deque[list[Published] | CursorMoved | Reach] = deque()  # of this feed
         self.reports: deque[tuple[str, str]] = deque()  # of the workers
         self.memory = FeedMemory(self.ledger, self.arrived.append)
 
@@ -404,7 +404,7 @@ class Bus(RuleBasedStateMachine):
     @rule()
     def take(self) -> None:
         news = self.arrived.popleft()
-        if isinstance(news, Moved):
+        if isinstance(news, CursorMoved):
             self.deliveries.moved(news.cursor)
         elif isinstance(news, Reach):
             self.deliveries.reached(news)

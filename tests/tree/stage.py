@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from actors.clipboard import Clipboard
 from actors.liveness_responder import LivenessResponder
 from actors.log_writer import LogWriter
-from actors.messages import Arrived, Expect, Flush, Log, NetworkChanged, Told
+from actors.messages import Arrived, ExpectCallbacks, Flush, Log, NetworkChanged, SessionChanged
 from actors.oauth_proxy import OAuthProxy
 from actors.publisher import Publisher
 from actors.remote_host import RemoteHost
@@ -54,12 +54,12 @@ class Part(NamedTuple):
 
 PARTS = {
     "log_writer": Part(LogWriter, Log),
-    "session_registry": Part(SessionRegistry, Told),
+    "session_registry": Part(SessionRegistry, SessionChanged),
     "remote_host": Part(RemoteHost, NetworkChanged),
     "publisher": Part(Publisher, Flush),
     "liveness_responder": Part(LivenessResponder, Delivery),
     "clipboard": Part(Clipboard, Delivery),
-    "oauth_proxy": Part(OAuthProxy, Expect),
+    "oauth_proxy": Part(OAuthProxy, ExpectCallbacks),
     "url_opener": Part(UrlOpener, Delivery),
     "subscriber": Part(Subscriber, Arrived),
 }

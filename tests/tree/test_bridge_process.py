@@ -177,10 +177,10 @@ Supervisor._stop_all = lambda self: threading.Event().wait()
 """
 HANG_DRAIN = """
 import threading
-from actors.messages import Drain
+from actors.messages import IsDrained
 from actors.subscriber import Subscriber
 handle = Subscriber.handle
-Subscriber.handle = lambda self, m: threading.Event().wait() if isinstance(m, Drain) else handle(self, m)
+Subscriber.handle = lambda self, m: threading.Event().wait() if isinstance(m, IsDrained) else handle(self, m)
 """
 
 

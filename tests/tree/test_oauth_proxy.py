@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import oauth_proxy
-from actors.messages import Expect, LeaseChanged, Suspect
+from actors.messages import ConnectionBroken, ExpectCallbacks, LeaseChanged
 from actors.supervision import EventKind
 from nssh.base.errors import ConnectError
 from nssh.local import callback_store as store
@@ -38,7 +38,7 @@ def port() -> int:
 
 def expect(stage: Stage, *ports: int) -> None:
     callbacks = tuple(Callback("127.0.0.1", port, "/callback") for port in ports)
-    stage.tree.supervisor.directory.ask("oauth_proxy", Expect(callbacks), PATIENCE)
+    stage.tree.supervisor.directory.ask("oauth_proxy", ExpectCallbacks(callbacks), PATIENCE)
 
 
 def accepts(port: int) -> bool:
@@ -106,7 +106,7 @@ def test_what_is_over_is_forgotten_though_its_port_is_asked_for_again(
     with stage.playing():
         ask = stage.tree.supervisor.directory.ask
         for path, left in (("/first", ["/first"]), ("/second", ["/second"])):
-            ask("oauth_proxy", Expect((Callback("127.0.0.1", port, path),)), PATIENCE)
+            ask("oauth_proxy", ExpectCallbacks((Callback("127.0.0.1", port, path),)), PATIENCE)
             assert [entry["path"] for entry in json.loads((stage.state / "t.callbacks").read_text())] == left
             now += LONGEST + 1
 
@@ -153,7 +153,7 @@ def test_what_is_held_against_a_connection_that_is_gone_is_ignored(stage: Stage,
 
     with stage.playing():
         gone: Any = Gone()
-        stage.send("remote_host", Suspect(gone))
+        stage.send("remote_host", ConnectionBroken(gone))
         expect(stage, port)
         assert answers(port)
         assert stage.record().route == "control"

@@ -1,11 +1,11 @@
-"""What the event log, the record and the publisher are told of the bus: whether it is up, and what it has lost."""
+"""Report the state of the bus, and lost messages, to the event log, the session's record and the publisher."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from actors.messages import BusUp, Log, Problem, Update
+from actors.messages import BusUp, Log, Problem, UpdateRecord
 from nssh.base.durations import format_gap
 from nssh.bus.feed import Down, Up
 from nssh.bus.losses import Lost, timestamp
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from nssh.bus.ledger import Ledger
 
 
-class BusNews:
-    """Owned by the subscriber; on its thread."""
+class BusStatus:
+    """Knows whether the bus is up, and reports changes. Runs on the subscriber's thread only."""
 
     def __init__(self, send: Callable[[str, object], object], ledger: Ledger) -> None:
         """Keep the parts.
 
         Args:
-            send: The owner's.
-            ledger: The topic's; only touched while the session leads.
+            send: The subscriber's `send`.
+            ledger: The topic's. Used only while this session holds the lease.
         """
         self._send = send
         self._ledger = ledger
@@ -39,17 +39,17 @@ class BusNews:
         return self._bus == "up"
 
     def lead(self, *, leads: bool) -> None:
-        """This session follows the bus from now on, or stands by; what was lost is the topic's, whoever leads."""
+        """Note whether this session holds the lease, and so follows the bus."""
         self._leads = leads
         self._bus, self._since = "down" if leads else "", _now()
         self.report()
 
     def ended(self) -> None:
-        """There is no feed any more."""
+        """Note that the subscriber has ended its feed."""
         self._change("down" if self._leads else "")
 
     def tell(self, news: Up | Down | Lost) -> None:
-        """Pass on what the feed says."""
+        """Report news of the feed."""
         match news:
             case Lost():
                 span = {"reason": news.reason.value, "since": timestamp(news.since), "until": timestamp(news.until)}
@@ -67,20 +67,20 @@ class BusNews:
                 self._send("log_writer", Log("subscribe-up", fields))
                 self._change("up")
                 self._send("session_registry", Problem("bus", ""))
-                self._send("publisher", BusUp())  # no need to sit out its backoff
+                self._send("publisher", BusUp())  # it retries at once instead of waiting out its backoff
 
     def lost(self, text: str) -> None:
-        """Let `nssh status` tell what can't be had any more: the newest such thing, for a day."""
+        """Have `nssh status` show `text` as the newest loss, for a day; the topic's ledger keeps it."""
         if self._leads:
             self._ledger.set_lost(int(time.time()), text)
             self.report()
 
     def report(self) -> None:
-        """Tell the record how things are."""
+        """Write the state of the bus, and the newest loss, to the session's record."""
         fields: dict[str, object] = {"bus": self._bus, "bus_since": self._since}
         if self._leads and (lost := self._ledger.lost) is not None and time.time() - lost[0] < LOST_TOLD:
             fields |= {"lost": lost[1], "lost_at": timestamp(lost[0])}
-        self._send("session_registry", Update(fields))
+        self._send("session_registry", UpdateRecord(fields))
 
     def _change(self, bus: str) -> None:
         if bus != self._bus:
