@@ -1,7 +1,7 @@
 """Supervision for pykka actors, and for processes, as in Erlang/OTP: see README.md beside this file.
 
-Names are imported when they are first used, so that who needs no actor (a launcher that keeps a process) imports no
-pykka.
+A name is imported when it is first used. So a program that supervises only processes, as nssh's launcher does, never
+imports pykka.
 """
 
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ def __getattr__(name: str) -> object:
     for home, names in _HOMES.items():
         if name in names:
             value: object = getattr(__import__(f"{__name__}.{home}", fromlist=[name]), name)
-            globals()[name] = value  # found without this function from now on
+            globals()[name] = value  # later accesses do not come here
             return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

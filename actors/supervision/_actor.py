@@ -1,4 +1,4 @@
-"""A base for actors that know of their tree: peers by id, timers, threads that read for them."""
+"""The base class of supervised actors: messages to peers by id, timers, and threads that read for the actor."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from actors.supervision._timers import Timer
 
 READ_AHEAD = 256
-"""Messages of its own readers that an actor has not handled yet; a reader that is further ahead waits."""
+"""How many messages of its own readers an actor may have unhandled; a reader with one more waits in `post`."""
 
 
 class BaseActor(pykka.ThreadingActor):
     """An actor under a supervisor.
 
-    One thread, which bears the name and generation of the child, runs the constructor, `started()`, `handle()` for one
-    message after another, and `stopped()`. Whatever is raised in any of them ends this life and is reported; the
-    supervisor decides about the next one.
+    One thread, named after the child and its generation, runs the constructor, `started()`, `handle()` for one message
+    after another, and `stopped()`. An exception in any of them ends this incarnation and is reported to the supervisor,
+    which decides whether there is a next one.
     """
 
     expected: ClassVar[tuple[type[Exception], ...]] = ()
-    """Errors that are an answer, not a crash: raised by `handle` behind an ask they go to the asker alone."""
+    """Errors that are answers, not crashes: raised by `handle` for an ask, they go to the asker alone."""
 
     def __init__(self, context: Context) -> None:
         super().__init__()
         self.context = context
         self.__thread = threading.current_thread()
-        self.__lock = threading.Lock()  # guards the timers, which any of its threads may set
+        self.__lock = threading.Lock()  # guards the timers: any of the actor's threads may set one
         self.__timers: weakref.WeakSet[Timer] = weakref.WeakSet()
         self.__readers: list[Reader] = []
         self.__read_ahead = threading.Semaphore(READ_AHEAD)
@@ -46,31 +46,35 @@ class BaseActor(pykka.ThreadingActor):
     # --- To be implemented --------------------------------------------------------------------------------------------
 
     def started(self) -> None:
-        """Acquire what the actor needs; it is up, and its siblings start, once this returns."""
+        """Acquire what the actor needs. When this returns, the actor is up, and the next child starts."""
 
     @abc.abstractmethod
     def handle(self, message: Any) -> object:
-        """Handle one message; what is returned answers an ask. An exception is a crash, `expected` ones aside."""
+        """Handle one message; the result answers an ask. An exception is a crash, unless it is an `expected` one."""
 
     def stopped(self) -> None:
         """Release what the actor holds.
 
-        Runs once whenever `started()` was entered, however this life ends, and also if `started()` failed half-way.
-        Peers that started earlier can still be sent to. In an abandoned life it runs late, if ever: look at
-        `context.abandoned` before removing what a successor has made anew under the same name (a socket's path).
+        Runs once if `started()` was called, also if that failed, and however this incarnation ends. Peers that started
+        earlier still take messages. In an abandoned incarnation it runs late, or never: check `context.abandoned`
+        before removing something that the next incarnation has made again under the same name, such as a socket.
         """
 
     # --- For use in the actor -----------------------------------------------------------------------------------------
 
     def send(self, to: str, message: Any) -> bool:
-        """Tell the peer `to`, whoever bears this id now or next; see `Directory.send`. Any of the actor's threads."""
+        """Send to the peer with the id `to`, without waiting; see `Directory.send`. Any of the actor's threads."""
         return self.context.directory.send(to, message, sender=self.context.incarnation)
 
     def ask(self, to: str, message: Any, timeout: float) -> Any:
         """Tell the peer `to` and wait for the answer; see `Directory.ask`.
 
-        The message in hand may take `timeout` seconds longer because of it. Ask only peers that started earlier and
-        never ask back: two that wait for each other get nothing but two timeouts.
+        The health check allows the message in hand `timeout` seconds more. Ask only peers that started earlier and
+        never ask back: two actors that wait for each other both time out.
+
+        Raises:
+            RuntimeError: If the actor asks itself on its own thread.
+            AskTimeoutError, ActorGoneError, UnknownActorError: As `Directory.ask`.
         """
         if to == self.context.id and threading.current_thread() is self.__thread:
             raise RuntimeError(f"{to} would wait for itself")
@@ -78,16 +82,16 @@ class BaseActor(pykka.ThreadingActor):
         return self.context.directory.ask(to, message, timeout, sender=self.context.incarnation)
 
     def after(self, seconds: float, message: Any) -> Timer:
-        """Handle `message` in `seconds`, unless cancelled or this life is over by then. Any of the actor's threads."""
+        """Handle `message` in `seconds`, unless cancelled before, or this incarnation ends. Any thread of the actor."""
         mail = Mail(message, bound=True)
         return self.__schedule(seconds, lambda: self.context.directory.deliver(self.context.incarnation, mail))
 
     def watch(self, seconds: float, look: Callable[[], Any]) -> None:
-        """Call `look` every `seconds`, on the timers' thread, and handle what it returns once that is not None.
+        """Call `look` every `seconds`, on the timers' thread, until it returns a message; then handle that message.
 
-        For what has to be looked at often and is nearly always as before: neither this actor nor the supervisor wakes
-        up for it. After a message it looks no more until told to again, nor once this life is over. `look` has to
-        return at once, and an exception in it crashes the actor.
+        For a condition that is checked often and seldom holds: the actor and the supervisor sleep through the checks.
+        The checks end with the first message, until `watch` is called again, and with this incarnation. `look` must not
+        block; an exception in it crashes the actor.
         """
         incarnation = self.context.incarnation
 
@@ -112,17 +116,17 @@ class BaseActor(pykka.ThreadingActor):
         return timer
 
     def busy(self, seconds: float) -> None:
-        """Declare that the message in hand may take `seconds` from now, if that is longer than `ChildSpec.health`."""
+        """Allow the message in hand `seconds` from now, if that is longer than it has by `ChildSpec.health`."""
         if threading.current_thread() is self.__thread:
             self.context.incarnation.extend(seconds)
 
     def post(self, message: Any) -> bool:
-        """Put `message` into this actor's own mailbox, bound to this life; for its readers.
+        """Put `message` into this actor's own mailbox, for this incarnation only. Called by its readers.
 
-        A reader that is `READ_AHEAD` messages ahead waits here, and so does the program that it reads from.
+        Blocks while `READ_AHEAD` messages of its readers are unhandled, so that the sender is slowed down, too.
 
         Returns:
-            False if this life is over: the reader returns.
+            False if this incarnation is over: the reader must return.
         """
         mail = Mail(message, bound=True)
         if threading.current_thread() is not self.__thread:
@@ -130,7 +134,7 @@ class BaseActor(pykka.ThreadingActor):
             mail = mail._replace(taken=self.__read_ahead.release)
         accepted = self.context.directory.deliver(self.context.incarnation, mail)
         if not accepted and mail.taken is not None:
-            mail.taken()  # for the next reader that waits here
+            mail.taken()  # lets the next reader that waits here go on
         return accepted
 
     def spawn_reader(
@@ -138,15 +142,17 @@ class BaseActor(pykka.ThreadingActor):
     ) -> threading.Thread:
         """Run `target`, which may block in reads, on a thread that this actor owns.
 
-        `target` passes on what it reads with `post`, and should return when that returns False. If it raises, the
-        actor crashes with its error; if it returns, nothing happens: its last message should say so, and what it read
-        from is its own to close. Otherwise `close` is called when this life ends, on the actor's thread, before
-        `stopped()`; one of the two must make the read return (shut down the socket: closing alone does not wake a
-        reader). An exception that this causes in `target` is no error. The life is over once its readers are.
+        `target` passes on what it reads with `post`, and must return when that returns False. If `target` raises, the
+        actor crashes with that error. If it returns, the actor is not told: `target` posts a last message if the actor
+        must know, and closes what it has read from.
+
+        When this incarnation ends while `target` runs, `close` is called on the actor's thread, before `stopped()`. One
+        of the two must make a blocked read return: for a socket by `shutdown`, since `close` does not wake a reader. An
+        exception that this causes in `target` is ignored. The incarnation is over once all its readers have returned.
         """
 
         def fail(error: BaseException) -> None:
-            # Not delivered any more if the actor has begun to leave.
+            # Not delivered if the actor has begun to end: then the error is a consequence of `close`.
             self.context.directory.deliver(self.context.incarnation, Mail(Failure(error), bound=True))
 
         reader = Reader(target, close, fail, f"{self.context.incarnation.name}/{name}")
@@ -155,7 +161,7 @@ class BaseActor(pykka.ThreadingActor):
         reader.thread.start()
         return reader.thread
 
-    # --- pykka's hooks, for the body that runs this life; not for subclasses ------------------------------------------
+    # --- pykka's hooks, called by `ActorBody`; not for subclasses -----------------------------------------------------
 
     def on_start(self) -> None:
         """Run `started()`."""
@@ -168,7 +174,7 @@ class BaseActor(pykka.ThreadingActor):
         return self.handle(message)
 
     def on_stop(self) -> None:
-        """Release all that this life holds, each whatever the others raise; returns when its threads are gone."""
+        """Cancel the timers, close the readers, call `stopped()`, wait for the readers; even if one of these fails."""
         with self.__lock:
             timers = list(self.__timers)
         for timer in timers:
@@ -176,13 +182,13 @@ class BaseActor(pykka.ThreadingActor):
         for release in [*(reader.close for reader in reversed(self.__readers)), self.stopped]:
             try:
                 release()
-            except BaseException as error:  # noqa: BLE001 - the rest must be released, too
+            except BaseException as error:  # noqa: BLE001 - the rest must still be released
                 self.context.incarnation.leave(error)
         for reader in self.__readers:
             reader.thread.join()
 
     def on_failure(self, *_: object) -> None:
-        """Release the same after a crash."""
+        """Release everything after a crash, as `on_stop` does."""
         self.on_stop()
 
     @staticmethod

@@ -1,8 +1,8 @@
-"""Runs any pykka actor as the life of a child, on a loop of our own.
+"""Runs any pykka actor as an incarnation of a child, with a message loop of its own.
 
-pykka leaves gaps that a supervisor can't live with (checked on 4.5): `on_failure` is not called for an exception in
+pykka's loop does not tell a supervisor enough (checked on 4.5): `on_failure` is not called for an exception in
 `on_start`, in `on_stop` or behind an ask; `is_alive()` turns false before `on_stop` has ended; a BaseException stops
-every actor of the process. So the actor's hooks are called from here, and pykka's loop never runs.
+every actor of the process. So this module calls the actor's hooks, and pykka's loop never runs.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from actors.supervision._directory import Directory
     from actors.supervision._incarnation import Incarnation
 
-# As libraries do: what pykka logs is for those who ask for it, and never on the terminal by Python's last resort.
+# Python prints the records of a logger without a handler to stderr, which may be the user's terminal.
 logging.getLogger("pykka").addHandler(logging.NullHandler())
 
 
 class ActorBody:
-    """An actor, made but not started by pykka."""
+    """Runs one actor, which pykka has made and not started."""
 
     def __init__(self, actor: pykka.Actor, life: Incarnation, directory: Directory) -> None:
         self._actor = actor
         self._life = life
         self._directory = directory
         self._inbox = _faster_inbox(actor)
-        self._unhandled: Any = None  # the message that it took and did not begin
-        self._stops: list[pykka.Future[Any] | None] = []  # who waits for its end
+        self._unhandled: Any = None  # the message that was taken out of the mailbox and not begun
+        self._stops: list[pykka.Future[Any] | None] = []  # the futures of those who wait for the actor's end
         life.inbox = self._inbox
 
     def run(self, life: Incarnation) -> None:
@@ -48,7 +48,7 @@ class ActorBody:
                 self._directory.attach(life)
                 life.up()
                 self._receive_all()
-        except BaseException as caught:  # noqa: BLE001 - pykka would stop every actor
+        except BaseException as caught:  # noqa: BLE001 - a SystemExit, too, ends this actor alone
             error = caught
         self._leave(error)
         try:
@@ -60,18 +60,18 @@ class ActorBody:
             for waiting in self._stops:
                 settle(waiting)
 
-    def request_stop(self, patience: float) -> None:  # noqa: ARG002 - an actor is hurried by its supervisor
+    def request_stop(self, patience: float) -> None:  # noqa: ARG002 - the supervisor calls `hurry` in time
         """Stop after the messages that are in the mailbox now."""
         self._inbox.put(Envelope(_ActorStop()))
 
     def abandon(self) -> None:
-        """Have pykka and others know it as dead; should its thread wait for a message, it ends."""
+        """Mark the actor as dead for pykka and for holders of its ref; end its thread if that waits for a message."""
         _bury(self._actor.actor_ref)
         self._inbox.put(Envelope(_ActorStop()))
 
     def _receive_all(self) -> None:
-        """Handle one message after another, until one of them, or somebody, ends this life."""
-        life, receive, take = self._life, self._actor._handle_receive, self._inbox.get  # noqa: SLF001 - proxies, too
+        """Handle one message after another, until a crash or a request to stop."""
+        life, receive, take = self._life, self._actor._handle_receive, self._inbox.get  # noqa: SLF001 - it serves proxies, too
         while True:
             item = take()
             mail = _mail_of(item) if type(item) in _WRAPPED else None
@@ -103,8 +103,8 @@ class ActorBody:
         except BaseException as error:
             if mail.reply is None:
                 raise
-            # An asker that hears of a crash finds it reported. SystemExit must not travel: there it would be a crash
-            # of its own, or the end of the process.
+            # The crash is reported before the asker hears of it. A SystemExit must not reach the asker: it would end
+            # that actor, or the process.
             known = error if isinstance(error, Exception) else ActorGoneError(f"{self._life.id} ended: {error!r}")
             if isinstance(error, getattr(self._actor, "expected", ())):
                 settle(mail.reply, error=known)
@@ -115,7 +115,7 @@ class ActorBody:
         settle(mail.reply, answer)
 
     def _leave(self, error: BaseException | None) -> None:
-        """Report the end, and take no more messages."""
+        """Report the end of the actor, and take no more messages."""
         self._life.leave(error)
         _bury(self._actor.actor_ref)
         self._life.task = None
@@ -136,18 +136,18 @@ def _mail_of(item: Mail | Envelope[Any]) -> Mail:
 
 
 def _bury(ref: pykka.ActorRef[Any]) -> None:
-    """Have pykka, and whoever holds the ref, know the actor as dead."""
+    """Mark an actor as dead for pykka and for holders of its ref."""
     pykka.ActorRegistry.unregister(ref)
     ref.actor_stopped.set()
 
 
 def _faster_inbox(actor: pykka.Actor) -> queue.SimpleQueue[Any]:
-    """Give an actor that has not begun a mailbox written in C, if it has not got one."""
+    """Replace the mailbox of an actor that has not begun by a `SimpleQueue`, which is written in C; return it."""
     old = actor.actor_inbox
     if isinstance(old, queue.SimpleQueue):
         return old
     new: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    old.put = new.put  # type: ignore[method-assign] # for whoever the constructor has given it to
+    old.put = new.put  # type: ignore[method-assign] # the constructor may have handed the old one out
     actor.actor_inbox = actor.actor_ref.actor_inbox = new
     with contextlib.suppress(queue.Empty):
         while True:

@@ -1,4 +1,4 @@
-"""From a child specification to what lives."""
+"""Make the body of an incarnation, an actor, a process or a tree, from the child's specification."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 def make_body(spec: ChildSpec, context: Context) -> Body:
-    """Take a program, or call `start` on the thread of the life and take what it has made, as its body."""
+    """Return a process for a `Program`, otherwise call `start` and wrap the actor or supervisor that it returns.
+
+    Runs on the incarnation's thread.
+
+    Raises:
+        TypeError: `start` returned something else.
+    """
     start: Any = spec.start
     made: Any = None if isinstance(start, Program) else start(context)
     if isinstance(made, pykka.Actor):

@@ -1,6 +1,6 @@
-"""One child over all its lives: started, stopped, given up for lost, each within its deadline; and told, as events.
+"""One child through all its incarnations: starts, stops and abandons it within its deadlines, and emits its events.
 
-Nothing is decided here: who is started again, and when the tree gives up, is the supervisor's.
+The supervisor decides what is done: which children are started again, and when the tree gives up.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 class Child:
-    """One child; for the supervisor's thread alone, which waits here.
+    """One child. Used by the supervisor's thread only, which blocks in `start` and `stop`.
 
     Attributes:
-        incarnation: Its present life, None while it is down.
-        generation: The number of its present or last life.
-        restarts: How often it was started again.
-        due: When to start it again, None unless it waits for that.
+        incarnation: The present incarnation; None while the child is down.
+        generation: The number of the present or last incarnation.
+        restarts: How often the child was started again.
+        due: When to start it again; None unless it waits for a restart.
         finished: Whether it is down for good.
-        terminated: Whether it is so because somebody wanted it to be.
-        passing: Whether nobody will want it again once it is down.
-        error: Why its last life ended, None if it ended well.
-        last_uptime: Seconds that its last life was up.
+        terminated: Whether it is down because of `Supervisor.terminate_child`.
+        passing: Whether the child is forgotten once it is down for good.
+        error: Why the last incarnation ended; None if it ended well.
+        last_uptime: Seconds that the last incarnation was up.
     """
 
     def __init__(self, spec: ChildSpec, attempts: Attempts, shared: Shared, *, passing: bool = False) -> None:
@@ -51,7 +51,7 @@ class Child:
         self._shared = shared
         shared.directory.add(spec.id, spec.mailbox)
 
-    # --- What it is ---------------------------------------------------------------------------------------------------
+    # --- Its state ----------------------------------------------------------------------------------------------------
 
     @property
     def running(self) -> bool:
@@ -59,25 +59,28 @@ class Child:
         return self.incarnation is not None and self.incarnation.phase is Phase.RUNNING
 
     def has_left(self, now: float) -> bool:
-        """Whether its life is over, or should be by now."""
+        """Return whether the incarnation is over, or should be: it is abandoned, or late in ending."""
         life = self.incarnation
         return life is not None and (life.over or life.abandoned or now >= self.leave_by)
 
     @property
     def leave_by(self) -> float:
-        """When a life that has begun to leave must be over; infinite for any other."""
+        """When an incarnation that has begun to end must be over; infinite if it has not."""
         if self.incarnation is None or self.incarnation.leaving_at is None:
             return math.inf
         return self.incarnation.leaving_at + self.spec.shutdown
 
     def event(self, kind: EventKind) -> Event:
-        """An event about its present life, or the last one."""
+        """Return an event about the present or last incarnation."""
         return Event(kind, self.id, self.generation, self.restarts)
 
-    # --- What is done to it -------------------------------------------------------------------------------------------
+    # --- Actions of the supervisor ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin its next life, and wait until it is up, or has failed, or the tree has to stop."""
+        """Begin the next incarnation, and wait until it is up, has failed, or the tree has to stop.
+
+        An incarnation that is not up after `startup` seconds is abandoned.
+        """
         spec, shared = self.spec, self._shared
         self.generation += 1
         self.finished = self.terminated = False
@@ -91,13 +94,13 @@ class Child:
         life.launch(lambda: make_body(spec, context))
         until = shared.clock.monotonic() + spec.startup
         shared.wait(lambda: life.phase is not Phase.STARTING or shared.stop_requested, lambda: until)
-        if life.came_up:  # also if it has ended by now
+        if life.came_up:  # even if it has ended again
             shared.emit(self.event(EventKind.STARTED))
         elif life.phase is Phase.STARTING and not shared.stop_requested:
             self.abandon(WedgedError(f"not up after {spec.startup:g} s"))
 
     def stop(self, share: float = math.inf) -> None:
-        """Stop it within its deadline, and `share` seconds; abandon it if it does not."""
+        """Stop the child; abandon it if it takes longer than its `shutdown`, or than `share` seconds. Blocks."""
         life, shared = self.incarnation, self._shared
         if life is None:
             return
@@ -105,7 +108,8 @@ class Child:
             now = shared.clock.monotonic()
             patience = min(self.spec.shutdown, share)
             life.request_stop(patience)
-            # First it may work off its mailbox. If that takes too long, what is left there is given up, not the actor.
+            # For half of the time the actor may handle the messages in its mailbox. Then it must end, and the rest of
+            # the messages is left.
             if not shared.wait(lambda: life.over, lambda: now + patience / 2):
                 life.hurry()
                 if not shared.wait(lambda: life.over, lambda: now + patience):
@@ -113,7 +117,7 @@ class Child:
         self.bury()
 
     def bury(self) -> None:
-        """Tell how its life ended, and forget it; one that should be over by now, and is not, is abandoned."""
+        """Emit how the incarnation ended, and drop it. One that should be over and is not is abandoned first."""
         life = self.incarnation
         if life is None:
             return
@@ -130,7 +134,7 @@ class Child:
         self.incarnation = None
 
     def abandon(self, error: WedgedError) -> None:
-        """Give a thread up for lost; nothing that it does counts from now on."""
+        """Leave the incarnation's thread behind. From now on nothing that it does has an effect on the tree."""
         life, shared = self.incarnation, self._shared
         if life is None:
             return
@@ -141,13 +145,13 @@ class Child:
         shared.emit(self.event(EventKind.ABANDONED)._replace(error=describe(error), trace=stack_of(life.thread)))
 
     def wait_until(self, due: float) -> None:
-        """It will be started again, not before `due`; messages are kept for it."""
+        """Plan a restart, not before `due`; messages to the child are kept until then."""
         self.due = due if self.due is None else max(self.due, due)
         self.finished = False
         self._shared.directory.expect(self.id)
 
     def retire(self) -> None:
-        """It will not be started again; messages to it are refused from now on."""
+        """Note that the child is down for good; messages to it are refused from now on."""
         self._shared.directory.retire(self.id)
         self.due = None
         self.finished = True

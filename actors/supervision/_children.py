@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Children(dict[str, Child]):
-    """The children by id; changed by the supervisor's thread alone, once that runs.
+    """The children by id. Once the supervisor's thread runs, only it may change them.
 
     Args:
-        strategy, auto_shutdown: The tree's.
-        attempts: Makes a count of attempts for a child.
-        shared: What they report to.
-        requests: Where actors among them may wait for the supervisor.
+        strategy, auto_shutdown: Options of the tree.
+        attempts: Makes a child's `Attempts`.
+        shared: The state that the children share with the supervisor.
+        requests: The requests to the supervisor, in which an actor among the children may wait.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class Children(dict[str, Child]):
         self._requests = requests
 
     def add(self, spec: ChildSpec, *, passing: bool = False) -> Child:
-        """Take in one more, behind the others.
+        """Add a child behind the others.
 
         Raises:
-            ValueError: If there is one with its id, or it is significant where that means nothing.
+            ValueError: If a child has this id, or the new one is significant in a tree that never ends by itself.
         """
         if spec.id in self:
             raise ValueError(f"two children have the id {spec.id}")
@@ -62,7 +62,7 @@ class Children(dict[str, Child]):
         """Return the child with an id.
 
         Raises:
-            UnknownActorError: If there is none.
+            UnknownActorError: If no child has this id.
         """
         try:
             return self[child_id]
@@ -73,8 +73,8 @@ class Children(dict[str, Child]):
         """Return a child that is down for good.
 
         Raises:
-            UnknownActorError: If there is none with this id.
-            ValueError: If it is not down.
+            UnknownActorError: If no child has this id.
+            ValueError: If the child is not down for good.
         """
         child = self.find(child_id)
         if not child.finished:
@@ -82,10 +82,10 @@ class Children(dict[str, Child]):
         return child
 
     def start(self, child: Child) -> None:
-        """Start a child that has no right to further attempts if it fails.
+        """Start a child; if it fails, it is not tried again.
 
         Raises:
-            StartError: If it did not come up; it is retired then.
+            StartError: If it did not come up; it is down for good then.
         """
         if not self._shared.stop_requested:
             child.start()
@@ -98,30 +98,33 @@ class Children(dict[str, Child]):
         raise StartError(f"{child.id} did not start: {reason}") from child.error
 
     def stop(self, child: Child, share: float = math.inf) -> None:
-        """Stop a child, which waits no longer for what it wanted of its supervisor."""
+        """Stop a child. If it waits in a request to the supervisor, that request is refused first."""
         if child.incarnation is not None:
             self._requests.refuse(child.incarnation.thread)
         child.stop(share)
 
     def retire(self, child: Child) -> None:
-        """It will not be started again, or only by hand."""
+        """Note that a child is down for good; forget it if it is `passing`."""
         child.retire()
         if child.passing:
             self.forget(child)
 
     def forget(self, child: Child) -> None:
-        """Let go of a child that is down."""
+        """Remove a child that is down."""
         del self[child.id]
         self._shared.directory.remove(child.id)
 
     def completes(self) -> bool:
-        """Whether the tree ends with a significant child that has ended by itself."""
+        """Return whether the tree ends, now that a significant child has ended by itself."""
         if self._auto_shutdown is AutoShutdown.ANY_SIGNIFICANT:
             return True
         return all(child.finished for child in self.values() if child.spec.significant)
 
     def waiting(self) -> list[tuple[Child, float]]:
-        """Those that wait for their restart, and until when, in order, up to the first that holds up the rest."""
+        """Return the children that wait for a restart, with its time, in order.
+
+        With other strategies than one_for_one, a child that is not up yet holds up those behind it: they are left out.
+        """
         waiting = []
         for child in self.values():
             if child.due is not None:
@@ -131,6 +134,6 @@ class Children(dict[str, Child]):
         return waiting
 
     def affected(self, ended: Child) -> list[Child]:
-        """Those to be started again because one has ended, itself included, from last to first."""
+        """Return the children to start again because `ended` has ended, itself included, from last to first."""
         affected = [self[child_id] for child_id in self._strategy.affected(list(self), ended.id)]
         return [child for child in reversed(affected) if not child.terminated]

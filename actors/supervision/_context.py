@@ -1,4 +1,4 @@
-"""What every child is told about itself, and the tree that it is in."""
+"""What a child's `start` is given: its id and generation, and the way to its tree."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """What `ChildSpec.start` is called with.
+    """The argument of `ChildSpec.start`: what one incarnation knows of itself and of its tree.
 
     Attributes:
         id: The child's id.
-        directory: The way to all peers.
-        timers: The tree's timers; an actor uses `after`, which binds them to its generation.
+        directory: Sends messages to peers.
+        timers: The tree's timers. An actor uses `BaseActor.after` instead, whose timers end with the incarnation.
         clock: The tree's clock.
-        incarnation: Where this life's progress is reported.
-        emit: Tells the tree's `on_event` something.
+        incarnation: The record of this incarnation.
+        emit: Passes an event to the tree's `on_event`.
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class Context:
 
     @property
     def generation(self) -> int:
-        """1 for the child's first life, one more for each further one."""
+        """The number of this incarnation: 1 for the child's first one."""
         return self.incarnation.generation
 
     @property
     def abandoned(self) -> bool:
-        """Whether this life was given up: look before an act that can't be undone and that takes no message."""
+        """Whether this incarnation was abandoned. Check it before an irreversible act other than sending a message."""
         return self.incarnation.abandoned

@@ -1,10 +1,10 @@
-"""Who is where: delivers messages by id, also across a restart.
+"""Delivers messages by id, also across a restart of the receiver.
 
-A mailbox belongs to an id, not to one life of an actor. A message sent while its receiver is down is kept, and
-delivered once it is up again; when an actor crashes, is stopped or abandoned, the messages that it had not yet begun go
-to its successor, in order. The message that it crashed on is not repeated. So a message is handled at most once, and it
-is lost only as the one that its receiver crashed on, to a full mailbox, or by the end of the child or the tree; each of
-these is reported.
+A mailbox belongs to an id, not to one incarnation of an actor. A message to an actor that is down is kept, and is
+delivered once the actor is up again. When an actor crashes, is stopped or is abandoned, the messages that it had not
+begun go to its next incarnation, in order. The message that it crashed on is not repeated. So a message is handled at
+most once. It is lost only if the receiver crashes on it, if the mailbox is full, or if the child or the tree ends; each
+loss is reported.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ if TYPE_CHECKING:
 
 
 class _Entry:
-    """Where the messages for one id go."""
+    """The mailbox of one id, and the incarnation that takes its messages now."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.life: Incarnation | None = None  # the one that takes messages
-        self.inbox: queue.SimpleQueue[Any] | None = None  # its
-        self.parked: deque[Any] = deque()  # while there is none
-        self.gone = ""  # why none will come
-        self.mute = False  # a process, or a tree: nobody who takes messages
+        self.life: Incarnation | None = None  # the one that takes messages; None while the child is down
+        self.inbox: queue.SimpleQueue[Any] | None = None  # its mailbox
+        self.parked: deque[Any] = deque()  # the messages that wait for the next incarnation
+        self.gone = ""  # why there will be no further incarnation
+        self.mute = False  # whether the child is a process or a tree, which take no messages
 
 
 class Directory:
-    """The ids of a tree, and the way to whoever bears them now. All methods may be called from any thread.
+    """Sends messages to the children of a tree by id. Any thread may call any method.
 
     Args:
-        on_drop: Called, without locks, for a message that nobody will handle: (id, what and why).
+        on_drop: Called, without locks held, for a message that will not be handled: with the receiver's id, and the
+            message's type and the reason.
     """
 
     def __init__(self, on_drop: Callable[[str, str], object]) -> None:
@@ -52,14 +53,14 @@ class Directory:
         self._on_drop = on_drop
         self._lock = threading.RLock()
 
-    # --- For actors and others who have something to say --------------------------------------------------------------
+    # --- For senders --------------------------------------------------------------------------------------------------
 
     def send(self, to: str, message: Any, *, sender: Incarnation | None = None) -> bool:
-        """Tell `to` something, without waiting.
+        """Send `message` to the child `to`, without waiting.
 
         Returns:
-            Whether it was accepted: it is in the mailbox, or kept until the receiver is up again. False: the child has
-            ended for good, or its mailbox is full; this is reported as dropped, too.
+            True if the message is in the mailbox, or is kept until the receiver is up again. False if the child has
+            ended for good or its mailbox is full; then the message is reported as dropped, too.
 
         Raises:
             UnknownActorError: If there is no such child.
@@ -81,11 +82,11 @@ class Directory:
         return not refusal
 
     def ask(self, to: str, message: Any, timeout: float, *, sender: Incarnation | None = None) -> Any:
-        """Tell `to` something and wait for the answer, also across a restart of `to`.
+        """Send `message` to the child `to` and wait for the answer, also across a restart of the child.
 
         Raises:
-            AskTimeoutError: If none came within `timeout` seconds; a message that was not begun by then is void.
-            ActorGoneError: If there will be none.
+            AskTimeoutError: If no answer came within `timeout` seconds; a message that was not begun by then is void.
+            ActorGoneError: If there will be no answer.
             UnknownActorError: If there is no such child.
             AbandonedError: If `sender` was abandoned.
             Exception: What the handler raised.
@@ -96,7 +97,7 @@ class Directory:
         return reply.get(timeout=timeout)
 
     def ref(self, child_id: str) -> ChildRef:
-        """Return a ref to a child, which survives its restarts, for whoever likes pykka's refs and proxies better.
+        """Return a pykka ref to a child, which survives the child's restarts; its `proxy()` does, too.
 
         Raises:
             UnknownActorError: If there is no such child.
@@ -107,7 +108,7 @@ class Directory:
         return ChildRef(self, child_id)
 
     def takes(self, child_id: str) -> bool:
-        """Whether `child_id` is up, or will be up again, so that messages to it are delivered or kept."""
+        """Return whether messages to `child_id` are delivered or kept: it is up, or will be up again."""
         with self._lock:
             entry = self._entries.get(child_id)
             return entry is not None and not entry.gone
@@ -115,7 +116,8 @@ class Directory:
     def unwell(self, patience: float) -> list[str]:
         """Return the ids of the actors that would not answer now: down, or at one message for `patience` seconds.
 
-        Who has declared a long task (`BaseActor.busy`) is well. Costs nobody a message, as the health check.
+        An actor that has called `BaseActor.busy` for the message in hand counts as well. No actor is sent a message for
+        this, so none wakes up.
         """
         with self._lock:
             entries = list(self._entries.items())
@@ -123,7 +125,7 @@ class Directory:
 
     @staticmethod
     def _park(entry: _Entry, message: Any) -> str:
-        """Keep a message for a life to come; returns why not."""
+        """Keep a message for the next incarnation; return the reason if it can't be kept, otherwise empty."""
         if entry.gone:
             return entry.gone
         if entry.inbox is not None or len(entry.parked) >= entry.limit:
@@ -131,10 +133,10 @@ class Directory:
         entry.parked.append(message)
         return ""
 
-    # --- For an actor about itself ------------------------------------------------------------------------------------
+    # --- For an incarnation -------------------------------------------------------------------------------------------
 
     def deliver(self, life: Incarnation, mail: Mail) -> bool:
-        """Put `mail` into the mailbox of just this life, up or not yet; False if it is over."""
+        """Put `mail` into the mailbox of this very incarnation, also before it is up; return False if it is over."""
         with self._lock:
             if life.inbox is None:
                 return False
@@ -142,10 +144,10 @@ class Directory:
             return True
 
     def attach(self, life: Incarnation) -> None:
-        """Deliver new messages to this life, after those that were kept while there was none.
+        """Deliver new messages to this incarnation, after those parked while no incarnation was running.
 
         Raises:
-            AbandonedError: If it was given up in the meantime.
+            AbandonedError: If this incarnation was abandoned in the meantime.
         """
         with self._lock:
             if life.abandoned or life.inbox is None:
@@ -156,10 +158,10 @@ class Directory:
                 life.inbox.put(entry.parked.popleft())
 
     def detach(self, life: Incarnation, first: Any = None) -> list[Envelope[Any]]:
-        """Deliver nothing to this life any more; keep `first`, and what is in its mailbox, for the next one.
+        """End deliveries to this incarnation; keep `first`, and the messages in its mailbox, for the next one.
 
         Returns:
-            What came through its pykka ref, and so is to this life only.
+            The messages that came through the actor's own pykka ref: they are for this incarnation only.
         """
         with self._lock:
             items = [] if first is None else [first]
@@ -177,7 +179,7 @@ class Directory:
                     kept.append(item)
             if entry.inbox is None:
                 entry.parked.extendleft(reversed(kept))
-            else:  # a ghost that had taken a message, and was given up before it began, comes back after its successor
+            else:  # an abandoned one returns after its successor has started, with a message that it never began
                 for item in kept:
                     entry.inbox.put(item)
             return [item for item in items if isinstance(item, Envelope)]
@@ -185,7 +187,7 @@ class Directory:
     # --- For the supervisor -------------------------------------------------------------------------------------------
 
     def abandon(self, life: Incarnation) -> None:
-        """From now on nothing that `life` says is heard, and whoever waits for its answer waits no longer."""
+        """Cut an incarnation off: refuse its messages from now on, and fail the asks that wait for its answers."""
         with self._lock:
             life.abandoned = life.must_leave = True
             work = life.work
@@ -195,31 +197,31 @@ class Directory:
             settle(reply, error=gone)
 
     def add(self, child_id: str, mailbox: int) -> None:
-        """There is a child `child_id`, for which up to `mailbox` unhandled messages are kept."""
+        """Add a child, for which up to `mailbox` unhandled messages are kept."""
         with self._lock:
             self._entries[child_id] = _Entry(mailbox)
 
     def remove(self, child_id: str) -> None:
-        """There is none any more."""
+        """Remove a child; its kept messages are reported as dropped."""
         self.retire(child_id)
         with self._lock:
             del self._entries[child_id]
 
     def expect(self, child_id: str) -> None:
-        """A life of `child_id` is about to begin: keep messages for it."""
+        """Keep messages for `child_id` from now on: its next incarnation is about to begin."""
         with self._lock:
             entry = self._entries[child_id]
             if not entry.mute:
                 entry.gone = ""
 
     def mute(self, child_id: str) -> None:
-        """What lives as `child_id` is no actor: refuse messages from now on, and report those that were kept."""
+        """Note that `child_id` is a process or a tree: refuse messages from now on, and report kept ones as dropped."""
         with self._lock:
             self._entries[child_id].mute = True
         self.retire(child_id)
 
     def retire(self, child_id: str) -> None:
-        """Refuse messages to `child_id`, which will not live again, and report those that were kept as dropped."""
+        """Refuse messages to `child_id`, which will not be started again, and report kept ones as dropped."""
         with self._lock:
             entry = self._entries[child_id]
             entry.gone = why = "it is no actor" if entry.mute else "it has ended"
@@ -237,7 +239,7 @@ def _type_of(item: Any) -> str:
 
 def _drain(inbox: queue.SimpleQueue[Any]) -> list[Any]:
     items = []
-    with contextlib.suppress(queue.Empty):  # its owner may be taking messages at the same time
+    with contextlib.suppress(queue.Empty):  # its actor may take messages at the same time
         while True:
             items.append(inbox.get_nowait())
     return items

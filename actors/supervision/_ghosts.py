@@ -1,4 +1,4 @@
-"""Counts the threads that had to be left behind: how many of them a process may bear."""
+"""Counts the abandoned incarnations, to decide whether a process has too many of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ if TYPE_CHECKING:
 
 
 class Ghosts:
-    """The abandoned lives of a tree. A ghost counts for `period` seconds, and for as long as its thread exists.
+    """The abandoned incarnations of a tree. Each counts for `period` seconds, and as long as its thread exists.
 
     Args:
-        allowed: This many are borne; one more is too many.
+        allowed: So many are accepted; one more is too many.
         period: Seconds.
+
+    Raises:
+        ValueError: If a value is negative.
     """
 
     def __init__(self, allowed: int, period: float) -> None:
@@ -22,24 +25,24 @@ class Ghosts:
         self.allowed = allowed
         self.period = period
         self.last: WedgedError | None = None
-        """Why the last one was given up."""
+        """Why the newest one was abandoned."""
         self._ghosts: list[tuple[float, Incarnation]] = []
 
     def add(self, incarnation: Incarnation, error: WedgedError, now: float) -> None:
-        """Count one more at the time `now`."""
+        """Count one more, abandoned at the time `now`; drop those that count no longer."""
         kept = [ghost for ghost in self._ghosts if now - ghost[0] <= self.period or ghost[1].has_thread]
         self._ghosts = [*kept, (now, incarnation)]
         self.last = error
 
     @property
     def too_many(self) -> bool:
-        """Whether more counted than are borne when the last one was added."""
+        """Whether more than `allowed` counted when the newest one was added."""
         return len(self._ghosts) > self.allowed
 
     def names(self) -> tuple[str, ...]:
-        """Those that counted then."""
+        """Return the names of those that counted then, with their generations."""
         return tuple(incarnation.name for _, incarnation in self._ghosts)
 
     def existing(self) -> tuple[str, ...]:
-        """The ids of those whose threads still exist."""
+        """Return the ids of those whose threads still exist."""
         return tuple(incarnation.id for _, incarnation in self._ghosts if incarnation.has_thread)

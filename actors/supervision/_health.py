@@ -1,8 +1,8 @@
-"""Finds actors that are stuck, at no cost to those that are idle.
+"""Finds actors that are stuck in a message, without waking idle ones.
 
-An idle actor is asleep before an empty mailbox, and a ping would only wake it up to tell us so. Instead an actor notes
-what it is busy with and until when it may be; the supervisor looks when the first such time has passed, and no more
-until somebody is busy again. A long queue, which a ping would wait behind, is no failure.
+A ping would wake up an idle actor, and would wait behind a long queue, which is no failure. Instead an actor notes
+which message it handles and its deadline. The supervisor looks when the first deadline has passed; while all actors are
+idle it does not look at all.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from actors.supervision._incarnation import Incarnation
 
 CONFIRM = 1.0
-"""A second look follows after so many seconds, or a tenth of the limit if that is less.
+"""Seconds until a second look confirms that an actor is stuck, or a tenth of its limit if that is less.
 
-A process that was stopped as a whole (SIGSTOP, a debugger, a machine that swaps) finds every deadline passed when it
-goes on; this gives its actors the time to go on, too.
+After the whole process was stopped (SIGSTOP, a debugger, a machine that swaps), every deadline has passed when it goes
+on. The second look gives the actors time to go on, too.
 """
 
 
 class _Suspect(NamedTuple):
-    task: tuple[Any, ...]  # the very same is one message, with one deadline
+    task: tuple[Any, ...]  # compared by identity: the same tuple means the same message and deadline
     confirm_at: float
 
 
 class HealthWatch:
-    """Remembers when to look next, and whom the last look made a suspect.
+    """Plans the next look at the actors, and remembers those that were late at the last one.
 
     Args:
-        wake: Called, on an actor's thread, when the supervisor must look earlier than it was to: see `next_look`.
+        wake: Wakes the supervisor. Called on an actor's thread, when `next_look` has come forward.
     """
 
     def __init__(self, wake: Callable[[], object]) -> None:
@@ -43,16 +43,16 @@ class HealthWatch:
         self._suspects: dict[Incarnation, _Suspect] = {}
 
     def on_busy(self, deadline: float) -> None:
-        """An actor has taken up something that may last until `deadline`. Runs on its thread, for every message."""
-        if deadline < self.next_look:  # most find a look planned already, and take no lock
+        """Plan a look for an actor that may take until `deadline`. Runs on the actor's thread, for every message."""
+        if deadline < self.next_look:  # mostly an earlier look is planned, and no lock is needed
             with self._lock:
                 self.next_look = min(self.next_look, deadline)
             self._wake()
 
     def look(self, running: Iterable[Incarnation], now: float) -> list[Incarnation]:
-        """Those that are wedged; plans the next look."""
-        # In this order, so that no deadline is missed: either we see the work that an actor has just written, or the
-        # actor sees the infinity that we have just written, and plans a look itself.
+        """Return the actors that are stuck, and plan the next look. Runs on the supervisor's thread."""
+        # First set the infinity, then read the tasks, so that no deadline is missed. An actor writes its task first and
+        # reads `next_look` then: so either this look sees the task, or the actor sees the infinity and plans a look.
         with self._lock:
             self.next_look = math.inf
         suspects: dict[Incarnation, _Suspect] = {}

@@ -1,7 +1,7 @@
-"""Heartbeats: how a process tells whoever keeps it that it is well; both ends of the pipe.
+"""Heartbeats: both ends of the pipe by which a child process tells its supervisor that it is well.
 
-A beat is one byte. Nobody waits for it: the keeper reads what has come when a deadline of its own has passed, so that a
-pair at rest wakes up as seldom as the beats are written.
+A beat is one byte. The supervisor does not wait for it: it reads the pipe when the deadline for a beat has passed, so
+that beats do not wake it up.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DESCRIPTOR = 3
-"""Where a child finds the pipe's writing end."""
+"""The child's file descriptor of the pipe's writing end."""
 VARIABLE = "SUPERVISION_HEARTBEAT"
-"""The environment variable that tells a child of it: the pipe's inode, so that no other file can be taken for it."""
+"""The environment variable with the pipe's inode, by which the child makes sure that the descriptor is the pipe."""
 INTERVAL = 1.0
-"""Seconds between two beats that are written at the least; who calls oftener, or just too early, loses no more."""
+"""Seconds between two beats at the least: earlier calls of `beat` write nothing."""
 
 
 class Heartbeat:
-    """The child's end. Not for several threads at once."""
+    """The child's end of the pipe. For one thread at a time."""
 
     def __init__(self, fd: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._fd = fd
@@ -32,9 +32,9 @@ class Heartbeat:
 
     @classmethod
     def adopt(cls) -> Heartbeat:
-        """Take over the pipe that this process was started with; without one, beats go nowhere.
+        """Take the pipe that this process was started with; if there is none, `beat` does nothing.
 
-        To be called once, early, and before any other program is started: that must not inherit it.
+        Call it once, before the process starts any other program, which must not inherit the pipe.
         """
         inode = os.environ.pop(VARIABLE, "")
         try:
@@ -48,7 +48,7 @@ class Heartbeat:
         return cls(DESCRIPTOR)
 
     def beat(self) -> None:
-        """Tell that all is well, unless that was told a moment ago. Never blocks, never fails."""
+        """Write a beat, unless the last one is less than `INTERVAL` ago. Never blocks, never raises."""
         now = self._clock()
         if self._fd < 0 or (self._last is not None and now - self._last < INTERVAL):
             return
@@ -56,18 +56,18 @@ class Heartbeat:
         try:
             os.write(self._fd, b".")
         except BlockingIOError:
-            return  # the keeper is stopped, and finds enough beats when it goes on
+            return  # the pipe is full: the supervisor is stopped, and has enough beats to read when it goes on
         except BrokenPipeError:
-            self._fd = -1  # it is gone
+            self._fd = -1  # the supervisor has gone
 
 
 class Pulse:
-    """The keeper's end.
+    """The supervisor's end of the pipe.
 
     Attributes:
-        fd: Readable when beats have come.
-        writer: For the child that is about to be started; whoever starts it closes it here.
-        variable: What that child's environment needs.
+        fd: The reading end; readable when beats have come.
+        writer: The writing end, for the child. The caller closes it once the child is started.
+        variable: What to add to the child's environment.
     """
 
     def __init__(self) -> None:
@@ -76,12 +76,12 @@ class Pulse:
         self.variable = {VARIABLE: str(os.fstat(self.fd).st_ino)}
 
     def heard(self) -> bool:
-        """Whether beats have come since the last call."""
+        """Return whether beats have come since the last call."""
         try:
             return bool(os.read(self.fd, 1 << 16))
         except BlockingIOError:
             return False
 
     def close(self) -> None:
-        """Forget it."""
+        """Close the reading end."""
         os.close(self.fd)

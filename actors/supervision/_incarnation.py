@@ -1,8 +1,8 @@
-"""One life of one child: the thread it runs on, how far it got, and why it ended.
+"""One incarnation of a child: the thread it runs on, how far it got, and why it ended.
 
-A child is restarted as a new incarnation with the next generation number. Everything an actor reports, it reports to
-its own incarnation; a thread that was given up for lost and comes back later finds only its own, abandoned incarnation
-to talk to, so nothing it does can be mistaken for its successor's doing.
+Each start of a child makes a new incarnation, with the next generation number. An actor reports everything to its own
+incarnation. So what an abandoned thread reports, if it goes on later, goes to its abandoned incarnation, and is never
+taken for a report of the next one.
 """
 
 from __future__ import annotations
@@ -23,62 +23,62 @@ if TYPE_CHECKING:
 
 
 class AbandonedError(BaseException):
-    """Raised in an actor that was abandoned, when it next touches the tree; it unwinds the actor and ends its thread.
+    """Raised in an abandoned actor when it next uses the tree; it ends the actor and its thread.
 
-    A BaseException, as `asyncio.CancelledError` is, so that `except Exception` in a handler keeps no ghost going.
+    A BaseException, as `asyncio.CancelledError` is, so that an `except Exception` in a handler does not catch it.
     """
 
 
 class WedgedError(Exception):
-    """A child did not come back: from its constructor, from its start, from a message, or from its end."""
+    """A child took too long: in its constructor, its start, a message, or its end; or it gave no sign of life."""
 
 
 class Phase(enum.IntEnum):
-    """How far a life got; it only ever goes up."""
+    """How far an incarnation got. The phase never goes back."""
 
     STARTING = 1  # until it is up: for an actor, from the constructor to the end of `started()`
     RUNNING = 2
-    LEAVING = 3  # it takes no more messages, and releases what it holds
-    ENDED = 4  # its thread will not touch anything any more
+    LEAVING = 3  # it takes no more messages, and releases its resources
+    ENDED = 4  # its thread does nothing any more
 
 
 class Work(NamedTuple):
-    """What an actor is busy with."""
+    """The message that an actor handles, and its deadline."""
 
     since: float
-    deadline: float  # when it counts as wedged; infinite for an actor that is not checked
+    deadline: float  # when the actor counts as stuck; infinite for an actor that is not checked
     message: Any
-    reply: Any = None  # what the asker waits for, if it was asked
-    declared: bool = False  # it said itself that this may take long
+    reply: Any = None  # the future that the asker waits for; None if nobody asked
+    declared: bool = False  # whether the actor has called `busy`
 
     @property
     def what(self) -> str:
-        """The type of the message, never its content."""
+        """The name of the message's type; never its content, which may be secret."""
         return type(self.message).__name__
 
 
 class Body(Protocol):
-    """What lives: an actor, a process, a tree."""
+    """What runs in an incarnation: an actor, a process or a tree."""
 
     def run(self, life: Incarnation) -> None:
-        """Live, on the thread of `life`: call `life.up()` when that is so; return at the end, or raise its reason."""
+        """Run to the end, on the thread of `life`: call `life.up()` once up; return after a good end, else raise."""
 
     def request_stop(self, patience: float) -> None:
-        """End within `patience` seconds. Any thread; returns at once."""
+        """Begin to end, within `patience` seconds. Any thread; returns at once."""
 
     def abandon(self) -> None:
-        """It was given up: do no more than can't be helped. Any thread; returns at once."""
+        """End as soon as possible: the incarnation was abandoned. Any thread; returns at once."""
 
 
 class Incarnation:
-    """The record of one life, shared by its thread, which reports, and the supervisor, which waits.
+    """The record of one incarnation, shared by its thread, which reports, and the supervisor, which waits.
 
     Attributes:
         phase, error, trace, up_at, leaving_at: Written under `changed`, read anywhere. `error` is the first one only.
-        task: What it is busy with, as the fields of `Work`, or None; written by its own thread alone.
-        inbox: Where an actor's messages go; None before it is made and after it has left.
-        abandoned: Set once, under the lock of the directory, so that no message passes after it.
-        must_leave: Whether it takes up no more messages: it was abandoned, or its time to stop is half over.
+        task: The fields of `Work`, or None while it handles no message. Only its own thread writes it.
+        inbox: An actor's mailbox; None before the actor is made and after it has begun to end.
+        abandoned: Set once, under the lock of the directory, so that no message passes afterwards.
+        must_leave: Whether it begins no more messages: it was abandoned, or half of its time to stop is over.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Incarnation:
         self.id = child_id
         self.generation = generation
         self.name = f"{child_id}#{generation}"
-        """Its id and generation, as threads and log lines show it."""
+        """The id and the generation, such as `clipboard#2`; also the name of the thread."""
         self.phase = Phase.STARTING
         self.error: BaseException | None = None
         self.trace = ""
@@ -112,47 +112,47 @@ class Incarnation:
         self._now = clock.monotonic
         self._watch = watch
 
-    # --- The life itself, on a thread of its own ----------------------------------------------------------------------
+    # --- Run on the incarnation's thread ------------------------------------------------------------------------------
 
     def launch(self, make: Callable[[], Body]) -> None:
-        """Begin this life on a new thread, which makes its body and is all that the body runs on.
+        """Start the thread, which makes the body and runs it.
 
-        Constructor, messages and end share one thread, so that what a constructor makes (an SQLite connection) may be
-        used later.
+        Constructor, messages and end run on one thread, so that objects bound to the thread that made them, such as an
+        SQLite connection, can be made in the constructor.
         """
         self.thread = threading.Thread(target=self._live, args=(make,), name=self.name, daemon=True)
         self.thread.start()
 
     def _live(self, make: Callable[[], Body]) -> None:
-        # The only place where a life ends, so its end is reported once whatever happened, SystemExit included.
+        # Every end passes here, a SystemExit included, so it is reported exactly once.
         try:
             self._body = body = make()
-            # Whoever gives it up, or stops it, either finds the body or is found here.
+            # `abandon` and `request_stop` may have come before there was a body to pass them to.
             if self.abandoned:
-                raise AbandonedError(self.name)  # noqa: TRY301 - ends it, as any error
+                raise AbandonedError(self.name)  # noqa: TRY301 - reported below, as any error
             if not self.stop_requested:
                 body.run(self)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor wants to know
+        except BaseException as error:  # noqa: BLE001 - it is reported to the supervisor
             self.leave(error)
         finally:
-            self._body = None  # an actor that is over is free to be collected
+            self._body = None  # so that the actor can be collected
             self._advance(Phase.ENDED)
 
     # --- Reports, made on that thread ---------------------------------------------------------------------------------
 
     def up(self) -> None:
-        """It is up."""
+        """Report that it is up."""
         with self._changed:
             self.up_at = self._now()
             self._advance(Phase.RUNNING)
 
     def leave(self, error: BaseException | None = None) -> None:
-        """It will take no more messages, because of `error` or because it was stopped."""
+        """Report that it has begun to end, because of `error`, or on request if None."""
         with self._changed:
             if error is not None:
                 if self.error is None:
                     self.error = error
-                    # Now, because an asker that is given the same error adds its own frames to it.
+                    # Taken now: an asker that gets the same error adds frames of its own to it.
                     self.trace = trace_of(error)
                 elif self.error is not error:
                     self.trace += f"\nand then {describe(error)}"
@@ -166,16 +166,17 @@ class Incarnation:
             self._changed.notify_all()
 
     def begin(self, message: Any, reply: Any = None) -> None:
-        """It takes up a message."""
+        """Report that it begins to handle a message."""
         now = self._now()
         deadline = now + self._health
         self.task = (now, deadline, message, reply, False)
-        # The watch may be asleep until some later deadline. Write first, then tell: see HealthWatch.look.
+        # The supervisor may sleep until a later deadline. Write the task before reading `next_look`: see
+        # HealthWatch.look.
         if deadline < self._watch.next_look:
             self._watch.on_busy(deadline)
 
     def extend(self, seconds: float) -> None:
-        """The message in hand may take `seconds` from now, if that is later than what it may take anyway."""
+        """Move the deadline of the message in hand to `seconds` from now, if that is later."""
         if self.task is not None:
             since, deadline, message, reply, _ = self.task
             deadline = max(deadline, self._now() + seconds)
@@ -183,30 +184,30 @@ class Incarnation:
             self._watch.on_busy(deadline)
 
     def finish(self) -> None:
-        """The message in hand is done."""
+        """Report that the message in hand is done."""
         self.task = None
 
     @property
     def work(self) -> Work | None:
-        """What it is busy with."""
+        """The message in hand; None while there is none."""
         task = self.task
         return None if task is None else Work(*task)
 
     # --- Requests, made by the supervisor -----------------------------------------------------------------------------
 
     def request_stop(self, patience: float) -> None:
-        """Ask it to be down in `patience` seconds: an actor may handle the messages that it has by now before."""
+        """Ask it to be down in `patience` seconds. An actor handles the messages in its mailbox first."""
         self.stop_requested = True
         body = self._body
         if body is not None:
             body.request_stop(patience)
 
     def hurry(self) -> None:
-        """Ask it to stop after the message in hand."""
+        """Ask an actor to stop after the message in hand."""
         self.must_leave = True
 
     def abandon(self) -> None:
-        """Give it up; the directory has marked it so before."""
+        """Have the body end as soon as possible. Call `Directory.abandon` before."""
         body = self._body
         if body is not None:
             body.abandon()
@@ -218,26 +219,26 @@ class Incarnation:
 
     @property
     def over(self) -> bool:
-        """Whether its thread will not do anything any more."""
+        """Whether its thread does nothing any more."""
         return self.phase is Phase.ENDED or self.lost
 
     @property
     def lost(self) -> bool:
-        """Whether its thread is gone without having reported so, which nothing known can bring about."""
+        """Whether its thread has gone without a report. No known cause: a safeguard against defects."""
         return self.phase is not Phase.ENDED and self.thread is not None and not self.thread.is_alive()
 
     @property
     def came_up(self) -> bool:
-        """Whether it ever was up, however long ago."""
+        """Whether it has been up, also if it has ended since."""
         return self.up_at is not None
 
     def is_well(self, patience: float) -> bool:
-        """Whether it is up, and has not been at one message for `patience` seconds without having said so."""
-        work = self.work  # written by its own thread
+        """Return whether it is up, and at its message for less than `patience` seconds, or has called `busy`."""
+        work = self.work  # read once: its own thread changes it
         if self.phase is not Phase.RUNNING or not self.has_thread:
             return False
         return work is None or work.declared or self._now() - work.since < patience
 
     def uptime(self, now: float) -> float:
-        """Seconds since it came up, 0.0 if it never did."""
+        """Return the seconds since it came up; 0.0 if it never did."""
         return 0.0 if self.up_at is None else now - self.up_at

@@ -1,4 +1,4 @@
-"""A tree as a child of another."""
+"""Runs a tree as a child of another tree."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ if TYPE_CHECKING:
     from actors.supervision._supervisor import Supervisor
 
 GRACE = 1.0
-"""Seconds that the children of a tree that was given up have for their end; nobody waits for it."""
+"""Seconds that the children of an abandoned tree have to stop. The outer tree does not wait for them."""
 
 
 class TreeBody:
-    """Runs a supervisor that was not started yet: up once all its children are, down once they are.
+    """Runs a supervisor, not started before, as one child: it is up when all its children are, and down when they are.
 
-    Its end as requested, or with its significant children, is a normal one; that a child does not start, and an
-    escalation, are each one failure of the whole.
+    An end on request, or with its significant children, is a normal end. A child that does not start, and an
+    escalation, are failures of the tree as one child.
     """
 
     def __init__(self, tree: Supervisor) -> None:
         self._tree = tree
 
     def run(self, life: Incarnation) -> None:
-        """Start the tree, and wait for its end."""
+        """Start the tree, and wait for its end.
+
+        Raises:
+            StartError: A child did not start.
+            EscalatedError: The tree gave up.
+        """
         try:
             self._tree.start()
         except StartError:
@@ -41,5 +46,5 @@ class TreeBody:
         self._tree.request_stop(patience)
 
     def abandon(self) -> None:
-        """Have the children stop soon, those that can."""
+        """Have the children stop within `GRACE` seconds."""
         self._tree.request_stop(GRACE)

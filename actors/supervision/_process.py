@@ -1,8 +1,8 @@
-"""One life of a process: started, looked after, ended. Standard library only, no thread; only `stop` and `write` block.
+"""One incarnation of a child process: start it, watch it, end it.
 
-Its owner calls `step` when `due`, and when a descriptor of `descriptors` is readable. A process that has ended is a
-zombie until it is collected, and its PID nobody else's until then: what is signalled is behind a pidfd, or has not been
-collected yet.
+Standard library only, and no thread; only `stop` and `write` block. The owner calls `step` when `due`, and when one of
+`descriptors` is readable. Signals reach no other process: they go to a pidfd, or to a PID whose process has not been
+collected, and the kernel gives no PID away before that.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from actors.supervision._spec import ChildSpec
 
 _BLIND = 0.25
-"""Seconds between two looks where the kernel can't tell of a process's end by a descriptor (no pidfd)."""
+"""Seconds between two looks on systems without pidfds, where no descriptor tells of a process's end."""
 
-# What we or Python itself ignore or handle must be back at its default in a program that we start.
+# Signals that this process may ignore or handle: a program that it starts gets their default actions.
 _DEFAULTS = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGXFSZ", "SIGTSTP", "SIGCONT", "SIGWINCH",
@@ -35,59 +35,59 @@ _DEFAULTS = tuple(
 
 
 class ProcessError(Exception):
-    """A process ended as it should not: it could not be started, failed, or was killed."""
+    """A process could not be started, failed, or was killed."""
 
 
 class Program(NamedTuple):
     """What to run: the `start` of a child specification whose child is a process.
 
-    A file descriptor that is not named here is the null device (0 to 2) or closed, unless it is inheritable.
+    The program's descriptors 0 to 2 are the null device, unless given here; it also inherits inheritable descriptors.
     """
 
     argv: Sequence[str]
     """The program, found on the PATH, and its arguments."""
     environ: Mapping[str, str] | None = None
-    """Its environment; ours as it is at each start, if None."""
+    """Its environment; None: that of this process at the time of the start."""
     input: bool = False
-    """Whether its stdin is a pipe of ours: see `Process.write`. Its end is then how the process is asked to end."""
+    """Whether its stdin is a pipe from this process: see `Process.write`. Closing it asks the program to end."""
     output: bool = False
-    """Whether its stdout is a pipe of ours: see `Process.output`."""
+    """Whether its stdout is a pipe to this process: see `Process.output`."""
     errors: str = ""
-    """Path of a private file that its stderr is appended to; empty for none. One that can't be made is no obstacle."""
+    """Path of a file (0600) that its stderr is appended to; empty for none. If it can't be opened, stderr is lost."""
     session: bool = False
-    """Whether it leads a session of its own: no key typed on our terminal reaches it."""
+    """Whether it leads a session of its own, so that keys such as Ctrl-C on the terminal do not reach it."""
     group: bool = False
-    """Whether SIGKILL goes to all processes of its group; only with `session`."""
+    """Whether SIGKILL goes to its whole process group; only with `session`."""
 
 
 class Ended(NamedTuple):
-    """How a life ended."""
+    """How a process ended."""
 
     error: str
-    """Why, in one line; empty if it ended well: with status 0, or as it was asked to."""
+    """Why, in one line; empty if it ended well: with status 0, or on request."""
     status: int | None
-    """Its exit status, or the negative number of the signal that ended it; None if nobody knows."""
+    """Its exit status, or the negative number of the signal that ended it; None if it is unknown."""
     overdue: bool = False
     """Whether it was killed because one of its deadlines had passed."""
 
 
 class Process:
-    """One life; for one thread.
+    """One incarnation of a process. For one thread.
 
     Attributes:
-        pid: Its PID; 0 before it is started and once it has been collected.
-        output: A descriptor to read its stdout from, or -1; it belongs to the reader from the end on.
+        pid: Its PID; 0 before it is started and after it has been collected.
+        output: A descriptor to read its stdout from, or -1. When the process has ended, the reader closes it.
     """
 
     def __init__(self, spec: ChildSpec, part: float = 1.0) -> None:
-        """Make what `start` starts.
+        """Prepare a process; `start` starts it.
 
         Args:
-            spec: Its `start` is a `Program`.
-            part: The part of `startup` and `shutdown` that it gets, where somebody else wants to see the end in time.
+            spec: The child's specification, with a `Program` as its `start`.
+            part: The fraction of `startup` and `shutdown` that the process gets; the owner needs the rest.
 
         Raises:
-            TypeError: It is no specification of a process.
+            TypeError: The specification's `start` is no `Program`.
         """
         if not isinstance(spec.start, Program):
             raise TypeError(f"{spec.id}: a process is started by a Program")
@@ -103,13 +103,13 @@ class Process:
         self.output = -1
 
     def start(self, now: float) -> None:
-        """Start it; `now` is the time, of a clock that never jumps.
+        """Start the process at the time `now`, seconds of a clock that never jumps.
 
         Raises:
             OSError: It can't be started.
         """
         spec, program = self._spec, self._program
-        theirs: list[int] = []  # what only the process needs
+        theirs: list[int] = []  # closed here once the process has them
         try:
             null = os.open(os.devnull, os.O_RDWR)
             theirs.append(null)
@@ -155,36 +155,36 @@ class Process:
 
     @property
     def is_up(self) -> bool:
-        """Whether it runs, and has said so if it writes heartbeats."""
+        """Whether it runs, and has written its first heartbeat if it writes any."""
         return self.pid != 0 and self._plan.phase is not Phase.STARTING
 
     @property
     def due(self) -> float:
-        """When to call `step` at the latest."""
+        """The time to call `step` at the latest; infinite if nothing is planned."""
         return self._plan.due
 
     @property
     def is_blind(self) -> bool:
-        """Whether nothing but `step` notices its end."""
+        """Whether no descriptor tells of its end, so that `step` must be called again and again."""
         return self._handle < 0
 
     @property
     def descriptors(self) -> list[int]:
-        """What to wait for besides the time: readable when `step` has something to do."""
+        """Descriptors that become readable when `step` has something to do."""
         found = [] if self._handle < 0 else [self._handle]
         if self._pulse is not None and self._plan.phase is Phase.STARTING:
-            found.append(self._pulse.fd)  # later beats wake nobody
+            found.append(self._pulse.fd)  # later beats need not wake the owner
         return found
 
     def timeout(self, now: float) -> float | None:
-        """Seconds to wait for `descriptors`; None for ever."""
+        """Return the seconds to wait for `descriptors` before calling `step`; None: no limit."""
         wait = max(0.0, self.due - now)
         if self.is_blind:
             wait = min(wait, _BLIND)
         return None if wait == math.inf else wait
 
     def step(self, now: float) -> Ended | None:
-        """Do what is due. Returns how it ended, once."""
+        """Do what is due. Return how the process ended, once, if it has."""
         if not self.pid:
             return None
         try:
@@ -197,22 +197,22 @@ class Process:
         return None
 
     def tend(self, now: float) -> None:
-        """Do what is due to a process that has not ended; for owners that collect all their children themselves."""
+        """Do what is due to a running process. For owners that collect all their children themselves."""
         if self.pid:
             self._do(self._plan.look(now, heard=self._pulse is not None and self._pulse.heard()))
 
     def ended(self, wait_status: int) -> Ended:
-        """Take note of its end, from an owner that collects all its children itself."""
+        """Take the wait status of the ended process, from an owner that collects all its children itself."""
         return self._end(os.waitstatus_to_exitcode(wait_status))
 
     def request_stop(self, now: float, patience: float = math.inf) -> None:
-        """Ask it to end within `patience` seconds, or those of its specification if they are fewer."""
+        """Ask it to end within `patience` seconds, or within its `shutdown` if that is less."""
         self._asked = True
         self._plan.request_stop(now, patience)
         self.tend(now)
 
     def stop(self) -> Ended | None:
-        """Ask it to end, as `request_stop`, and wait for that; None if there is nothing to end. Blocks."""
+        """Ask it to end, and wait until it has. Return how it ended; None if there is no process. Blocks."""
         self.request_stop(time.monotonic())
         while self.pid:
             if (ended := self.step(time.monotonic())) is not None:
@@ -221,13 +221,13 @@ class Process:
         return None
 
     def kill(self) -> None:
-        """End it at once."""
+        """Send it SIGKILL."""
         self._asked = True
         if self.pid:
             self._signal(signal.SIGKILL)
 
     def write(self, data: bytes) -> None:
-        """Write to its stdin; waits while the pipe is full. What finds no reader is lost: its end tells the rest."""
+        """Write to its stdin; blocks while the pipe is full. Nothing is raised if the process has closed its stdin."""
         while data and self._input >= 0:
             try:
                 data = data[os.write(self._input, data) :]
@@ -244,16 +244,16 @@ class Process:
             self._signal(signal.SIGTERM)
 
     def _signal(self, number: signal.Signals) -> None:
-        """Signal it: by its handle, or by its PID, which is its own as long as nobody has collected it."""
+        """Signal the process by its pidfd, or by its PID, which stays its own until it is collected."""
         try:
             if number == signal.SIGKILL and self._program.session and self._program.group:
-                os.killpg(self.pid, number)  # its members keep the number from being given away
+                os.killpg(self.pid, number)  # a group's number is not given away while it has members
             elif self._handle >= 0:
                 signal.pidfd_send_signal(self._handle, number)
             elif os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 os.kill(self.pid, number)
         except (ProcessLookupError, ChildProcessError):
-            return  # it has ended, and `step` will tell
+            return  # it has ended, which `step` reports
 
     def _end(self, status: int | None) -> Ended:
         error = self._plan.overdue

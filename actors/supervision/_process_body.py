@@ -1,4 +1,4 @@
-"""A process as a supervisor's child: one thread, which starts it and waits for its end."""
+"""Runs a process as a supervisor's child, on a thread that starts it and waits for its end."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
     from actors.supervision._timers import Clock
 
 _PART = 0.8
-"""Of every deadline for the process; in the rest its thread ends, too, so that no supervisor gives the thread up."""
+"""The fraction of each deadline that the process gets. The rest is for this thread, which must not be abandoned."""
 
 
 class ProcessBody:
-    """What lives in an incarnation whose child is a process.
+    """The body of an incarnation whose child is a process.
 
     Args:
-        spec: The child's; its `start` is a `Program`.
-        clock: Of the tree.
+        spec: The child's specification, with a `Program` as its `start`.
+        clock: The tree's clock.
     """
 
     def __init__(self, spec: ChildSpec, clock: Clock) -> None:
         self._process = Process(spec, _PART)
         self._now = clock.monotonic
-        self._lock = threading.Lock()  # guards what other threads ask for
+        self._lock = threading.Lock()  # guards the requests of other threads: patience, abandoned, bell
         self._patience: float | None = None
         self._abandoned = False
-        self._bell = -1  # written to when there is such a wish
+        self._bell = -1  # the writing end of a pipe that wakes this thread; -1 while it does not run
 
     def run(self, life: Incarnation) -> None:
         """Start the process and wait for its end, on the thread of `life`.
 
         Raises:
             ProcessError: It could not be started, or ended badly.
-            WedgedError: It was killed, because it gave no sign of life or did not end when it was to.
+            WedgedError: It was killed, because it wrote no heartbeat or did not end in time.
         """
         process = self._process
         try:
@@ -58,20 +58,20 @@ class ProcessBody:
                 self._bell = -1
             os.close(bell)
             os.close(rope)
-            if process.pid:  # whatever failed here must not leave a process behind
+            if process.pid:  # an error above must not leave the process behind
                 process.kill()
                 os.waitpid(process.pid, 0)
         if ended.error:
             raise (WedgedError if ended.overdue else ProcessError)(ended.error)
 
     def request_stop(self, patience: float) -> None:
-        """End it within `patience` seconds. Any thread; returns at once."""
+        """Have the process end within `patience` seconds. Any thread; returns at once."""
         with self._lock:
             self._patience = patience
             self._ring()
 
     def abandon(self) -> None:
-        """Kill it. Any thread; returns at once."""
+        """Have the process killed. Any thread; returns at once."""
         with self._lock:
             self._abandoned = True
             self._ring()
@@ -102,4 +102,4 @@ class ProcessBody:
             try:
                 os.read(bell, 4096)
             except BlockingIOError:
-                continue  # something else woke us
+                continue  # woken by a descriptor of the process, or by the time

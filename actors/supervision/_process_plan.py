@@ -1,7 +1,7 @@
-"""What is to be done to one process, and when: its deadlines, without a process in sight.
+"""Decide what to do to one process, and when. Pure: the caller has the process and the time.
 
-A silence is judged by two looks. Whoever finds a deadline passed may have been stopped itself (SIGSTOP, a machine that
-swaps), and the process with it: so the second look follows later, and counts only if it was not late either.
+A missing heartbeat is confirmed by a second look. The supervising process may have been stopped itself (SIGSTOP, a
+machine that swaps), and the process with it. So the second look follows later, and counts only if it is not late, too.
 """
 
 from __future__ import annotations
@@ -10,39 +10,39 @@ import enum
 import math
 
 CONFIRM = 0.1
-"""The part of a limit after which a second look confirms that it was passed."""
+"""The time between the two looks, as a fraction of the limit that was passed."""
 
 
 class Phase(enum.Enum):
-    """How far the life of a process got."""
+    """How far a process got."""
 
-    STARTING = "starting"  # until its first heartbeat; skipped where it need not write any
+    STARTING = "starting"  # until its first heartbeat; skipped if it writes none
     RUNNING = "running"
     STOPPING = "stopping"  # it was asked to end
-    KILLED = "killed"  # by us, because a deadline had passed
+    KILLED = "killed"  # by the supervisor, because a deadline had passed
 
 
 class Act(enum.Enum):
     """What to do to the process now."""
 
-    ASK = "ask"  # end its stdin, if that is a pipe of ours; otherwise SIGTERM
+    ASK = "ask"  # close its stdin, if that is a pipe from the supervisor; otherwise SIGTERM
     TERMINATE = "terminate"  # SIGTERM
     KILL = "kill"  # SIGKILL
 
 
 class Plan:
-    """The deadlines of one life.
+    """The deadlines of one incarnation of a process.
 
     Args:
-        now: When it was started, in seconds of a clock that never jumps.
-        startup: Seconds until the first heartbeat.
-        shutdown: Seconds from the request to stop until it has ended: half for the request, half for SIGTERM.
-        health: Seconds without a heartbeat that are too long; None if it writes none.
+        now: The time of its start, in seconds of a clock that never jumps.
+        startup: Seconds until its first heartbeat.
+        shutdown: Seconds from the request to stop until it has ended: after half of them it gets SIGTERM.
+        health: Seconds without a heartbeat after which it is killed; None if it writes none.
 
     Attributes:
         phase: How far it got.
-        due: When to look next at the latest; infinite if nothing is planned.
-        overdue: Why it is killed, in one line; empty if it is not.
+        due: The time to call `look` at the latest; infinite if nothing is planned.
+        overdue: Why it is killed, in one line; empty if it is not killed.
     """
 
     def __init__(self, now: float, *, startup: float, shutdown: float, health: float | None) -> None:
@@ -61,9 +61,9 @@ class Plan:
         return self._deadline if self._confirm_at is None else self._confirm_at
 
     def request_stop(self, now: float, patience: float = math.inf) -> None:
-        """It is to end within `patience` seconds, or those of `shutdown` if they are fewer.
+        """Have the process end within `patience` seconds, or within `shutdown` if that is less.
 
-        A second request may shorten the first, and never prolongs it.
+        A second request can shorten the time of the first one, not prolong it.
         """
         half = min(patience, self._shutdown) / 2
         if self.phase is Phase.KILLED or (self.phase is Phase.STOPPING and half >= self._half):
@@ -75,7 +75,7 @@ class Plan:
         self.phase, self._next, self._deadline, self._confirm_at = Phase.STOPPING, Act.ASK, now, None
 
     def look(self, now: float, *, heard: bool) -> Act | None:
-        """Say what to do now; to be called when `due`, and whenever somebody is awake anyway.
+        """Return what to do to the process now, None for nothing. Call it when `due`; earlier calls do no harm.
 
         Args:
             now: The time.
@@ -93,7 +93,7 @@ class Plan:
         return None
 
     def kill(self, reason: str) -> Act:
-        """End it now."""
+        """Note that the process is killed, for `reason`; return the act."""
         self.phase, self.overdue, self._deadline, self._confirm_at = Phase.KILLED, reason, math.inf, None
         return Act.KILL
 
@@ -103,7 +103,7 @@ class Plan:
         act = self._next
         if act is Act.KILL:
             return self.kill(f"not down after {2 * self._half:g} s")
-        # The time of a step begins when it is done, so that one of us that was stopped meanwhile leaves no step out.
+        # The time of a step begins when it is done: a supervisor that was stopped meanwhile must not skip a step.
         self._deadline = now + self._half
         self._next = Act.TERMINATE if act is Act.ASK else Act.KILL
         return act

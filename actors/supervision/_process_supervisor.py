@@ -1,4 +1,4 @@
-"""A supervisor of one process, for a program that has a loop of its own and no actors; standard library only."""
+"""A supervisor of one process, for programs with an event loop of their own. Standard library only; no actors."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 
 def fraction() -> float:
-    """Return a number from 0 to 1, for jitter; importing `random` costs a launcher more than its whole supervision."""
+    """Return a random number from 0 to 1. Importing `random` would take longer than the rest of this module."""
     return int.from_bytes(os.urandom(4), "big") / 0xFFFFFFFF
 
 
 class ProcessSupervisor:
-    """Keeps one process running, as a `Supervisor` would; does nothing by itself, and never blocks.
+    """Keeps one process running, by the rules of `Supervisor`. It has no thread and never blocks: the owner drives it.
 
-    The owner calls `tick` after the seconds that the last call returned, and when a child of its has ended (SIGCHLD, or
-    what `descriptors` of a process tell). If it collects all its children itself, it hands over their ends instead.
+    The owner calls `tick` after the seconds that the last call returned, and after each SIGCHLD. An owner that collects
+    all its children itself passes their wait statuses to `ended`.
 
     Args:
-        spec: The process; its `start` is a `Program`.
+        spec: The child's specification, with a `Program` as its `start`.
         intensity: This many restarts within `period` seconds are fine; one more gives up.
         period: Seconds.
         backoff: The wait before a restart.
-        on_start: Called behind every start that succeeded: to tell the process what it must know.
-        clock: Seconds that never jump.
-        random: Numbers from 0 to 1, for the jitter.
+        on_start: Called after every start that succeeded, for example to write to the process's stdin.
+        clock: Returns seconds that never jump.
+        random: Returns numbers from 0 to 1, for the jitter.
 
     Attributes:
         restarts: How often a restart was planned.
-        gave_up: Whether it failed too often.
-        error: Why its last life ended; empty if it ended well.
+        gave_up: Whether the process failed too often, and is not restarted any more.
+        error: Why the process last ended; empty if it ended well.
 
     Raises:
         ValueError: With these limits it would never give up.
@@ -77,7 +77,7 @@ class ProcessSupervisor:
         return 0 if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the process. A failure counts as an end of it, so nothing is raised."""
+        """Start the process. A failed start counts as a failure of the process, so nothing is raised."""
         self._due = None
         self._started = self._clock()
         process = Process(self._spec)
@@ -90,7 +90,7 @@ class ProcessSupervisor:
         self._on_start()
 
     def tick(self) -> float | None:
-        """Do what is due; return the seconds until it wants to be called again, None if nothing is planned."""
+        """Do what is due; return the seconds until the next call, None if nothing is planned."""
         if self._process is not None and (ended := self._process.step(self._clock())) is not None:
             self._decide(ended)
         while self._due is not None:
@@ -102,26 +102,26 @@ class ProcessSupervisor:
         return max(0.0, self._process.due - self._clock())
 
     def ended(self, pid: int, wait_status: int) -> bool:
-        """Take the end of a child that the owner has collected; return whether it was the process."""
+        """Take the wait status of a child that the owner has collected; return whether it was this process."""
         if self._process is None or pid != self._process.pid:
             return False
         self._decide(self._process.ended(wait_status))
         return True
 
     def write(self, data: bytes) -> None:
-        """Write to the process, if there is one: see `Process.write`."""
+        """Write to the process's stdin, if it runs: see `Process.write`."""
         if self._process is not None:
             self._process.write(data)
 
     def close(self, patience: float = math.inf) -> None:
-        """Ask the process to end, see `Process.request_stop`, and start no other one."""
+        """Ask the process to end, see `Process.request_stop`, and do not start it again."""
         self._closing = True
         self._due = None
         if self._process is not None:
             self._process.request_stop(self._clock(), patience)
 
     def _decide(self, ended: Ended) -> None:
-        """Plan what follows from the end of a life."""
+        """Plan a restart, or give up, after the end of the process."""
         self._process = None
         self.error = ended.error
         if self._closing or not self._spec.restart.after(failed=bool(ended.error)):

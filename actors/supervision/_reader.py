@@ -1,4 +1,4 @@
-"""Threads that read for an actor, and how their errors become the actor's."""
+"""Threads that read for an actor. Their errors are raised in the actor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Reader:
-    """A thread that reads for an actor, and what it reads from."""
+    """A thread that reads for an actor; it runs `target` once it is started. An error is passed to `fail`."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Reader:
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def close(self) -> None:
-        """Make it return, unless it has."""
+        """Call the reader's `close`, unless the reader has returned."""
         if self._close is not None and not self.returned:
             self._close()
 
@@ -39,11 +39,11 @@ class Reader:
 
 
 class Failure:
-    """A reader, or what the actor watches with, has ended with an error."""
+    """A message to the actor: a reader of it, or a function given to `watch`, has raised this error."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
 
     def strike(self) -> NoReturn:
-        """Raise it where it counts."""
+        """Raise the error, on the actor's thread."""
         raise self._error

@@ -1,4 +1,4 @@
-"""A pykka ref, and a proxy, to whoever bears an id now or next."""
+"""A pykka ref and a proxy to a child, which stay valid when the child is restarted."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from actors.supervision._directory import Directory
 
 INTROSPECTION = 30.0
-"""Seconds that a proxy waits for a child that is down, to see which attributes it has."""
+"""Seconds that a proxy waits for a child that is down, in order to learn its attributes."""
 
 
 class ChildRef(pykka.ActorRef[Any]):
-    """A ref to a child, not to one life of it; used as pykka's, also while the child is down.
+    """A ref to a child, not to one incarnation of it. It is used as pykka's, also while the child is down.
 
-    What is told or asked meanwhile is kept for the next life. `stop()` ends the present life, and what follows is as
-    the specification says: a permanent child is started again. The attributes that belong to one life (`actor_class`,
-    `actor_inbox`, `actor_stopped`) are missing.
+    Messages that are told or asked meanwhile are kept for the next incarnation. `stop()` ends the present incarnation;
+    whether another follows is up to the specification: a permanent child is started again. The attributes that belong
+    to one incarnation (`actor_class`, `actor_inbox`, `actor_stopped`) are missing.
     """
 
     def __init__(self, directory: Directory, child_id: str) -> None:
-        # Not pykka's constructor, which takes an actor.
+        # pykka's constructor is not called: it needs an actor.
         self.id = child_id
         self.actor_urn = f"child:{child_id}"
         self._directory = directory
@@ -44,7 +44,7 @@ class ChildRef(pykka.ActorRef[Any]):
         return hash((self._directory, self.id))
 
     def is_alive(self) -> bool:
-        """Whether the child takes messages: not whether it is up just now, but whether it is or will be."""
+        """Return whether the child takes messages: whether it is up, or will be started again."""
         return self._directory.takes(self.id)
 
     def tell(self, message: Any) -> None:
@@ -60,8 +60,8 @@ class ChildRef(pykka.ActorRef[Any]):
         """Send a message and wait for the answer, or return a future if not `block`.
 
         Raises:
-            AskTimeoutError: If none came within `timeout` seconds; a message that was not begun by then is void.
-            ActorGoneError: If there will be none.
+            AskTimeoutError: If no answer came within `timeout` seconds; a message that was not begun by then is void.
+            ActorGoneError: If there will be no answer.
             Exception: What the actor raised.
         """
         reply = Reply()
@@ -77,27 +77,27 @@ class ChildRef(pykka.ActorRef[Any]):
             return False
 
     def proxy(self) -> ChildProxy:
-        """Return a proxy to the child, as stable as this; waits if the child is down."""
+        """Return a proxy to the child, which survives restarts, too. Blocks while the child is down."""
         return ChildProxy(actor_ref=self)
 
     def _actor_weakref(self) -> Any:  # type: ignore[override] # a method, which pykka calls as it calls a weakref
-        # What pykka's proxy looks at for the names of attributes: the present life, or the next one.
+        # pykka's proxy reads the names of attributes from this: the present incarnation, or the next one if it is down.
         return self.ask(ProxyGetAttr(attr_path=("actor_ref",)), timeout=INTROSPECTION)._actor_weakref()  # noqa: SLF001
 
 
 class ChildProxy(pykka.ActorProxy[Any]):
-    """A proxy to a child, not to one life of it: methods, attributes and futures as pykka's."""
+    """A proxy to a child, not to one incarnation of it. Methods, attributes and futures are as pykka's."""
 
     def __init__(self, *, actor_ref: ChildRef, attr_path: AttrPath | None = None) -> None:
         super().__init__(actor_ref=actor_ref, attr_path=attr_path)
-        self._actor = None  # would keep a life that is over from being collected
+        self._actor = None  # a reference would keep the actor from being collected after its end
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # private to the actor, also says pykka
+        if name.startswith("_"):  # private to the actor, as in pykka
             raise AttributeError(name)
         if (*self._attr_path, name) in self._known_attrs:
             return super().__getattr__(name)
-        self._actor = self.actor_ref._actor_weakref()  # noqa: SLF001 - it may have attributes that the last one had not
+        self._actor = self.actor_ref._actor_weakref()  # noqa: SLF001 - a new incarnation may have new attributes
         try:
             return super().__getattr__(name)
         finally:

@@ -1,4 +1,4 @@
-"""What others want to be done on the supervisor's thread: one after another, between its own decisions."""
+"""Run actions of other threads on the supervisor's thread, one after another, between its own decisions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 class _Request(NamedTuple):
     action: Callable[[], object]
     reply: Reply
-    thread: threading.Thread  # that waits for it
+    thread: threading.Thread  # the one that waits for the reply
 
 
 class Requests:
     """The requests to one supervisor.
 
     Args:
-        wake: Makes its thread look here.
+        wake: Wakes the supervisor's thread, which then calls `run_next`.
     """
 
     def __init__(self, wake: Callable[[], object]) -> None:
@@ -32,15 +32,15 @@ class Requests:
         self._closed = "the tree has not been started"
 
     def open(self) -> None:
-        """Take requests from now on."""
+        """Accept requests from now on."""
         self._closed = ""
 
     def submit(self, action: Callable[[], object], timeout: float | None) -> Any:
-        """Have `action` called, and return what it returns, or raise what it raises. Any thread but the supervisor's.
+        """Have `action` called on the supervisor's thread; return or raise what it does. Any other thread; blocks.
 
         Raises:
-            RuntimeError: If the tree does not run, or has begun to end, or to stop the actor that waits here.
-            AskTimeoutError: If it was not begun, or not done, within `timeout` seconds; if not begun, it is void.
+            RuntimeError: If the tree does not run or is ending, or the supervisor stops the actor that waits here.
+            AskTimeoutError: If the action was not done within `timeout` seconds; if it was not begun, it is void.
         """
         request = _Request(action, Reply(), threading.current_thread())
         with self._lock:
@@ -58,22 +58,22 @@ class Requests:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is one."""
+        """Whether there is a request."""
         return bool(self._waiting)
 
     def run_next(self) -> None:
-        """Do what is wanted next."""
+        """Run the next request, if there is one. On the supervisor's thread."""
         with self._lock:
             if not self._waiting:
                 return
             request = self._waiting.popleft()
         try:
             request.reply.settle(request.action())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it was wanted
+        except BaseException as error:  # noqa: BLE001 - it is raised on the requesting thread
             request.reply.settle(error=error)
 
     def refuse(self, thread: threading.Thread | None) -> None:
-        """Let an actor that is to stop wait no longer: its supervisor would wait for it, and it for its supervisor."""
+        """Refuse the requests of an actor's thread that is to stop: it and the supervisor would wait for each other."""
         with self._lock:
             refused = [request for request in self._waiting if request.thread is thread]
             for request in refused:
@@ -82,7 +82,7 @@ class Requests:
             request.reply.settle(error=RuntimeError("who waits for this is being stopped"))
 
     def close(self) -> None:
-        """Refuse all that wait, and all that come."""
+        """Refuse all waiting requests, and all later ones."""
         with self._lock:
             self._closed = "the tree has ended, or is about to"
             refused = list(self._waiting)

@@ -1,8 +1,7 @@
-"""The arithmetic of restarting: how often is too often, and how long to wait before the next attempt.
+"""The arithmetic of restarts: how many are too many, and how long to wait before the next one.
 
-The one place of it: supervisors, the launcher's hold on the bridge, and everything that is tried again use what is
-here. Nothing in it knows about actors, threads or the time of day: every function is given the time and the randomness.
-Standard library only, and of that nothing that is slow to import.
+Supervisors use it, and everything else that is tried again. It knows no actors, threads or clocks: each function is
+given the time and the random numbers. It imports only fast modules of the standard library, since a launcher needs it.
 """
 
 from __future__ import annotations
@@ -35,30 +34,30 @@ class RestartWindow:
         self._times: deque[float] = deque()
 
     def record(self, now: float) -> bool:
-        """Count a restart at `now` (seconds); False if it is one too many."""
+        """Count a restart at `now` (seconds); return False if it is one too many."""
         self._times.append(now)
         return self.count(now) <= self.intensity
 
     def count(self, now: float) -> int:
-        """The restarts of the last `period` seconds."""
+        """Return the number of restarts in the last `period` seconds."""
         while self._times and self._times[0] < now - self.period:
             self._times.popleft()
         return len(self._times)
 
 
 class Backoff:
-    """How long to wait before a restart, or before anything else is tried again: exponential, with jitter, limited.
+    """The waits before restarts, or before other attempts: exponential, with jitter, limited.
 
-    Not to be changed once it is made: many children, and many `Attempts`, may share one.
+    Not to be changed once it is made: children and `Attempts` may share one.
 
     Args:
-        initial: Seconds before the first restart that is not at once.
-        factor: How much longer each further wait is.
-        maximum: Seconds that no wait exceeds, jitter included.
-        jitter: The fraction by which a wait may be shorter or longer, so that what failed together does not come
-            back, and fail, together.
-        quiet: Seconds that a child must have been up for its next failure to count as the first again.
-        at_once: So many restarts in a row come without any wait, ahead of the others.
+        initial: Seconds of the first wait.
+        factor: Each further wait is so many times as long.
+        maximum: Seconds of the longest wait, jitter included.
+        jitter: The fraction by which a wait may be shorter or longer, so that children that failed together do not
+            restart, and fail again, together.
+        quiet: Seconds of uptime after which the next failure counts as the first again.
+        at_once: So many restarts in a row come without a wait, before the first wait.
 
     Raises:
         ValueError: If a value makes no sense.
@@ -95,26 +94,26 @@ class Backoff:
         return f"Backoff({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
     def base(self, attempt: int) -> float:
-        """Seconds before the `attempt`th restart in a row (from 1), without jitter."""
+        """Return the seconds before the `attempt`th restart in a row (from 1), without jitter."""
         if attempt <= self.at_once:
             return 0.0
         try:
             return min(self.maximum, self.initial * self.factor ** (attempt - self.at_once - 1))
         except OverflowError:
-            # Only floats that grew past 1e308 get here; an initial wait of 0 stays 0 however often it is multiplied.
+            # `factor ** attempt` was more than a float can hold. 0 times as much is still 0.
             return self.maximum if self.initial else 0.0
 
     def delay(self, attempt: int, random: Callable[[], float]) -> float:
-        """Seconds before the `attempt`th restart in a row; `random` returns a number from 0 to 1."""
+        """Return the seconds before the `attempt`th restart in a row; `random` returns a number from 0 to 1."""
         spread = self.jitter * (2 * random() - 1)
         return min(self.maximum, self.base(attempt) * (1 + spread))
 
     def longest(self, attempts: int) -> float:
-        """Seconds that the first `attempts` waits in a row take together at the most."""
+        """Return the most seconds that the first `attempts` waits in a row can take together."""
         total = 0.0
         for attempt in range(1, attempts + 1):
             wait = self.delay(attempt, lambda: 1.0)
-            # From here on every wait is the same.
+            # All further waits are as long as this one.
             if wait >= self.maximum or (self.factor == 1 and attempt > self.at_once):
                 return total + wait * (attempts - attempt + 1)
             total += wait
@@ -122,10 +121,10 @@ class Backoff:
 
 
 class Attempts:
-    """Counts failures in a row, of one child or of one thing that is tried again and again, and says how long to wait.
+    """Counts the failures in a row of one child, or of another repeated attempt, and tells the next wait.
 
     Args:
-        backoff: The scale of the waits.
+        backoff: The waits.
         random: Returns numbers from 0 to 1, for the jitter.
     """
 
@@ -135,11 +134,11 @@ class Attempts:
         self.failures = 0
 
     def next_delay(self, uptime: float = 0.0, backoff: Backoff | None = None) -> float:
-        """Seconds to wait before the next start.
+        """Count a failure; return the seconds to wait before the next start.
 
         Args:
-            uptime: Seconds that the life before it lasted, 0 if it never came up.
-            backoff: A scale for this wait alone, where this failure asks for another than the usual one.
+            uptime: Seconds that the child was up before it failed; 0 if it never came up.
+            backoff: Used for this wait instead of the usual one, for a failure of another kind.
         """
         if uptime >= self._backoff.quiet:
             self.failures = 0
@@ -147,12 +146,12 @@ class Attempts:
         return (backoff or self._backoff).delay(self.failures, self._random)
 
     def reset(self) -> None:
-        """The next failure is the first again."""
+        """Count the next failure as the first again."""
         self.failures = 0
 
 
 def check_reachable(window: RestartWindow, backoff: Backoff) -> None:
-    """Refuse limits under which a child that fails at once, every time, would be restarted for ever.
+    """Make sure that a child that always fails at once is given up some time.
 
     Raises:
         ValueError: If `intensity` waits in a row can take longer than `period`: old restarts would leave the window

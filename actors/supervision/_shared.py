@@ -1,4 +1,4 @@
-"""What the thread of a supervisor and those of its children share."""
+"""The state that a supervisor's thread shares with the threads of its children."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ logger = logging.getLogger(__name__)
 
 
 class Shared:
-    """Where what happens in a tree is reported, and waited for.
+    """Holds a tree's directory, timers, health watch and events, and lets the supervisor wait for changes.
 
     Args:
-        ghosts: Where those are counted that had to be given up.
-        clock: Of the tree.
-        on_event: Told what happens; see `Supervisor`.
+        ghosts: Counts the abandoned incarnations.
+        clock: The tree's clock.
+        on_event: Called with each event; see `Supervisor`.
 
     Attributes:
-        changed: Guards what the supervisor waits for: the phases of all lives, and the requests below.
-        stop_requested, stop_by: Whether the tree is to stop, and the time by which all of it must have.
+        changed: Guards what the supervisor waits for: the phases of all incarnations, and `stop_requested`.
+        stop_requested, stop_by: Whether the tree is to stop, and the time by which all of it must have stopped.
     """
 
     def __init__(self, ghosts: Ghosts, clock: Clock, on_event: Callable[[Event], object] | None) -> None:
@@ -49,7 +49,7 @@ class Shared:
         self._emitting = threading.local()
 
     def request_stop(self, timeout: float | None) -> None:
-        """Have the supervisor stop the tree, all of it within `timeout` seconds; any thread."""
+        """Have the supervisor stop the tree, all of it within `timeout` seconds. Any thread; returns at once."""
         with self.changed:
             self.stop_requested = True
             if timeout is not None:
@@ -57,12 +57,15 @@ class Shared:
             self.changed.notify_all()
 
     def wake(self) -> None:
-        """Have the supervisor look whether there is something to do; any thread."""
+        """Have the supervisor's thread look whether it has something to do. Any thread."""
         with self.changed:
             self.changed.notify_all()
 
     def wait(self, condition: Callable[[], bool], until: Callable[[], float]) -> bool:
-        """Wait for `condition`, until the time `until` or that of a shared deadline; both are asked at each change."""
+        """Wait until `condition()` is true; return False if the time `until()`, or `stop_by`, comes first.
+
+        Both functions are called again at each change.
+        """
         with self.changed:
             while not condition():
                 remaining = min(until(), self.stop_by) - self.clock.monotonic()
@@ -72,7 +75,7 @@ class Shared:
             return True
 
     def emit(self, event: Event) -> None:
-        """Tell `on_event`; never while holding a lock."""
+        """Call `on_event`, unless this thread is in it already. Call it without holding a lock."""
         if self.on_event is None or getattr(self._emitting, "now", False):
             return
         self._emitting.now = True

@@ -1,4 +1,4 @@
-"""Child specifications: what a supervisor has to know about a child, as data."""
+"""Child specifications: all that a supervisor knows about a child, as data."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 class Restart(enum.Enum):
     """When a child that ended is started again. The words are OTP's."""
 
-    PERMANENT = "permanent"  # always, also after a normal end
+    PERMANENT = "permanent"  # after every end, also a normal one
     TRANSIENT = "transient"  # only after an abnormal end
     TEMPORARY = "temporary"  # never
 
     def after(self, *, failed: bool) -> bool:
-        """Whether a child is started again after an end that was a failure, or was not."""
+        """Return whether a child is started again after a failure, or after a normal end."""
         return self is Restart.PERMANENT or (self is Restart.TRANSIENT and failed)
 
 
@@ -30,7 +30,7 @@ class Strategy(enum.Enum):
     ONE_FOR_ALL = "one_for_all"  # all of them
 
     def affected(self, ids: Sequence[str], ended: str) -> Sequence[str]:
-        """The children to stop (from last to first) and start again (from first to last) when `ended` has ended."""
+        """Return the ids of the children to restart with `ended`: stopped in reverse, started in this order."""
         if self is Strategy.ONE_FOR_ALL:
             return ids
         at = ids.index(ended)
@@ -46,26 +46,26 @@ class AutoShutdown(enum.Enum):
 
 
 class Default(enum.Enum):
-    """What an option is if it is not given, where that depends on the others."""
+    """Defaults of options that depend on other options."""
 
-    HEALTH = 10.0  # seconds; None for a program, which has to be written to give a sign of life
+    HEALTH = 10.0  # seconds; None for a `Program`, since only some programs write heartbeats
 
 
 class ChildSpec:
-    """How to start, watch and stop one child; not to be changed once it is made.
+    """How to start, watch and stop one child. Not to be changed once it is made.
 
     Attributes:
-        id: Its name, unique in the tree; peers send to it.
-        start: Makes what is to live, without starting it: an actor (`LogWriter`, or `lambda context: Counter(3)`) or
-            a `Supervisor`. Called with a `Context` on the thread that the child will live on, once per generation, so
-            a constructor that raises or hangs harms nobody else. Or a `Program`, for a process.
-        restart: When to start it again after it ended.
-        startup: Seconds that it may take until it is up; then it is abandoned.
-        shutdown: Seconds from the request to stop until it is down; then it is abandoned.
-        health: Seconds that one message may take to handle, unless the handler asks for more with `busy()`; beyond
-            that the actor counts as wedged and is abandoned. For a process, seconds without a heartbeat. None: it is
-            never checked. The default is 10 for what is made by a callable, None for a `Program`.
-        mailbox: Unhandled messages kept for it, whether it is running or just being restarted; more are dropped.
+        id: The child's name, unique in the tree. Messages are sent to it.
+        start: Makes an actor (`LogWriter`, or `lambda context: Counter(3)`) or a `Supervisor`, and does not start it.
+            Called with a `Context` for each incarnation, on that incarnation's thread, so that a constructor that
+            raises or hangs affects no other child. Or a `Program`, for a process.
+        restart: After which ends the child is started again.
+        startup: Seconds until it is up; if it takes longer, it is abandoned.
+        shutdown: Seconds from the request to stop until it is down; if it takes longer, it is abandoned.
+        health: Seconds that one message may take, unless the handler calls `busy()`; an actor that takes longer is
+            abandoned. For a process, seconds without a heartbeat. None: it is not checked. The default is 10 if `start`
+            is a callable, None for a `Program`.
+        mailbox: The number of unhandled messages that are kept for it, also while it is down. More are dropped.
         significant: Whether its end may end the tree; see `AutoShutdown`.
 
     Raises:

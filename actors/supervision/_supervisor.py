@@ -1,8 +1,8 @@
-"""A supervisor as in Erlang/OTP, for pykka actors: starts them, watches them, restarts what fails, gives up in time.
+"""A supervisor as in Erlang/OTP: starts children, watches them, restarts those that fail, and gives up in time.
 
-See docs/supervision.md for the options and how to choose them. What differs from OTP follows from one fact, that a
-thread can't be killed: an actor that does not stop is abandoned, and if that recurs the tree escalates, because only
-the end of the process ends its threads.
+See docs/supervision.md for the options and how to choose them. The main difference from OTP is that a thread can't be
+killed. So an actor that does not stop is abandoned, and if that recurs the tree escalates, because only the end of the
+process ends its threads.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ if TYPE_CHECKING:
     from actors.supervision._spec import ChildSpec
 
 LIVENESS = 30.0
-"""Seconds after which the supervisor of an idle tree wakes up to see that every thread is still there."""
+"""Seconds after which the supervisor of an idle tree wakes up, to check its threads and to call `heartbeat`."""
 
 
 class Supervisor:
-    """Runs ordered children, each on its own thread, and itself on another; may be a child of another supervisor.
+    """Runs children in order, each on its own thread, supervised on a further thread. It may be a child itself.
 
     Args:
-        children: Their specifications, in the order to start them in; they are stopped in reverse.
+        children: Their specifications, in the order of their start; they are stopped in reverse.
         strategy: Which children are restarted with the one that ended.
         intensity: This many restarts within `period` seconds are fine; one more escalates.
         period: Seconds.
         backoff: The wait before a restart.
-        abandonments: This many abandoned threads are borne, counting those that are younger than `abandonment_period`
+        abandonments: So many abandoned threads are accepted, counting those that are younger than `abandonment_period`
             and those that still exist; one more escalates.
         abandonment_period: Seconds.
         auto_shutdown: Whether the tree ends by itself once significant children have ended.
-        heartbeat: Called on the supervisor's thread at least every `LIVENESS` seconds, as long as that does its work.
-        clock: Where time comes from; every deadline of the tree but the timeout of an ask is measured by it.
-        random: Numbers from 0 to 1, for the jitter.
-        on_event: Told what happens: mostly on the supervisor's thread, `DROPPED` on the sender's. It must not block;
-            it may send to a child (what is dropped on the way is not reported again).
+        heartbeat: Called on the supervisor's thread at least every `LIVENESS` seconds, unless that thread hangs.
+        clock: The clock for all deadlines of the tree, except the timeouts of asks.
+        random: Returns numbers from 0 to 1, for the jitter.
+        on_event: Called with each event, on the supervisor's thread; with `DROPPED` on the sender's. It must not block.
+            It may send to a child; a message that is dropped then is not reported.
 
     Raises:
         ValueError: If ids are not unique, an option contradicts another, or with these limits the tree would never
@@ -102,10 +102,10 @@ class Supervisor:
     # --- For the process that runs the tree ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start all children, one after another; returns when all are up.
+        """Start all children, one after another. Blocks until all are up.
 
         Raises:
-            StartError: If one did not start, or `stop` was called meanwhile; all are stopped then.
+            StartError: If a child did not start, or `stop` was called meanwhile. All children are stopped then.
             RuntimeError: If the tree was started before.
         """
         with self._shared.changed:
@@ -122,21 +122,21 @@ class Supervisor:
             raise error
 
     def request_stop(self, timeout: float | None = None) -> None:
-        """Ask the tree to stop, and return at once. Any thread; also from a signal handler or an actor.
+        """Ask the tree to stop, and return at once. Any thread, an actor's and a signal handler included.
 
         Args:
-            timeout: Seconds for all children together, besides their own deadlines. Each may take half of what is
-                left, so that one that hangs does not cost the others their orderly end; the last may take all of it.
+            timeout: Seconds for all children together, besides their own deadlines. Each child gets half of the time
+                that is left, so that one that hangs leaves time for the others; the last one gets all of it.
         """
         self._shared.request_stop(timeout)
 
     def stop(self, timeout: float | None = None) -> tuple[str, ...]:
-        """Stop all children, from last to first, each within its deadline; returns when the tree is down.
+        """Stop all children, from last to first, each within its deadline. Blocks until the tree is down.
 
-        Not to be called on an actor's thread, which it would wait for: see `request_stop`, also for `timeout`.
+        An actor calls `request_stop` instead: this would wait for the actor's own thread. See there for `timeout`.
 
         Returns:
-            The ids of those that did not stop and were abandoned, during the stop or before and still existing.
+            The ids of the children that were abandoned, now or before, and whose threads still exist.
         """
         self.request_stop(timeout)
         thread = self._thread
@@ -145,7 +145,7 @@ class Supervisor:
         return self._ghosts.existing()
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
-        """Wait until the tree is down; None if it still runs after `timeout` seconds (real time)."""
+        """Wait until the tree is down, and return how it ended; None if `timeout` seconds (real time) pass before."""
         self._over.wait(timeout)
         return self._outcome
 
@@ -156,19 +156,21 @@ class Supervisor:
 
     @property
     def restarts(self) -> int:
-        """How often children were started again, siblings that had to follow included."""
+        """The number of restarts of all children, including those that followed from a sibling's."""
         return sum(child.restarts for child in list(self._children.values()))
 
     # --- Children that come and go while the tree runs ----------------------------------------------------------------
-    # Any thread but the supervisor's own (`on_event`). An actor that calls these waits as with `ask`: it declares with
-    # `busy` what may take long, and a supervisor that wants to stop it meanwhile lets it wait no longer.
+    # For any thread but the supervisor's own, on which `on_event` runs. These methods block. An actor calls `busy`
+    # before; if the supervisor has to stop that actor meanwhile, the method raises a RuntimeError.
 
     def start_child(self, spec: ChildSpec, timeout: float | None = None) -> ChildRef:
-        """Add a child behind the others and start it; returns when it is up. A temporary one is forgotten at its end.
+        """Add a child behind the others, start it, and return its ref once it is up.
+
+        A temporary child is forgotten when it has ended.
 
         Raises:
-            StartError: If it did not start; it is not a child then.
-            ValueError: If there is one with this id, or it is significant in a tree that does not end by itself.
+            StartError: If it did not start; then it is not added.
+            ValueError: If a child has this id, or it is significant in a tree that does not end by itself.
             AskTimeoutError: If that took longer than `timeout` seconds.
             RuntimeError: If the tree does not run.
         """
@@ -186,12 +188,12 @@ class Supervisor:
         return ref
 
     def terminate_child(self, child_id: str, timeout: float | None = None) -> None:
-        """Stop a child, and keep it down. That is no failure, and significant to nobody.
+        """Stop a child, and keep it down. It does not count as a failure, nor as the end of a significant child.
 
         Raises:
             UnknownActorError: If there is no such child.
             AskTimeoutError: If that took longer than `timeout` seconds.
-            RuntimeError: If the tree does not run, or an actor wants to terminate itself: see `pykka.Actor.stop`.
+            RuntimeError: If the tree does not run, or an actor terminates itself: it calls `pykka.Actor.stop` instead.
         """
 
         def act() -> None:
@@ -207,7 +209,7 @@ class Supervisor:
         self._do(act, timeout)
 
     def restart_child(self, child_id: str, timeout: float | None = None) -> None:
-        """Start a child again that was terminated, or has ended; returns when it is up.
+        """Start a child that was terminated or has ended for good. Blocks until it is up.
 
         Raises:
             StartError: If it did not start; it stays down.
@@ -223,7 +225,7 @@ class Supervisor:
         self._do(act, timeout)
 
     def delete_child(self, child_id: str, timeout: float | None = None) -> None:
-        """Forget a child that was terminated, or has ended; its id is free again.
+        """Forget a child that was terminated or has ended for good; its id is free again.
 
         Raises:
             ValueError: If it is not down for good.
@@ -232,9 +234,9 @@ class Supervisor:
         self._do(lambda: self._children.forget(self._children.find_down(child_id)), timeout)
 
     def as_child(self, context: Context) -> TreeBody:
-        """Become what a child of another tree consists of; for that tree.
+        """Return this supervisor as the body of a child of another tree. Called by that tree.
 
-        Events go to `on_event` of the outer tree if this one was given none, with ids as "outer/inner".
+        If this tree has no `on_event`, its events go to that of the outer tree, with ids such as "outer/inner".
         """
         if self._shared.on_event is None:
             self._shared.on_event = lambda event: context.emit(
@@ -259,7 +261,7 @@ class Supervisor:
                     shared.changed.notify_all()
                 while not self._ends():
                     self._step()
-        except BaseException as error:  # noqa: BLE001 - a defect here must not leave a tree that nobody watches
+        except BaseException as error:  # noqa: BLE001 - a defect here must not leave the tree unsupervised
             self._escalate(f"the supervisor failed: {describe(error)}", trace_of(error))
         finally:
             try:
@@ -298,7 +300,7 @@ class Supervisor:
             child.retire()
 
     def _step(self) -> None:
-        """Wait until something is to be done, and do it."""
+        """Wait until there is something to do, and do it."""
         if self._heartbeat is not None:
             self._heartbeat()
         liveness = self._clock.monotonic() + LIVENESS
@@ -306,7 +308,7 @@ class Supervisor:
         if self._shared.stop_requested:
             return
         for child in self._children.values():
-            # One at a time, as OTP does: dealing with the first may take the others down in good order.
+            # One at a time, as in OTP: the restart of the first may stop the others in an orderly way.
             if child.has_left(self._clock.monotonic()):
                 child.bury()
                 self._restart_after(child)
@@ -324,12 +326,12 @@ class Supervisor:
         return any(child.has_left(now) for child in self._children.values())
 
     def _next_time(self) -> float:
-        """When something is to be done even if nothing is reported."""
+        """Return the time of the next thing to do, if no report comes before."""
         leaving = [child.leave_by for child in self._children.values()]
         return min(math.inf, self._shared.health.next_look, *leaving, *(due for _, due in self._children.waiting()))
 
     def _replace_the_stuck(self) -> None:
-        """Give up actors that are stuck in a message."""
+        """Abandon actors that are stuck in a message, and restart them."""
         now = self._clock.monotonic()
         running = {child.incarnation: child for child in self._children.values() if child.incarnation and child.running}
         for incarnation in self._shared.health.look(running, now):
@@ -342,7 +344,7 @@ class Supervisor:
     # --- What follows from the end of a child -------------------------------------------------------------------------
 
     def _restart_after(self, ended: Child) -> None:
-        """Decide what follows, as the child's specification and the strategy say."""
+        """Retire a child that has ended, or plan its restart and that of its siblings, or escalate."""
         if self._ends():
             return
         if not ended.spec.restart.after(failed=ended.error is not None):
@@ -358,7 +360,7 @@ class Supervisor:
             return
         delay = ended.attempts.next_delay(ended.last_uptime)
         for child in self._children.affected(ended):
-            self._children.stop(child)  # the one that ended is down already
+            self._children.stop(child)  # `ended` is down already
             if child.spec.restart is Restart.TEMPORARY:
                 self._children.retire(child)
             else:
@@ -366,7 +368,7 @@ class Supervisor:
         self._shared.emit(ended.event(EventKind.RESTARTING)._replace(delay=delay, error=describe(ended.error)))
 
     def _start_due(self) -> None:
-        """Start again what has waited long enough."""
+        """Start the children whose wait for a restart is over."""
         while not self._ends():
             child = next((child for child, due in self._children.waiting() if due <= self._clock.monotonic()), None)
             if child is None:
@@ -375,7 +377,7 @@ class Supervisor:
             child.start()
 
     def _ends(self) -> bool:
-        """Whether the tree has to end: as requested, or because it gives up, for which too many ghosts are a reason."""
+        """Return whether the tree has to end; escalate if too many incarnations were abandoned."""
         if self._shared.stop_requested or self._completed:
             return True
         if self._ghosts.too_many:

@@ -1,4 +1,4 @@
-"""Time: the clock that waits, and one thread for all timers of the tree."""
+"""The tree's clock, and its timers, which share one thread."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ logger = logging.getLogger(__name__)
 
 
 class Clock:
-    """Monotonic time, and waiting for it; tests put one in its place whose hands they move.
+    """Tells monotonic time, and waits. Tests replace it by a clock that they set.
 
-    `CLOCK_MONOTONIC` stands still while the machine sleeps, so that a laptop that wakes up finds no deadline passed.
+    `CLOCK_MONOTONIC` stands still while the machine sleeps, so that no deadline has passed when a laptop wakes up.
     """
 
     def monotonic(self) -> float:
-        """Seconds since some moment in the past."""
+        """Return the seconds since a fixed moment in the past."""
         return time.monotonic()
 
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:
         """Wait for a notification of `condition`, which the caller holds, for up to `timeout` seconds.
 
-        May return early: the caller looks again at what it waits for.
+        It may return early, so the caller checks its condition again.
         """
         condition.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
 
 
 class Timer:
-    """A callback to come; made by `Timers.schedule`."""
+    """A callback that was scheduled. Made by `Timers.schedule`."""
 
     def __init__(self, timers: Timers, callback: Callable[[], object]) -> None:
         self._timers = timers
@@ -46,26 +46,26 @@ class Timer:
         return self._callback is not None
 
     def cancel(self) -> bool:
-        """Make sure that it does not fire; False if it has fired, is firing, or was cancelled before. Any thread."""
+        """Prevent it from firing; return False if it has fired, is firing, or was cancelled before. Any thread."""
         return self._timers.cancel(self)
 
     def take(self) -> Callable[[], object] | None:
-        """Use it up: the callback, the first time. For `Timers`, which holds its lock."""
+        """Return the callback the first time, None later. For `Timers`, which holds its lock meanwhile."""
         callback, self._callback = self._callback, None
         return callback
 
 
 class Timers:
-    """All timers of a tree, on one daemon thread that exists only once there was a timer, and sleeps until the next.
+    """All timers of a tree, on one daemon thread, which starts with the first timer and sleeps until the next is due.
 
-    Callbacks run on that thread, one after another: they put a message into a mailbox and return.
+    Callbacks run on that thread, one after another, so they must not block.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._changed = threading.Condition()
         self._heap: list[tuple[float, int, Timer]] = []
-        self._order = itertools.count()  # equal times fire in the order they were scheduled in
+        self._order = itertools.count()  # timers of one time fire in the order in which they were scheduled
         self._cancelled = 0
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -81,12 +81,12 @@ class Timers:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="timers", daemon=True)
                 self._thread.start()
-            elif self._heap[0][2] is timer:  # the thread sleeps for too long now
+            elif self._heap[0][2] is timer:  # the thread would sleep too long
                 self._changed.notify_all()
         return timer
 
     def close(self) -> None:
-        """Drop every timer and end the thread. Returns once no callback runs any more, unless called by one."""
+        """Drop all timers and end the thread. Blocks until a running callback has returned, unless called by it."""
         with self._changed:
             self._closed = True
             for _, _, timer in self._heap:
@@ -98,12 +98,12 @@ class Timers:
             thread.join()
 
     def cancel(self, timer: Timer) -> bool:
-        """What `Timer.cancel` does."""
+        """Cancel a timer, for `Timer.cancel`."""
         with self._changed:
             if timer.take() is None:
                 return False
-            # It stays in the heap until its time, unless such leftovers prevail (an actor that re-arms a timeout with
-            # every message). The thread is not woken: it finds nothing to do at worst once.
+            # A cancelled timer stays in the heap until its time, unless most are cancelled ones, as with an actor that
+            # renews a timeout with each message. The thread is not woken: at worst it wakes up once for nothing.
             self._cancelled += 1
             if self._cancelled > 64 and self._cancelled > len(self._heap) // 2:
                 self._heap = [entry for entry in self._heap if entry[2].active]
@@ -123,7 +123,7 @@ class Timers:
                 logger.exception("a timer's callback failed")
 
     def _next(self) -> Callable[[], object] | None:
-        """Wait for the next timer that is due; None when closed."""
+        """Wait for the next timer that is due, and return its callback; None once closed."""
         while not self._closed:
             wait = self._heap[0][0] - self._clock.monotonic() if self._heap else None
             if wait is not None and wait <= 0:

@@ -1,4 +1,4 @@
-"""What went wrong, and where everybody is, in lines of code: never a value of a variable, which might be a secret."""
+"""Describe errors and the stacks of threads as lines of code; never values of variables, which may be secret."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import TextIO
 
 
 def describe(error: BaseException | None) -> str:
-    """One line: the type and the text of `error`, at most 500 characters; "ended" for none."""
+    """Return the type and the text of `error` in one line of at most 500 characters; "ended" for None."""
     if error is None:
         return "ended"
     try:
         text = " ".join(f"{type(error).__name__}: {error}".split())
-    except Exception:  # noqa: BLE001 - an error that can't be printed is still an error
+    except Exception:  # noqa: BLE001 - an error whose `__str__` raises
         text = type(error).__name__
     return text.removesuffix(":")[:500]
 
 
 def trace_of(error: BaseException) -> str:
-    """Where `error` was raised: a line each for the frames it passed, innermost last."""
+    """Return where `error` was raised: a line for each of the last 30 frames, innermost last."""
     return "\n".join(_line(frame) for frame in traceback.extract_tb(error.__traceback__, limit=-30))
 
 
 def stack_of(thread: threading.Thread | None) -> str:
-    """Where `thread` is right now, innermost last; "" if it is nowhere."""
+    """Return the present stack of `thread`, a line for each frame, innermost last; empty if it does not run."""
     frame = None if thread is None or thread.ident is None else sys._current_frames().get(thread.ident)  # noqa: SLF001 - the documented way
     return "" if frame is None else "\n".join(_line(entry) for entry in traceback.extract_stack(frame, limit=30))
 
