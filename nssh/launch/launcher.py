@@ -63,6 +63,7 @@ class Launcher:
         self._told_unwritable = False
         self._record: Record | None = None
         self.bridge: Bridge | None = None
+        self._no_bridge = ""
         self._doubt: JoinedSessionCheck | None = None
         self._early_resizes = EarlyResizes()
         # Before `Foreground` installs its signal handlers: a question to the user has its own.
@@ -329,8 +330,11 @@ class Launcher:
             version=self.host.version if self._is_prepared else "",
             child=self.foreground.child,
         )
-        from nssh.launch.bridge import Bridge
-
+        try:
+            from nssh.launch.bridge import Bridge
+        except Exception as error:  # noqa: BLE001 - a damaged installation, or another package named `actors` before ours
+            self._no_bridge = f"the bridge can't be started ({type(error).__name__}: {error}): install nssh anew"
+            return
         self.bridge = Bridge(session)
         self.bridge.start()
         if unasked:
@@ -387,6 +391,9 @@ class Launcher:
         bridge, record = self.bridge, self._record
         if bridge is not None and bridge.gave_up:
             say(bridge.last_words)
+        elif self._no_bridge:
+            if self._interactive:
+                say(self._no_bridge)
         elif record is not None and record.problem and not self._told and self._interactive:
             host = remembered_hosts.read(self.target.key)
             destination = self.target.destination

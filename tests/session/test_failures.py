@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+import actors
 from tests.lab.laptop import NSSH, Laptop
 from tests.lab.sshd import Sshd, wait_until
 from tests.lab.terminal import Terminal
@@ -203,11 +204,16 @@ def test_no_ssh_on_this_machine_is_one_line(relay_laptop: Laptop) -> None:
 
 
 def _broken_bridge(laptop: Laptop, directory: Path) -> None:
-    """Put a package `actors` before ours that can't be imported."""
+    """Put a package `actors` before ours whose program fails, and whose other modules are ours."""
+    _put_before(laptop, directory, f"__path__.append({os.path.dirname(actors.__file__)!r})\n")
+    (directory / "actors" / "__main__.py").write_text("raise RuntimeError('this bridge can not start')\n")
+
+
+def _put_before(laptop: Laptop, directory: Path, text: str) -> None:
+    """Put a package `actors` before ours, with this in its `__init__`."""
     package = directory / "actors"
     package.mkdir()
-    (package / "__init__.py").write_text("raise RuntimeError('this bridge can not start')\n")
-    (package / "__main__.py").touch()
+    (package / "__init__.py").write_text(text)
     laptop.env["PYTHONPATH"] = f"{directory}{os.pathsep}{laptop.env['PYTHONPATH']}"
 
 
@@ -257,6 +263,21 @@ def test_a_bridge_that_never_starts_disturbs_no_script(own_remote: tuple[Laptop,
     )
     assert (done.returncode, done.stdout, done.stderr) == (7, b"x", b"")
     laptop.wait_gone()
+
+
+@pytest.mark.parametrize("mode", [["--ssh"], ["--mosh"]], ids=["ssh", "mosh"])
+def test_another_package_in_place_of_the_bridge_s_is_told_at_the_end(
+    own_remote: tuple[Laptop, Sshd], tmp_path: Path, mode: list[str]
+) -> None:
+    laptop, _ = own_remote
+    _put_before(laptop, tmp_path, "raise RuntimeError('somebody else')\n")
+    (line,) = session_on_a_terminal(laptop, *mode)
+    assert line == "the bridge can't be started (RuntimeError: somebody else): install nssh anew"
+    done = subprocess.run(
+        [*NSSH, "devbox", "cat; exit 7"], env=laptop.env, input=b"x", capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"x", b"")
+    assert laptop.sessions() == []
 
 
 # Records of others.
