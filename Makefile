@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 TESTED := $(VENV)/.dev
 
 # Most of what tests do is to wait for other processes, hence more workers than processors.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * os.cpu_count()))')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 3 * os.cpu_count()))')
 
 .PHONY: help install demo test quick soak lint type bench fuzz clean
 

@@ -272,6 +272,11 @@ class Machine(RuleBasedStateMachine):
             self.start(model)
         self.run()
 
+    @precondition(lambda self: self.over)
+    @rule()
+    def stays_over(self) -> None:
+        """A tree that has escalated does nothing any more; hypothesis wants a rule for each state."""
+
     # --- What must be so ----------------------------------------------------------------------------------------------
 
     def count(self, kind: EventKind, child: str) -> int:
