@@ -10,7 +10,6 @@ from actors.worker import Worker
 from nssh.base.errors import BusError, ToolError
 from nssh.bus import backoff
 from nssh.bus.losses import file_text
-from nssh.config.settings import ClipboardConfig
 from nssh.local.clipboard import ClipboardEmpty, MemoryClipboard, detect
 from nssh.local.clipboard_content import Content, check_size, check_uris, describe
 from nssh.local.tool_runner import ToolOverflowError
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from nssh.bus.client import BusClient
     from nssh.bus.deliveries import Delivery
     from nssh.bus.ledger import Ledger
+    from nssh.config.settings import ClipboardConfig
     from nssh.local.clipboard import Clipboard as Backend
 
 # Seconds for one message: the deadlines of the clipboard tools, and the longest pause that a download may make.
@@ -52,7 +52,7 @@ class Clipboard(Worker):
         memory: MemoryClipboard,
         outbox: Outbox,
         *,
-        config: ClipboardConfig | None = None,
+        config: ClipboardConfig,
     ) -> None:
         """Keep the parts.
 
@@ -68,7 +68,7 @@ class Clipboard(Worker):
         self._client = client
         self._memory = memory
         self._outbox = outbox
-        self._config = config or ClipboardConfig()
+        self._config = config
         # The write whose attachment can't be downloaded yet, since when, and whether later messages may overtake it.
         self._pending: Delivery | None = None
         self._since = 0.0

@@ -54,7 +54,7 @@ _LONGEST = 1 << 16
 _PONG_WITHIN = 10.0
 
 
-class _Asked(NamedTuple):
+class _Client(NamedTuple):
     """A client of the control socket that waits for its answer."""
 
     connection: socket.socket
@@ -74,7 +74,7 @@ class LivenessResponder(Worker):
         self._outbox = outbox
         self._leads = leads
         self._listener: socket.socket | None = None
-        self._asked: dict[str, _Asked] = {}
+        self._clients: dict[str, _Client] = {}
 
     def started(self) -> None:
         """Listen on the control socket: each connection brings one request, and gets one line of JSON."""
@@ -118,7 +118,7 @@ class LivenessResponder(Worker):
                     return
                 raise
             connection.settimeout(_ASKING)
-            callbacks = _asked_for(connection)
+            callbacks = _read_request(connection)
             connection.settimeout(1.0)
             if callbacks:
                 self.send("oauth_proxy", ExpectCallbacks(callbacks, connection))
@@ -130,14 +130,14 @@ class LivenessResponder(Worker):
         """Answer a ping; begin or end a probe."""
         match message:
             case Probe(connection):
-                self._begin(connection)
+                self._begin_probe(connection)
             case ProbeExpired(probe_id):
                 self._reply(probe_id)
             case ReportState():
                 self._report()
             case Delivery() if not self.is_repeated(message):
                 ping = message.envelope
-                if not self._arrived(ping.id) and ping.id:
+                if not self._ping_came_back(ping.id) and ping.id:
                     self._publish(wire.KIND_PONG, ping.id, _PONG_WITHIN)
                 self.finish(message)
 
@@ -145,10 +145,10 @@ class LivenessResponder(Worker):
         self._outbox.put(Publish(wire.Envelope(kind, id=envelope_id), time.monotonic() + within))
         self.send("publisher", Flush())
 
-    def _begin(self, connection: socket.socket) -> None:
+    def _begin_probe(self, connection: socket.socket) -> None:
         """Send a ping around the bus if this session follows it; without the lease answer at once if all are prompt."""
         probe_id = wire.new_id()
-        self._asked[probe_id] = _Asked(connection, time.monotonic())
+        self._clients[probe_id] = _Client(connection, time.monotonic())
         if self._leads():
             self._publish(wire.KIND_PING, probe_id, DEADLINE)
         elif self._is_prompt():
@@ -159,12 +159,12 @@ class LivenessResponder(Worker):
     def _is_prompt(self) -> bool:
         return not self.context.directory.unwell(_PROMPT)
 
-    def _arrived(self, ping_id: str) -> bool:
+    def _ping_came_back(self, ping_id: str) -> bool:
         """Take a ping that came around the bus; return False if another program sent it."""
-        asked = self._asked.get(ping_id)
-        if asked is None:
+        client = self._clients.get(ping_id)
+        if client is None:
             return False
-        self._asked[ping_id] = asked._replace(rtt=time.monotonic() - asked.since)
+        self._clients[ping_id] = client._replace(rtt=time.monotonic() - client.since)
         # An actor that is at a message may be done in a moment, or hang: the deadline tells which.
         if self._is_prompt():
             self._reply(ping_id)
@@ -172,30 +172,30 @@ class LivenessResponder(Worker):
 
     def _reply(self, probe_id: str) -> None:
         """Answer a probe, unless it has its answer."""
-        asked = self._asked.pop(probe_id, None)
-        if asked is None:
+        client = self._clients.pop(probe_id, None)
+        if client is None:
             return
         try:
-            asked.connection.sendall(json.dumps(self._answer(asked)).encode() + b"\n")
+            client.connection.sendall(json.dumps(self._answer(client)).encode() + b"\n")
         except OSError:
             pass  # the client has gone
         finally:
-            asked.connection.close()
+            client.connection.close()
 
-    def _answer(self, asked: _Asked) -> dict[str, object]:
+    def _answer(self, client: _Client) -> dict[str, object]:
         stuck = self.context.directory.unwell(PATIENCE)
         if stuck:
             return {"alive": False, "stuck": stuck}
-        if asked.rtt is not None:
-            return {"alive": True, "rtt": round(asked.rtt, 4)}
+        if client.rtt is not None:
+            return {"alive": True, "rtt": round(client.rtt, 4)}
         if not self._leads():
             return {"alive": True, "standby": True}
         return {"alive": False, "bus": "down"}
 
     def stopped(self) -> None:
         """Remove the socket, and close the connections of all waiting clients."""
-        for asked in self._asked.values():
-            asked.connection.close()
+        for client in self._clients.values():
+            client.connection.close()
         # If this incarnation was abandoned, the next one has its own socket under this name.
         if self._listener is not None and not self.context.abandoned:
             try:
@@ -204,7 +204,7 @@ class LivenessResponder(Worker):
                 pass  # it is gone, or its directory has become read-only
 
 
-def _asked_for(connection: socket.socket) -> tuple[Callback, ...]:
+def _read_request(connection: socket.socket) -> tuple[Callback, ...]:
     """Read a client's request; return the callbacks to listen for, none if it asks whether the session is alive."""
     line = b""
     try:

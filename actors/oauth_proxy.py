@@ -80,7 +80,7 @@ class OAuthProxy(BaseActor):
         self._ports = ports
         self._opener = PortOpener(destination)
         self._expected: dict[Callback, float] = {}
-        self._complaint: tuple[int, str] = (0, "")
+        self._problem: tuple[int, str] = (0, "")
         self._stopping = threading.Event()
         self._proxy = CallbackProxy(self._dial, lambda news: self.post(FlowNews(news)))
 
@@ -98,7 +98,7 @@ class OAuthProxy(BaseActor):
                     self._expect(callback, LONGEST)
                 self._save()
                 if asker is not None:
-                    _tell(asker)
+                    _confirm(asker)
             case FlowNews(FlowSucceeded(port)):
                 self._forget(port)
             case FlowNews(FlowEnded(port, reason, connections)):
@@ -107,11 +107,11 @@ class OAuthProxy(BaseActor):
                 self.send("log_writer", Log("callback-end", fields))
             case LeaseChanged(held):
                 if held:
-                    self._adopt()
+                    self._expect_stored()
             case ReportState(to):
-                self.send(to, Problem("callback", self._complaint[1]))
+                self.send(to, Problem("callback", self._problem[1]))
             case ForgetProblem():
-                self._complain(0, "")
+                self._report_problem(0, "")
 
     def stopped(self) -> None:
         """Close the ports. The stored callbacks stay, for the next incarnation or session."""
@@ -121,7 +121,7 @@ class OAuthProxy(BaseActor):
         self._stopping.set()
         self._proxy.close()
 
-    def _adopt(self) -> None:
+    def _expect_stored(self) -> None:
         """Listen for the stored callbacks that an earlier incarnation, bridge or session was waiting for."""
         now = time.time()
         for callback, expires in store.read(self._path, now):
@@ -136,20 +136,20 @@ class OAuthProxy(BaseActor):
             self.send("log_writer", Log("callback-open", {"port": port}))
         if refusal is not None:
             self._refuse(refusal)
-        elif port == self._complaint[0]:
-            self._complain(0, "")
+        elif port == self._problem[0]:
+            self._report_problem(0, "")
 
     def _refuse(self, refusal: Refusal) -> None:
         port, reason = refusal
         self.send("log_writer", Log("callback-failed", {"port": port, "err": reason}))
         text = f"port {port} {reason}: a login on {self._destination} that waits for its answer there can't be finished"
-        self._complain(port, text)
+        self._report_problem(port, text)
         self.after(LONGEST, ForgetProblem())
         if port >= LOWEST_PORT:  # a login that waits on a lower port is rare, a link that merely names one is not
             self.spawn_reader(lambda: notify("nssh", text), "notify")
 
-    def _complain(self, port: int, text: str) -> None:
-        self._complaint = (port, text)
+    def _report_problem(self, port: int, text: str) -> None:
+        self._problem = (port, text)
         self.send("session_registry", Problem("callback", text))
 
     def _forget(self, port: int) -> None:
@@ -198,7 +198,7 @@ class OAuthProxy(BaseActor):
         return connection
 
 
-def _tell(asker: socket.socket) -> None:
+def _confirm(asker: socket.socket) -> None:
     """Tell a client of the control socket that its callbacks are listened for, and close its connection."""
     with asker, contextlib.suppress(OSError):  # the client may have gone
         asker.sendall(b'{"expected": true}\n')

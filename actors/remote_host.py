@@ -84,12 +84,12 @@ class RemoteHost(BaseActor):
             case OpenStream(command):
                 return self._open(command)
             case BorrowConnection():
-                return self._live()
+                return self._present_connection()
             case _:
-                self._hear(message)
+                self._take_news(message)
                 return None
 
-    def _hear(self, message: object) -> None:
+    def _take_news(self, message: object) -> None:
         match message:
             case ReportState(to):
                 self._report(to)
@@ -139,13 +139,13 @@ class RemoteHost(BaseActor):
         else:
             self.send(to, UpdateRecord({"route": self._connection.name}))
 
-    def _live(self) -> Connection:
+    def _present_connection(self) -> Connection:
         if self._connection is None:
             raise ConnectError(f"{self._session.target.destination}: {self._reason}", "closed")
         return self._connection
 
     def _open(self, command: str) -> Channel:
-        connection = self._live()
+        connection = self._present_connection()
         self.busy(_OPEN + 5)
         try:
             return connection.open_stream(command, timeout=_OPEN)

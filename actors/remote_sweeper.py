@@ -65,7 +65,7 @@ class RemoteSweeper(BaseActor):
         super().__init__(context)
         self._sweep = sweep
         self._connection: Connection | None = None
-        self._used = 0.0
+        self._used_at = 0.0
 
     def started(self) -> None:
         """Go on where the incarnation before ended; the first one waits for `BeginSweep`."""
@@ -78,7 +78,7 @@ class RemoteSweeper(BaseActor):
         if sweep.over:
             return
         if self.context.generation > _LIVES:
-            self._news(Failed(sweep.number, f"{sweep.target.destination}: sweeping it failed; the log says why"))
+            self._report(Failed(sweep.number, f"{sweep.target.destination}: sweeping it failed; the log says why"))
         elif sweep.chosen is not None:
             self._spawn(self._end)
         elif not sweep.listed:
@@ -97,17 +97,17 @@ class RemoteSweeper(BaseActor):
                     sweep.chosen = chosen
                     self._spawn(self._end)
             case SweepNews(news):
-                self._news(news)
+                self._report(news)
             case SweepExpired():
                 if not sweep.listed:
-                    self._news(Failed(sweep.number, f"{sweep.target.destination}: no answer in {sweep.timeout:g} s"))
+                    self._report(Failed(sweep.number, f"{sweep.target.destination}: no answer in {sweep.timeout:g} s"))
                     self._close()
 
     def stopped(self) -> None:
         """Close the connection."""
         self._close()
 
-    def _news(self, news: News) -> None:
+    def _report(self, news: News) -> None:
         """Log and pass on a piece of news, unless the incarnation before did."""
         sweep = self._sweep
         if sweep.over:
@@ -156,7 +156,7 @@ class RemoteSweeper(BaseActor):
         deadline = time.monotonic() + sweep.timeout
         connection = self._connect(deadline)
         listing = ScriptRunner(connection).servers(max(deadline - time.monotonic(), 0.1))
-        self._used = time.monotonic()
+        self._used_at = time.monotonic()
         self.post(SweepNews(Listed(sweep.number, connect_host.resolved(listing, sweep.target))))
 
     def _end(self) -> None:
@@ -167,7 +167,7 @@ class RemoteSweeper(BaseActor):
 
         connection = self._connection
         # The user may have taken a long time to choose.
-        if connection is None or (time.monotonic() - self._used > _FRESH and not connection.alive()):
+        if connection is None or (time.monotonic() - self._used_at > _FRESH and not connection.alive()):
             self._close()
             connection = self._connect(time.monotonic() + sweep.timeout)
         ScriptRunner(connection).end(sweep.left, sweep.timeout, on_verdict)

@@ -60,30 +60,30 @@ class SessionRegistry(BaseActor):
             case UpdateRecord(fields):
                 self._change(**fields)
             case Problem(source, text):
-                self._complain(source, text)
+                self._set_problem(source, text)
             case SessionChanged(session):
                 if session.transport:
                     self._change(transport=session.transport)
                 if session.prepared:
                     self._change(version=session.version)
-                    self._complain("remote", session.problem)
+                    self._set_problem("remote", session.problem)
             case ReportState(to):
                 self.send(to, LeaseChanged(self._lease.held))
             case LeaseFreed():
                 self._look_at_lease()
             case Retry():
                 self._will_retry = False
-                self._survey()
+                self._remove_stale()
                 self._change()
 
-    def _complain(self, source: str, text: str) -> None:
+    def _set_problem(self, source: str, text: str) -> None:
         """Replace the problem of `source`; the record shows the newest of all present problems."""
         self._problems.pop(source, None)
         if text:
             self._problems[source] = text
         self._change(problem=next(reversed(self._problems.values()), ""))
 
-    def _survey(self) -> None:
+    def _remove_stale(self) -> None:
         """Remove the records of dead sessions, and log the files among them that are no valid records."""
         try:
             ignored = session_records.survey()[1]
@@ -100,7 +100,7 @@ class SessionRegistry(BaseActor):
             self.send("log_writer", Log(role, {"joined": 0 if held else self._joined}))
             for to in ("oauth_proxy", "subscriber"):
                 self.send(to, LeaseChanged(held))
-            self._survey()
+            self._remove_stale()
             if not first and held:
                 # The leader before may have left its record, and may still be ending: its lease is free before its PID.
                 self._try_again()

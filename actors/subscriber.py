@@ -113,7 +113,7 @@ class Subscriber(BaseActor):
                         self._start_over(unread)
             case FeedNews(feed, news):
                 if feed == self._feeds:
-                    self._hear(news)
+                    self._take_news(news)
             case Done(message_id):
                 self._deliveries.done(message_id)
             case Postponed(message_id):
@@ -146,7 +146,7 @@ class Subscriber(BaseActor):
         """End the feed."""
         self._unfollow()
 
-    def _hear(self, news: News | CursorMoved | Reach) -> None:
+    def _take_news(self, news: News | CursorMoved | Reach) -> None:
         match news:
             case CursorMoved(cursor):
                 self._deliveries.moved(cursor)

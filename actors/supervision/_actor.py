@@ -170,7 +170,7 @@ class BaseActor(pykka.ThreadingActor):
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
         if isinstance(message, Failure):
-            message.strike()
+            message.reraise()
         return self.handle(message)
 
     def on_stop(self) -> None:

@@ -66,7 +66,7 @@ class ActorBody:
 
     def abandon(self) -> None:
         """Mark the actor as dead for pykka and for holders of its ref; end its thread if that waits for a message."""
-        _bury(self._actor.actor_ref)
+        _mark_dead(self._actor.actor_ref)
         self._inbox.put(Envelope(_ActorStop()))
 
     def _receive_all(self) -> None:
@@ -117,7 +117,7 @@ class ActorBody:
     def _leave(self, error: BaseException | None) -> None:
         """Report the end of the actor, and take no more messages."""
         self._life.leave(error)
-        _bury(self._actor.actor_ref)
+        _mark_dead(self._actor.actor_ref)
         self._life.task = None
         unhandled, self._unhandled = self._unhandled, None
         dead = pykka.ActorDeadError(f"{self._life.name} stopped before handling the message")
@@ -135,7 +135,7 @@ def _mail_of(item: Mail | Envelope[Any]) -> Mail:
     return item if isinstance(item, Mail) else Mail(item.message, item.reply_to)
 
 
-def _bury(ref: pykka.ActorRef[Any]) -> None:
+def _mark_dead(ref: pykka.ActorRef[Any]) -> None:
     """Mark an actor as dead for pykka and for holders of its ref."""
     pykka.ActorRegistry.unregister(ref)
     ref.actor_stopped.set()

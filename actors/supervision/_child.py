@@ -30,12 +30,12 @@ class Child:
         due: When to start it again; None unless it waits for a restart.
         finished: Whether it is down for good.
         terminated: Whether it is down because of `Supervisor.terminate_child`.
-        passing: Whether the child is forgotten once it is down for good.
+        forgettable: Whether the child is forgotten once it is down for good.
         error: Why the last incarnation ended; None if it ended well.
         last_uptime: Seconds that the last incarnation was up.
     """
 
-    def __init__(self, spec: ChildSpec, attempts: Attempts, shared: Shared, *, passing: bool = False) -> None:
+    def __init__(self, spec: ChildSpec, attempts: Attempts, shared: Shared, *, forgettable: bool = False) -> None:
         self.spec = spec
         self.id = spec.id
         self.attempts = attempts
@@ -45,7 +45,7 @@ class Child:
         self.due: float | None = None
         self.finished = False
         self.terminated = False
-        self.passing = passing
+        self.forgettable = forgettable
         self.error: BaseException | None = None
         self.last_uptime = 0.0
         self._shared = shared
@@ -114,9 +114,9 @@ class Child:
                 life.hurry()
                 if not shared.wait(lambda: life.over, lambda: now + patience):
                     self.abandon(WedgedError(f"not down after {patience:g} s"))
-        self.bury()
+        self.conclude()
 
-    def bury(self) -> None:
+    def conclude(self) -> None:
         """Emit how the incarnation ended, and drop it. One that should be over and is not is abandoned first."""
         life = self.incarnation
         if life is None:

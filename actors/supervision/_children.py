@@ -45,7 +45,7 @@ class Children(dict[str, Child]):
         self._shared = shared
         self._requests = requests
 
-    def add(self, spec: ChildSpec, *, passing: bool = False) -> Child:
+    def add(self, spec: ChildSpec, *, forgettable: bool = False) -> Child:
         """Add a child behind the others.
 
         Raises:
@@ -55,7 +55,7 @@ class Children(dict[str, Child]):
             raise ValueError(f"two children have the id {spec.id}")
         if spec.significant and self._auto_shutdown is AutoShutdown.NEVER:
             raise ValueError(f"{spec.id} is significant, but this tree never ends by itself")
-        child = self[spec.id] = Child(spec, self._attempts(), self._shared, passing=passing)
+        child = self[spec.id] = Child(spec, self._attempts(), self._shared, forgettable=forgettable)
         return child
 
     def find(self, child_id: str) -> Child:
@@ -104,9 +104,9 @@ class Children(dict[str, Child]):
         child.stop(share)
 
     def retire(self, child: Child) -> None:
-        """Note that a child is down for good; forget it if it is `passing`."""
+        """Note that a child is down for good; forget it if it is `forgettable`."""
         child.retire()
-        if child.passing:
+        if child.forgettable:
             self.forget(child)
 
     def forget(self, child: Child) -> None:

@@ -120,10 +120,10 @@ class Incarnation:
         Constructor, messages and end run on one thread, so that objects bound to the thread that made them, such as an
         SQLite connection, can be made in the constructor.
         """
-        self.thread = threading.Thread(target=self._live, args=(make,), name=self.name, daemon=True)
+        self.thread = threading.Thread(target=self._run, args=(make,), name=self.name, daemon=True)
         self.thread.start()
 
-    def _live(self, make: Callable[[], Body]) -> None:
+    def _run(self, make: Callable[[], Body]) -> None:
         # Every end passes here, a SystemExit included, so it is reported exactly once.
         try:
             self._body = body = make()

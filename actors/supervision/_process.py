@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from actors.supervision._spec import ChildSpec
 
-_BLIND = 0.25
+_POLL_INTERVAL = 0.25
 """Seconds between two looks on systems without pidfds, where no descriptor tells of a process's end."""
 
 # Signals that this process may ignore or handle: a program that it starts gets their default actions.
@@ -164,7 +164,7 @@ class Process:
         return self._plan.due
 
     @property
-    def is_blind(self) -> bool:
+    def must_be_polled(self) -> bool:
         """Whether no descriptor tells of its end, so that `step` must be called again and again."""
         return self._handle < 0
 
@@ -179,8 +179,8 @@ class Process:
     def timeout(self, now: float) -> float | None:
         """Return the seconds to wait for `descriptors` before calling `step`; None: no limit."""
         wait = max(0.0, self.due - now)
-        if self.is_blind:
-            wait = min(wait, _BLIND)
+        if self.must_be_polled:
+            wait = min(wait, _POLL_INTERVAL)
         return None if wait == math.inf else wait
 
     def step(self, now: float) -> Ended | None:

@@ -30,10 +30,10 @@ class ProcessBody:
     def __init__(self, spec: ChildSpec, clock: Clock) -> None:
         self._process = Process(spec, _PART)
         self._now = clock.monotonic
-        self._lock = threading.Lock()  # guards the requests of other threads: patience, abandoned, bell
+        self._lock = threading.Lock()  # guards the requests of other threads: patience, abandoned, waker
         self._patience: float | None = None
         self._abandoned = False
-        self._bell = -1  # the writing end of a pipe that wakes this thread; -1 while it does not run
+        self._waker = -1  # the writing end of a pipe that wakes this thread; -1 while it does not run
 
     def run(self, life: Incarnation) -> None:
         """Start the process and wait for its end, on the thread of `life`.
@@ -47,17 +47,17 @@ class ProcessBody:
             process.start(self._now())
         except OSError as error:
             raise ProcessError(f"it can't be started: {error.strerror}") from error
-        bell, rope = os.pipe()
-        os.set_blocking(bell, False)
+        woken, waker = os.pipe()
+        os.set_blocking(woken, False)
         with self._lock:
-            self._bell = rope
+            self._waker = waker
         try:
-            ended = self._live(life, bell)
+            ended = self._attend(life, woken)
         finally:
             with self._lock:
-                self._bell = -1
-            os.close(bell)
-            os.close(rope)
+                self._waker = -1
+            os.close(woken)
+            os.close(waker)
             if process.pid:  # an error above must not leave the process behind
                 process.kill()
                 os.waitpid(process.pid, 0)
@@ -68,19 +68,19 @@ class ProcessBody:
         """Have the process end within `patience` seconds. Any thread; returns at once."""
         with self._lock:
             self._patience = patience
-            self._ring()
+            self._wake()
 
     def abandon(self) -> None:
         """Have the process killed. Any thread; returns at once."""
         with self._lock:
             self._abandoned = True
-            self._ring()
+            self._wake()
 
-    def _ring(self) -> None:
-        if self._bell >= 0:
-            os.write(self._bell, b".")
+    def _wake(self) -> None:
+        if self._waker >= 0:
+            os.write(self._waker, b".")
 
-    def _live(self, life: Incarnation, bell: int) -> Ended:
+    def _attend(self, life: Incarnation, woken: int) -> Ended:
         process, is_up = self._process, False
         while True:
             with self._lock:
@@ -95,11 +95,11 @@ class ProcessBody:
                 is_up = True
                 life.up()
             poller = select.poll()
-            for fd in (bell, *process.descriptors):
+            for fd in (woken, *process.descriptors):
                 poller.register(fd, select.POLLIN)
             timeout = process.timeout(self._now())
             poller.poll(None if timeout is None else timeout * 1000)
             try:
-                os.read(bell, 4096)
+                os.read(woken, 4096)
             except BlockingIOError:
                 continue  # woken by a descriptor of the process, or by the time

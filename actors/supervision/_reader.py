@@ -44,6 +44,6 @@ class Failure:
     def __init__(self, error: BaseException) -> None:
         self._error = error
 
-    def strike(self) -> NoReturn:
+    def reraise(self) -> NoReturn:
         """Raise the error, on the actor's thread."""
         raise self._error

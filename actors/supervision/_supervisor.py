@@ -176,7 +176,7 @@ class Supervisor:
         """
 
         def act() -> ChildRef:
-            child = self._children.add(spec, passing=spec.restart is Restart.TEMPORARY)
+            child = self._children.add(spec, forgettable=spec.restart is Restart.TEMPORARY)
             try:
                 self._children.start(child)
             except StartError:
@@ -310,7 +310,7 @@ class Supervisor:
         for child in self._children.values():
             # One at a time, as in OTP: the restart of the first may stop the others in an orderly way.
             if child.has_left(self._clock.monotonic()):
-                child.bury()
+                child.conclude()
                 self._restart_after(child)
                 return
         if self._clock.monotonic() >= self._shared.health.next_look:
@@ -338,7 +338,7 @@ class Supervisor:
             child, work = running[incarnation], incarnation.work
             if child.incarnation is incarnation and work is not None and work.deadline <= now:
                 child.abandon(WedgedError(f"in {work.what} for {now - work.since:.1f} s"))
-                child.bury()
+                child.conclude()
                 self._restart_after(child)
 
     # --- What follows from the end of a child -------------------------------------------------------------------------

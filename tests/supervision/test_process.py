@@ -169,7 +169,7 @@ def test_a_keeper_that_was_stopped_for_long_kills_nobody() -> None:
 def test_one_that_is_well_wakes_nobody() -> None:
     process = started(child(*beating(), health=60.0))
     drive(process, lambda: process.is_up)
-    assert process.descriptors == ([] if process.is_blind else [process._handle])
+    assert process.descriptors == ([] if process.must_be_polled else [process._handle])
     assert process.due - time.monotonic() > 50
     process.kill()
     end_of(process)
