@@ -193,6 +193,7 @@ def test_a_killed_one_is_followed_by_the_next(number: int) -> None:
     assert one.tick() is None
 
 
+@pytest.mark.real
 def test_one_that_falls_silent_is_followed_by_the_next() -> None:
     one = kept(child(*beating(), health=0.5))
     first = one.pid

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.tree.stage import Stage
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture
 def revived(stage: Stage) -> Stage:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.real
 ROOT = Path(__file__).resolve().parents[2]
 # The launcher, and the bridge with what it imports at its start.
 MODULES = "nssh.launch.launcher, actors.tree"
