@@ -31,6 +31,6 @@ settings.register_profile(
     deadline=None,
     derandomize=os.environ.get("CI") == "true",
     suppress_health_check=[HealthCheck.too_slow],
-    max_examples=20 if os.environ.get("NSSH_TESTS") == "quick" else 100,
+    max_examples=10 if os.environ.get("NSSH_TESTS") == "quick" else 100,
 )
 settings.load_profile("nssh")

@@ -425,6 +425,7 @@ def test_a_stream_that_never_says_that_it_is_open_is_given_up(
     assert "does not begin it" in str(session.downs[0].error)
 
 
+@pytest.mark.real
 def test_the_first_poll_finds_a_connection_that_was_dialled_beside_the_stream(
     relay_server: RelayServer, topic: str, ledger: Ledger, threads: Threads
 ) -> None:

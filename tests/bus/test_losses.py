@@ -151,6 +151,7 @@ def amnesiac() -> Iterator[RelayServer]:
         yield server
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("afterwards", [0, 1, 3])
 def test_a_server_that_lost_its_messages_is_noticed_once(
     amnesiac: RelayServer, topic: str, ledger: Ledger, threads: Threads, afterwards: int

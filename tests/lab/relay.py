@@ -17,6 +17,7 @@ from typing import IO, Self
 
 import pytest
 
+from tests.lab.system import check_marked
 from tests.lab.tools import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,7 @@ class RelayServer:
     """A relay with a state directory of its own; `stop`, `kill` and `start` again keep addresses and messages."""
 
     def __init__(self, *, keepalive: float = 45.0, python: str = sys.executable) -> None:
+        check_marked("a relay")
         # Short, because the path of a unix socket is limited to about 100 bytes.
         self._directory = tempfile.TemporaryDirectory(prefix="nssh-", dir="/tmp")
         self.state = Path(self._directory.name) / "state"

@@ -17,6 +17,8 @@ from tests.tui.window import environment
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.real  # each test is a program on a terminal of its own
+
 
 UP, DOWN, LEFT, RIGHT = b"\x1b[A", b"\x1b[B", b"\x1b[D", b"\x1b[C"
 SGR = re.compile(rb"\x1b\[([0-9;:]*)m")

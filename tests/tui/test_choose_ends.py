@@ -11,6 +11,8 @@ import pytest
 from tests.tui.question import assert_cancelled, end, marked, question
 from tests.tui.window import environment
 
+pytestmark = pytest.mark.real  # each test is a program on a terminal of its own
+
 
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
