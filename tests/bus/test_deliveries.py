@@ -551,4 +551,4 @@ class Bus(RuleBasedStateMachine):
 
 
 TestBus = Bus.TestCase
-TestBus.settings = settings(max_examples=100, stateful_step_count=30)
+TestBus.settings = settings(stateful_step_count=30)

@@ -70,7 +70,7 @@ def test_one_that_takes_over_reads_what_the_other_wrote_meanwhile(path: str) -> 
 
 
 @given(ids=st.lists(ID, max_size=30), cut=st.integers(0, 400))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_cut_at_any_byte_holds_a_prefix_of_what_was_claimed(path: str, ids: list[str], cut: int) -> None:
     Path(path).unlink(missing_ok=True)
     ledger = Ledger(path)
@@ -92,7 +92,7 @@ def test_a_file_cut_at_any_byte_holds_a_prefix_of_what_was_claimed(path: str, id
 
 
 @given(junk=st.binary(max_size=300))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_junk_is_survived_and_what_is_whole_is_kept(path: str, junk: bytes) -> None:
     Path(path).unlink(missing_ok=True)
     ledger = Ledger(path)

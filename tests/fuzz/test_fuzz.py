@@ -15,7 +15,7 @@ from tests.fuzz.targets import SEEDS, TARGETS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EXAMPLES = 300
+EXAMPLES = 3 * settings().max_examples
 
 # What formats are made of: among random bytes these are rare.
 _TOKENS = (

@@ -54,7 +54,7 @@ def test_patterns_match_as_openssh_matches_them(tmp_path: Path, name: str) -> No
     assert [key.line for key in look_up(name, [str(file)])] == openssh_lines(name, file)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     patterns=st.lists(st.text("ab*?!,[]:2.-", min_size=1, max_size=8), min_size=1, max_size=6),
     name=st.sampled_from(["a", "ab", "a.b", "[a]:2", "aa", "a-b", "2.2"]),

@@ -328,7 +328,7 @@ plans = st.lists(st.tuples(st.integers(0, 100), st.booleans()), max_size=40)
 
 
 @given(plan=plans, moments=st.lists(st.integers(0, 100), max_size=5))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None)
 def test_any_timers_fire_once_in_the_order_of_their_times(plan: list[tuple[int, bool]], moments: list[int]) -> None:
     clock = FakeClock()
     timers = Timers(clock)

@@ -205,7 +205,7 @@ class Model:
 
 
 @given(strategy=st.sampled_from(Strategy), intensity=st.integers(0, 4), steps=steps)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_history_of_crashes_ends_as_the_model_says(strategy: Strategy, intensity: int, steps: list[Any]) -> None:
     clock = FakeClock()
     script = Script()

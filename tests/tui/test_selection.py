@@ -242,5 +242,5 @@ class Keys(RuleBasedStateMachine):
         assert len(self.selection.typed) <= 10
 
 
-Keys.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Keys.TestCase.settings = settings(stateful_step_count=40, deadline=None)
 TestKeys = Keys.TestCase
