@@ -9,6 +9,9 @@ TESTED := $(VENV)/.dev
 # Most of what tests do is to wait for other processes, hence more workers than processors.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 3 * os.cpu_count()))')
 
+# These compute, and each further worker costs another import of all tests.
+QUICK_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + os.cpu_count())')
+
 .PHONY: help install demo test quick soak lint type bench fuzz clean
 
 help: ## show this list
@@ -41,7 +44,7 @@ test: $(TESTED) ## run the tests, on real parts (installs the Debian packages th
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 quick: $(TESTED) ## run the tests that need no program but this python, in about a minute
-	NSSH_TESTS=quick $(BIN)/python -m pytest -n $(WORKERS) -m "not real" $(ARGS)
+	NSSH_TESTS=quick $(BIN)/python -m pytest -n $(QUICK_WORKERS) -m "not real" --ignore tests/session $(ARGS)
 
 soak: $(TESTED) ## three sessions of one target while all breaks around them (SECONDS=600 SEED=n BUS=relay|ntfy)
 	@$(BIN)/python -m tests.lab.system

@@ -12,6 +12,8 @@ from nssh.local.tool_runner import ToolFailedError, ToolHungError, find_tool, ru
 from nssh.remote import stub
 from tests.local.scripts import ScriptDir, process_gone, wait_for
 
+pytestmark = pytest.mark.real  # these tests start programs
+
 
 @pytest.fixture
 def scripts(tmp_path: Path) -> ScriptDir:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.real  # these tests start programs
+
 
 @pytest.fixture(autouse=True)
 def _no_descriptor_is_lost() -> Iterator[None]:

@@ -20,6 +20,8 @@ from tests.supervision.programs import PATIENCE, READER, SLEEP, beating, child, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.real  # these tests start programs
+
 AT_ONCE = Backoff(0.5, 2.0, 8.0, 0.0, quiet=60.0, at_once=1)
 
 
@@ -193,7 +195,6 @@ def test_a_killed_one_is_followed_by_the_next(number: int) -> None:
     assert one.tick() is None
 
 
-@pytest.mark.real
 def test_one_that_falls_silent_is_followed_by_the_next() -> None:
     one = kept(child(*beating(), health=0.5))
     first = one.pid

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.real  # these tests start programs
+
 PROGRAM = """\
 import sys
 from nssh.base.errors import NsshError
