@@ -2,9 +2,9 @@
 
 A subscription is sure to bring only what is published after its `open` event. On the relay, which is on this machine,
 the request is published after that event. On an ntfy server this would cost a round trip: there the request is
-published at the same time, on a second connection, and an answer that came before the `open` is found by polling from
-the request's own id on. A poll may be too early, because ntfy delivers a message before it stores it (docs/ntfy.md,
-trap 1), so it is repeated.
+published at the same time, on a second connection, and an answer that came before the `open` is found by polling. ntfy
+delivers a message before it stores it (docs/ntfy.md, trap 1). So a quick answer may be stored before its own request:
+the poll asks by the time of the request, not by its id. And a poll may be too early, so it is repeated.
 """
 
 from __future__ import annotations
@@ -145,16 +145,16 @@ class ClipboardRead:
             subscriber.close()
 
     def _accepted(self, answer: Response) -> str:
-        """Return the id of the published message, to poll from. Raises AskAgain or Failure if it was refused."""
+        """Return what polls ask from, the request's time. Raises AskAgain or Failure if it was refused."""
         if answer.status != 200:
             reason, final = refusal(answer, self._bus.session.server, 0)
             if not final:
                 raise AskAgain(reason)
             self._bus.events.add("publish-failed", kind=wire.KIND_CLIP_READ_REQUEST, id=self._id, err=reason)
             raise Failure(reason)
-        asked = event(answer.body).get("id")
-        usable = isinstance(asked, str) and asked.isascii() and asked.isalnum() and len(asked) < 40
-        return str(asked) if usable else "all"
+        asked = event(answer.body).get("time")
+        # To ntfy, 0 is all and 1 is none.
+        return "%d" % asked if isinstance(asked, int) and 1 < asked < 1 << 40 else "all"
 
     def _subscribe(self, timeout: float) -> LineStream:
         started = False
@@ -181,7 +181,7 @@ class ClipboardRead:
             pass
 
     def _await_answer(self, stream: LineStream, asked: str) -> tuple[str, Payload]:
-        """Read the stream up to the answer; also poll from the message `asked` on, unless it is empty."""
+        """Read the stream up to the answer; also poll from the time `asked` on, unless it is empty."""
         polls = [monotonic() + seconds for seconds in _POLLS] if asked else []
         while True:
             try:
@@ -195,7 +195,7 @@ class ClipboardRead:
                 return self._accept(*found)
 
     def _poll(self, asked: str) -> _Found | None:
-        """Return the answer if it is among the messages since `asked`; an unknown id returns all messages."""
+        """Return the answer if it is among the messages since `asked`."""
         try:
             path = "%s?poll=1&since=%s" % (self._path, asked)
             answer = self._bus.publisher.request("GET", path, limit=_POLL_LIMIT, deadline=self._end)
