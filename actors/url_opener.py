@@ -109,7 +109,7 @@ class UrlOpener(Worker):
 
     def _count(self) -> None:
         try:
-            count = len(held_urls.read(self._held_path))
+            count = sum(not url.found for url in held_urls.read(self._held_path))
         except OSError:
             return  # `nssh status --open-held` shows the error to the user
         self.send("session_registry", UpdateRecord({"held": count}))

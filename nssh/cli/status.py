@@ -1,4 +1,4 @@
-"""Runs `nssh status`: shows the live sessions and the held URLs. `nssh.log.tail` shows the events."""
+"""Runs `nssh status`: shows the live sessions and the URLs that were not opened. `nssh.log.tail` shows the events."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ _JSON_FIELDS = (
     "bus_since", "bridge", "restarts", "actor_restarts", "held", "problem", "lost", "lost_at", "version",
 )  # fmt: skip
 
+# The two kinds of URLs that `--held` lists.
+_FOUND = "found, not opened"
+_HELD = f"{'held':<{len(_FOUND)}}"
+
 
 def run(options: StatusOptions) -> int:
     """Run `nssh status` and return its exit code."""
@@ -49,6 +53,7 @@ def _json() -> int:
     for record, answer in zip(live, liveness.probe_all(live), strict=True):
         fields: dict[str, Any] = {name: getattr(record, name) for name in _JSON_FIELDS}
         fields |= {"uptime": round(_uptime(record)), "state": answer.state.value, "rtt": answer.rtt}
+        fields["found"] = _found(record)
         fields["alive"] = None if answer.state is liveness.SessionState.UNKNOWN else answer.alive
         sessions.append(fields)
     print(json.dumps(sessions, indent=2))
@@ -73,13 +78,34 @@ def _describe(record: Record, answer: liveness.Liveness) -> list[str]:
         f"  pid {record.pid}, {transport}, {role}, up {format_gap(_uptime(record))}",
         "  " + ", ".join(part for part in (bus, answer.text, _restarts(record)) if part),
     ]
-    if record.held:
-        lines.append(f"  {record.held} URLs held: nssh status --held lists them, --open-held opens them")
+    if waiting := _waiting(record.held, _found(record)):
+        lines.append(f"  {waiting}")
     if record.problem:
         lines.append(f"  problem: {record.problem}")
     if record.lost and time.time() - session_records.timestamp(record.lost_at, 0.0) < session_records.LOST_TOLD:
         lines.append(f"  lost: {record.lost}")
     return lines
+
+
+def _found(record: Record) -> int:
+    """Count the URLs that were found on a session's topic."""
+    paths = [path for path in _held_paths() if record.serial and path.endswith(f".{record.serial}.held")]
+    try:
+        return sum(entry.found for path in paths for entry in held_urls.read(path))
+    except OSError:
+        return 0  # `--held` shows the error
+
+
+def _waiting(held: int, found: int) -> str:
+    """Say how many URLs wait for the user; empty if none does."""
+    if not held:
+        return f"{_urls(found)} found, not opened: nssh status --held lists them" if found else ""
+    also = f", and {found} found" if found else ""
+    return f"{_urls(held)} held{also}: nssh status --held lists them, --open-held opens the held ones"
+
+
+def _urls(count: int) -> str:
+    return f"{count} URL" if count == 1 else f"{count} URLs"
 
 
 def _restarts(record: Record) -> str:
@@ -102,7 +128,7 @@ def _held_paths() -> list[str]:
 def _list_held() -> int:
     urls = [entry for path in _held_paths() for entry in held_urls.read(path)]
     for entry in urls:
-        print(f"{_when(entry.time)}  {printable(entry.url)}")
+        print(f"{_when(entry.time)}  {_FOUND if entry.found else _HELD}  {printable(entry.url)}")
     if not urls:
         print("nothing is held")
     return 0

@@ -201,7 +201,7 @@ class Soak:
     def _held(self) -> list[str]:
         """Return the URLs that wait for the user."""
         lines = self._world.laptop.run("status", "--held").stdout.splitlines()
-        return [line.split()[-1] for line in lines if "http://" in line]
+        return [line.split()[-1] for line in lines if "  held  " in line and "http://" in line]
 
     def _look(self) -> Seen:
         """Gather what was seen; what is held is opened."""

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,7 @@ from nssh.state.held_urls import HeldUrl
 if TYPE_CHECKING:
     from pathlib import Path
 
-URLS = st.builds(HeldUrl, st.text(), st.integers(0, 1 << 40))
+URLS = st.builds(HeldUrl, st.text(), st.integers(0, 1 << 40), st.booleans())
 
 
 @pytest.fixture
@@ -32,15 +34,18 @@ def take_all(path: str) -> list[HeldUrl]:
 
 
 @given(urls=st.lists(URLS, unique=True, max_size=8))
-def test_what_is_held_is_taken_once_and_in_order(tmp_path_factory: pytest.TempPathFactory, urls: list[HeldUrl]) -> None:
+def test_what_is_held_is_taken_once_and_in_order_and_what_was_found_stays(
+    tmp_path_factory: pytest.TempPathFactory, urls: list[HeldUrl]
+) -> None:
     path = str(tmp_path_factory.mktemp("held") / "topic.held")
     assert (held_urls.read(path), held_urls.take(path)) == ([], None)
-    for url in urls:
+    for url in urls * 2:
         assert held_urls.add(path, url)
     assert held_urls.read(path) == urls
-    assert take_all(path) == urls
-    assert (held_urls.read(path), held_urls.take(path)) == ([], None)
-    assert os.listdir(os.path.dirname(path)) == []
+    found = [url for url in urls if url.found]
+    assert take_all(path) == [url for url in urls if not url.found]
+    assert (held_urls.read(path), held_urls.take(path)) == (found, None)
+    assert os.listdir(os.path.dirname(path)) == (["topic.held"] if found else [])
 
 
 def test_a_message_that_comes_again_is_held_once(path: str) -> None:
@@ -73,6 +78,9 @@ def test_it_is_private_from_its_making_and_stays_so(path: str) -> None:
         b'{"url": "x", "time": true}',
         b'{"url": "x", "time": Infinity}',
         b'{"time": 1}',
+        b'{"url": "x", "time": 1, "found": "1"}',
+        b'{"url": "x", "time": 1, "found": true}',
+        b'{"url": "x", "time": 1, "found": Infinity}',
         b"[" * 100_000,
         b"",
     ],
@@ -97,6 +105,51 @@ def test_a_remote_can_not_fill_the_disk(path: str) -> None:
     held_urls.take(path)
     assert held_urls.add(path, urls[10])
     assert held_urls.read(path) == urls[1:11]
+
+
+def test_found_ones_never_crowd_out_held_ones(path: str) -> None:
+    def url(number: int, *, found: bool) -> HeldUrl:
+        return HeldUrl("https://example.com/" + "x" * 100_000, number, found)
+
+    for number in range(30):
+        assert held_urls.add(path, url(number, found=True)), "the oldest give way"
+    assert held_urls.read(path) == [url(number, found=True) for number in range(20, 30)]
+    assert not held_urls.add(path, HeldUrl("x" * (1 << 20), 1)), "what has no room at all drives out none"
+    assert len(held_urls.read(path)) == 10
+    for number in range(10):
+        assert held_urls.add(path, url(number, found=False))
+    assert held_urls.read(path) == [url(number, found=False) for number in range(10)]
+    assert not held_urls.add(path, url(1, found=True))
+    assert held_urls.read(path) == [url(number, found=False) for number in range(10)]
+    assert os.stat(path).st_size <= 1 << 20
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+def test_a_line_of_before_there_were_found_ones_is_held_and_not_held_again(path: str) -> None:
+    with open(path, "w") as file:
+        file.write('{"url": "https://a.example", "time": 1}\n')
+    assert held_urls.add(path, HeldUrl("https://a.example", 1))
+    assert held_urls.read(path) == [HeldUrl("https://a.example", 1, found=False)]
+
+
+def test_found_ones_are_gone_after_a_day_also_if_the_clock_was_wrong(path: str) -> None:
+    now = int(time.time())
+    found = {
+        "kept": now - int(held_urls.FOUND_KEPT) + 60,
+        "soon": now + 60,
+        "gone": now - int(held_urls.FOUND_KEPT) - 1,
+        "future": now + int(held_urls.FOUND_KEPT) + 60,
+    }
+    with open(path, "w") as file:
+        file.write(json.dumps({"url": "held", "time": 1}) + "\n")
+        file.writelines(json.dumps({"url": url, "time": 1, "found": at}) + "\n" for url, at in found.items())
+    assert held_urls.read(path) == [HeldUrl("held", 1), HeldUrl("kept", 1, found=True), HeldUrl("soon", 1, found=True)]
+    with open(path) as file:
+        assert file.read().count("\n") == 3, "they are not kept on the disk either"
+    with open(path, "w") as file:
+        file.write(json.dumps({"url": "gone", "time": 1, "found": 1}) + "\n")
+    assert held_urls.read(path) == []
+    assert not os.path.exists(path)
 
 
 def test_a_full_disk_costs_the_new_one_and_none_that_is_there(path: str) -> None:

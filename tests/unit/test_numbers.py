@@ -77,6 +77,10 @@ NUMBERS = [
         ("guide", "after the tenth of one backlog"),
         ("architecture", "behind the tenth of one backlog"),
     )),
+    Number("nssh.state.held_urls:FOUND_KEPT", DAY, (
+        ("guide", "They are on the list for a day"),
+        ("protocol", "listed by `nssh status --held`, for a day"),
+    )),
     Number("nssh.local.flood:FLOOD", 20, (("guide", "after the twentieth within ten seconds"),)),
     Number("nssh.local.flood:FLOOD_SECONDS", 10, (("guide", "after the twentieth within ten seconds"),)),
     Number("nssh.state.session_records:LOST_TOLD", DAY, (

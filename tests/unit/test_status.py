@@ -77,7 +77,7 @@ def test_the_table(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
     assert f"pid {sleeper.pid}, mosh, leader, up " in lines[1]
     assert lines[2:4] == [
         "  bus relay up, does not answer: it has no control socket, bridge restarted 2×, actors restarted 1×",
-        "  3 URLs held: nssh status --held lists them, --open-held opens them",
+        "  3 URLs held: nssh status --held lists them, --open-held opens the held ones",
     ]
 
 
@@ -201,15 +201,15 @@ def test_held_urls_are_listed_and_can_not_steer_the_terminal(state: Path) -> Non
     assert (done.returncode, done.stderr) == (0, "")
     assert harmless(done.stdout)
     first, second = done.stdout.splitlines()
-    assert first.startswith("2023-11-14 22:13  https://a.example/?")
-    assert second == f"{1 << 40:<16}  https://b.example"
+    assert first.startswith("2023-11-14 22:13  held               https://a.example/?")
+    assert second == f"{1 << 40:<16}  held               https://b.example"
 
 
 def test_a_terminal_without_utf_8_is_shown_escapes(state: Path) -> None:
     hold(state, HeldUrl("https://a.example/caf\u00e9\u2026", 1_700_000_000))
     done = run("--held", TZ="UTC", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "2023-11-14 22:13  https://a.example/caf\\xe9\\u2026\n"
+    assert done.stdout == "2023-11-14 22:13  held               https://a.example/caf\\xe9\\u2026\n"
 
 
 def browser(state: Path, body: str) -> Path:
@@ -231,6 +231,28 @@ def test_held_urls_are_opened_once_in_order(state: Path) -> None:
     assert sorted(opened.read_text().splitlines()) == [f"https://a.example/{number}" for number in range(3)]
     assert not os.path.exists(path)
     assert run("--held").stdout == "nothing is held\n"
+
+
+def test_found_urls_are_shown_for_what_they_are_and_never_opened(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    opened = browser(state, 'printf "%s\\n" "$1" >> "${0%/*}/opened"') / "opened"
+    sent = 1_700_000_000
+    hold(state, *(HeldUrl(f"https://found.example/{number}", sent, found=True) for number in range(3)))
+    record(sleeper.pid, serial="x")
+    assert run().stdout.splitlines()[3] == "  3 URLs found, not opened: nssh status --held lists them"
+    hold(state, HeldUrl("https://held.example/", sent))
+    record(sleeper.pid, serial="x", held=1)
+    line = "  1 URL held, and 3 found: nssh status --held lists them, --open-held opens the held ones"
+    assert run().stdout.splitlines()[3] == line
+    [told] = json.loads(run("--json").stdout)
+    assert (told["held"], told["found"]) == (1, 3)
+    listed = [f"2023-11-14 22:13  found, not opened  https://found.example/{number}" for number in range(3)]
+    both = [*listed, "2023-11-14 22:13  held               https://held.example/"]
+    assert run("--held", TZ="UTC").stdout.splitlines() == both
+    for _ in range(2):
+        done = run("--open-held")
+        assert (done.returncode, done.stderr) == (0, "")
+    until(lambda: opened.exists() and opened.read_text() == "https://held.example/\n")
+    assert run("--held", TZ="UTC").stdout.splitlines() == listed
 
 
 def test_a_session_that_does_not_listen_for_logins_holds_none_up_for_long(
