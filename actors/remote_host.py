@@ -70,6 +70,8 @@ class RemoteHost(BaseActor):
         self._trusts_preparation = not self._awaits_login
         # Whether the launcher wrote the remote's session file. A newer topic may have come since: look once.
         self._launcher_wrote = self._awaits_login and session.login_first
+        # Whether the remote's event log has been told of the session. An incarnation before this one has told it.
+        self._logged = not self._awaits_login
         # A connection that was made, and that the actor has not taken over yet.
         self._offered: Connection | None = None
 
@@ -227,8 +229,10 @@ class RemoteHost(BaseActor):
     def _prepare(self, session: SessionInfo, connection: Connection) -> None:
         # The session file must name the newest topic, in whichever order the sessions prepare the remote.
         superseded = topics.newest(session.topic, session.ledger) != session.topic
-        script = prepare_remote.script("" if superseded else session.session_file)
+        opened = "" if self._logged else prepare_remote.session_open(session.server, session.target.destination)
+        script = prepare_remote.script("" if superseded else session.session_file, opened=opened)
         answer, _ = exchange(connection, script, _CONNECT)
+        self._logged = True
         prepared = prepare_remote.read(answer)
         destination = session.target.destination
         problem = prepared.problem

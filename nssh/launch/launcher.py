@@ -140,7 +140,8 @@ class Launcher:
         # A mosh-server waits for its client for a minute; the user may think longer about a question.
         later = route.mosh and self._may_offer
         session_file = "" if self._is_prepared else self.session_file
-        started = self._start_login(route, path, session_file, mosh=route.mosh and not later)
+        opened = "" if self.start is None else prepare_remote.session_open(self.config.server, self.target.destination)
+        started = self._start_login(route, path, session_file, opened, mosh=route.mosh and not later)
         self._start_bridge(route, path, "")
         answer = self._await_login(started)
         if answer is None:
@@ -161,18 +162,18 @@ class Launcher:
         if self._may_offer:
             self._offer_install(path, hidden=route.mosh)
         if later:
-            answer = self._await_login(self._start_login(route, path, "", mosh=True))
+            answer = self._await_login(self._start_login(route, path, "", "", mosh=True))
             if answer is None:
                 return self._watch() or 1
             self.foreground.leave()
             prepared = prepare_remote.read(answer)
         return self._enter(path, prepared)
 
-    def _start_login(self, route: Route, path: str, session_file: str, *, mosh: bool) -> login.Login:
+    def _start_login(self, route: Route, path: str, session_file: str, opened: str, *, mosh: bool) -> login.Login:
         """Start an ssh that prepares the remote and, with `mosh`, starts mosh-server. It uses a live connection."""
         arguments = prepare_remote.mosh_arguments(colors(), self.request.ssh.command) if mosh else ()
         timeouts = (self.config.mosh.network_timeout, self.config.mosh.signal_timeout)
-        script = prepare_remote.script(session_file, mosh=arguments, mosh_timeouts=timeouts)
+        script = prepare_remote.script(session_file, opened=opened, mosh=arguments, mosh_timeouts=timeouts)
         started = login.Login(self.target, script, login.control_options(self.target, path, keep_alive=route.mosh))
         self.foreground.adopt(started.pid)
         return started

@@ -1,4 +1,4 @@
-"""Packs the script that prepares a remote (writes the session file, may start mosh-server), and reads its answer.
+"""Packs the script that prepares a remote, and reads its answer: session file, event log, mosh-server if it is wanted.
 
 It runs in the user's own login (`nssh/ssh/login.py`), or over the finished connection (`actors/remote_host.py`).
 Standard library only, on the way to ssh.
@@ -6,9 +6,11 @@ Standard library only, on the way to ssh.
 
 from __future__ import annotations
 
+import json
 import os
 from typing import NamedTuple
 
+from nssh import __version__
 from nssh.ssh import framing
 
 _LOCALE = ("LANG", "LANGUAGE", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY", "LC_MESSAGES",
@@ -35,12 +37,17 @@ class PreparedRemote(NamedTuple):
 
 
 def script(
-    session: str, *, mosh: tuple[str, ...] = (), mosh_timeouts: tuple[float, float] = (0.0, 0.0)
+    session: str,
+    *,
+    opened: str = "",
+    mosh: tuple[str, ...] = (),
+    mosh_timeouts: tuple[float, float] = (0.0, 0.0),
 ) -> framing.Script:
     """Return the script that prepares a remote.
 
     Args:
         session: The text of the session file; empty to leave the remote's as it is.
+        opened: The result of `session_open`, to be written to the remote's event log; empty to write nothing.
         mosh: The arguments of mosh-server; empty to start none.
         mosh_timeouts: MOSH_SERVER_NETWORK_TMOUT and MOSH_SERVER_SIGNAL_TMOUT in seconds; 0 keeps the remote's own.
 
@@ -54,8 +61,14 @@ def script(
     if any("\n" in word for word in mosh):
         raise ValueError("a command with a newline in it can't be given to mosh-server; use --ssh")
     return framing.pack(
-        framing.source(__file__, "prepare_remote.sh"), data=b"%d\n" % len(content) + content + tail.encode()
+        framing.source(__file__, "prepare_remote.sh"),
+        data=b"%d\n" % len(content) + content + f"{opened}\n{tail}".encode(),
     )
+
+
+def session_open(server: str, target: str) -> str:
+    """Return the fields of `session-open` (docs/protocol.md, "Events"), which tells the remote's log of a session."""
+    return json.dumps({"server": server, "target": target, "version": __version__}, separators=(",", ":"))[1:-1]
 
 
 def mosh_arguments(colors: str, command: tuple[str, ...], environ: dict[str, str] | None = None) -> tuple[str, ...]:

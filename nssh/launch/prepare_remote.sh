@@ -1,5 +1,6 @@
 # Makes the remote ready for a session. Reads the size of the session file and its text (size 0 leaves the file as it
-# is); then `mosh`, mosh-server's two timeouts, the number of its arguments and these, one a line, or an empty line.
+# is); the fields of `session-open` for the event log, or an empty line; then `mosh`, mosh-server's two timeouts, the
+# number of its arguments and these, one a line, or an empty line.
 state="${XDG_STATE_HOME:-$HOME/.local/state}/nssh"
 data="${XDG_DATA_HOME:-$HOME/.local/share}/nssh"
 say address "${SSH_CONNECTION:-}"
@@ -18,6 +19,17 @@ elif problem=$( { mkdir -p "$state" && chmod 700 "$state"; } 2>&1 ); then
 else
     dd bs=1 count="$size" >/dev/null 2>&1
     say problem "can't create $state: $problem"
+fi
+# The remote's event log as nssh/remote/events.py writes it. If that is not possible, the session goes on without.
+IFS= read -r opened
+log="$state/log.jsonl"
+if [ -n "$opened" ] && [ ! -L "$log" ] && { [ -f "$log" ] || [ ! -e "$log" ]; }; then
+    {
+        if [ -f "$log" ] && [ "$(wc -c < "$log")" -ge 1048576 ]; then mv -f "$log" "$log.1"; fi
+        now=$(date -u +%Y-%m-%dT%H:%M:%S) &&
+            printf '{"ts":"%s.000000Z","event":"session-open","side":"session-init","pid":%d,%s}\n' \
+                "$now" "$$" "$opened" >> "$log"
+    } 2>/dev/null
 fi
 # `nssh infect` writes it last.
 if [ -r "$data/version" ] && IFS= read -r version < "$data/version"; then say version "$version"; fi

@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import shutil
 import stat
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nssh import __version__
 from nssh.launch import prepare_remote
 from nssh.launch.prepare_remote import PreparedRemote
+from nssh.log.log_reader import when
+from nssh.remote.events import MAX_SIZE, Events
 from nssh.ssh import framing
 from nssh.ssh.framing import Answer
 
@@ -34,10 +40,12 @@ class Remote:
         self.bin = path / "bin"
         self.home.mkdir()
         self.bin.mkdir()
-        for program in ("sh", "dd", "mkdir", "chmod", "mv", "rm", "cat", "printf", "env"):
+        for program in ("sh", "dd", "mkdir", "chmod", "mv", "rm", "cat", "printf", "env", "wc", "date"):
             found = shutil.which(program)
             assert found is not None
             (self.bin / program).symlink_to(found)
+        self.limit: tuple[str, ...] = ()
+        """A command that runs the shell with a limit."""
         self.environ = {"HOME": str(self.home), "PATH": str(self.bin)}
 
     @property
@@ -46,6 +54,7 @@ class Remote:
 
     def add(self, name: str, body: str) -> None:
         program = self.bin / name
+        program.unlink(missing_ok=True)  # it may be a link to the system's own
         program.write_text(f"#!/bin/sh\n{body}\n")
         program.chmod(0o755)
 
@@ -54,7 +63,7 @@ class Remote:
         if path is None:
             pytest.skip(f"{shell} is not installed")
         done = subprocess.run(
-            [path, "-c", framing.BOOTSTRAP.replace("exec sh", f"exec {path}")],
+            [*self.limit, path, "-c", framing.BOOTSTRAP.replace("exec sh", f"exec {path}")],
             input=script.stdin,
             capture_output=True,
             timeout=60,
@@ -144,7 +153,7 @@ def test_a_state_directory_that_can_not_be_made_is_told_and_the_rest_goes_on(rem
     data.mkdir(parents=True)
     (data / "version").write_text("9.9")
     remote.add("mosh-server", "echo; echo MOSH CONNECT 60001 abcdefghijklmnopqrstuv")
-    told = remote.prepare(prepare_remote.script(SESSION, mosh=MOSH), shell)
+    told = remote.prepare(prepare_remote.script(SESSION, opened=OPEN, mosh=MOSH), shell)
     assert told.problem.startswith("can't create /proc/nowhere/nssh: ")
     assert told._replace(problem="") == NOTHING._replace(
         mosh=True, mosh_port="60001", mosh_key="abcdefghijklmnopqrstuv"
@@ -155,7 +164,6 @@ def test_a_full_disk_is_told_and_the_old_file_stays(remote: Remote) -> None:
     remote.prepare(prepare_remote.script(SESSION))
     # cat is what writes; /dev/full gives it the error of a full disk.
     cat = os.path.realpath(remote.bin / "cat")
-    (remote.bin / "cat").unlink()
     remote.add("cat", f"exec {cat} > /dev/full")
     told = remote.prepare(prepare_remote.script("another"))
     assert "No space left" in told.problem
@@ -172,6 +180,113 @@ def test_the_version_is_the_first_line_of_its_file(remote: Remote, content: str,
     data.mkdir(parents=True)
     (data / "version").write_text(content)
     assert remote.prepare(prepare_remote.script(SESSION)) == NOTHING._replace(version=version)
+
+
+# The event log.
+
+OPEN = prepare_remote.session_open("https://ntfy.example", "me@devbox")
+
+
+def log(remote: Remote) -> Path:
+    return remote.session.parent / "log.jsonl"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_remotes_log_tells_of_the_session(remote: Remote, shell: str) -> None:
+    target = "me@dev'box\" $(id) `id` \\n %s é\n"
+    opened = prepare_remote.session_open("relay", target)
+    began = time.time()
+    for _ in range(2):
+        assert remote.prepare(prepare_remote.script(SESSION, opened=opened), shell) == NOTHING
+    assert remote.session.read_text() == SESSION
+    assert stat.S_IMODE(log(remote).stat().st_mode) == 0o600
+    lines = log(remote).read_bytes().splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        fields = json.loads(line)
+        assert begun_at(line) == pytest.approx(began, abs=60)
+        assert fields.pop("pid") > 0
+        del fields["ts"]
+        assert fields == {"event": "session-open", "side": "session-init", "server": "relay", "target": target,
+                          "version": __version__}  # fmt: skip
+
+
+def test_the_topic_is_not_in_it(remote: Remote) -> None:
+    remote.prepare(prepare_remote.script(SESSION, opened=OPEN))
+    assert "nssh_x" not in log(remote).read_text()
+
+
+def test_a_shim_and_the_session_write_the_same_format(remote: Remote) -> None:
+    remote.prepare(prepare_remote.script(SESSION, opened=OPEN))
+    events = Events(str(log(remote).parent), "session-init")
+    events.add("session-open", server="https://ntfy.example", target="me@devbox", version=__version__)
+    events.flush()
+    ours, shims = log(remote).read_text().splitlines()
+    variable = r'"ts":"[0-9T:.-]+Z"|"pid":[0-9]+'
+    assert re.sub(variable, "", ours) == re.sub(variable, "", shims)
+    assert [len(re.findall(variable, line)) for line in (ours, shims)] == [2, 2]
+    assert begun_at(ours.encode()) == pytest.approx(begun_at(shims.encode()), abs=60)
+
+
+def begun_at(line: bytes) -> float:
+    moment = when(line)
+    assert moment is not None
+    return moment
+
+
+def test_a_full_log_is_rotated_as_the_shims_rotate_it(remote: Remote) -> None:
+    remote.prepare(prepare_remote.script(SESSION))
+    source = framing.source(prepare_remote.__file__, "prepare_remote.sh")
+    assert f" -ge {MAX_SIZE} " in source
+    for size, names in ((MAX_SIZE - 1, ["log.jsonl", "session"]), (MAX_SIZE, ["log.jsonl", "log.jsonl.1", "session"])):
+        log(remote).write_bytes(b"x" * size)
+        remote.prepare(prepare_remote.script(SESSION, opened=OPEN))
+        assert sorted(path.name for path in remote.session.parent.iterdir()) == names
+    assert log(remote).read_bytes().count(b"session-open") == 1
+    assert log(remote).with_name("log.jsonl.1").stat().st_size == MAX_SIZE
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("what", ["link", "dangling link", "directory", "fifo", "full disk", "no date", "no directory"])
+def test_a_log_that_can_not_be_written_costs_the_session_nothing(
+    remote: Remote, tmp_path: Path, shell: str, what: str
+) -> None:
+    mosh = "abcdefghijklmnopqrstuv"
+    remote.add("mosh-server", f"echo; echo MOSH CONNECT 60001 {mosh}")
+    remote.prepare(prepare_remote.script(SESSION))
+    precious = tmp_path / "precious"
+    session, expected = SESSION, SESSION
+    match what:
+        case "link":
+            precious.write_text("precious")
+            log(remote).symlink_to(precious)
+        case "dangling link":
+            log(remote).symlink_to(precious)
+        case "directory":
+            log(remote).mkdir()
+        case "fifo":
+            os.mkfifo(log(remote))
+        case "full disk":
+            # No file may grow beyond 1024 bytes, which is an error as a full disk is.
+            remote.limit = ("/bin/sh", "-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh")
+            log(remote).write_bytes(b"x" * 4096)
+        case "no date":
+            (remote.bin / "date").unlink()
+        case "no directory":
+            shutil.rmtree(remote.session.parent)
+            session = expected = ""
+    told = remote.prepare(prepare_remote.script(session, opened=OPEN, mosh=MOSH), shell)
+    assert told == NOTHING._replace(mosh=True, mosh_port="60001", mosh_key=mosh)
+    if expected:
+        assert remote.session.read_text() == expected
+    else:
+        assert not remote.session.parent.exists()
+    if what == "link":
+        assert precious.read_text() == "precious"
+    elif what == "dangling link":
+        assert not precious.exists()
+    elif what == "full disk":
+        assert log(remote).read_bytes() == b"x" * 4096
 
 
 # mosh-server.
