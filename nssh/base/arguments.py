@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
         given, others = self.parse_known_args(words[:end])
         for word in others:
             if word.startswith("-") and word != "-":
-                known = re.findall("^  (--[a-z-]+)", self.format_help(), re.MULTILINE)
+                known = re.findall("^  (?:-[a-z], )?(--[a-z-]+)", self.format_help(), re.MULTILINE)
                 near = get_close_matches(word.partition("=")[0], known, 1)
                 self.error(f"unknown option {word}" + (f"; did you mean {near[0]}?" if near else ""))
         return given, others + words[end + 1 :]
@@ -65,6 +65,14 @@ def duration(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def age(text: str) -> float:
+    """Return the least age in an option's value, in seconds; refuse 0, which an unset variable of a script may be."""
+    seconds = duration(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError("0 would choose all; --all does that")
+    return seconds
 
 
 def timeout(text: str) -> float:

@@ -1,35 +1,35 @@
-"""Reads durations as people write them (`168h`, `30d`, `1h30m`), and writes them for the event log."""
+"""Reads durations as people write them (`500ms`, `168h`, `1h30m`), and writes them for the event log."""
 
 from __future__ import annotations
 
-_UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+_UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
 _LONGEST = 100 * 365 * 86400
-_EXAMPLES = "write it like 30s, 10m, 168h, 30d or 1h30m"
+_EXAMPLES = "write it like 500ms, 30s, 10m, 168h, 30d or 1h30m"
 
 
 def parse_duration(text: str) -> float:
     """Return a duration in seconds.
 
     Args:
-        text: Numbers with the units w, d, h, m and s, each at most once, from large to small; or `0`.
+        text: Numbers with the units w, d, h, m, s and ms, each at most once, from large to small; or `0`.
 
     Raises:
         ValueError: The text is malformed, or means more than 100 years.
     """
     if text == "0":
         return 0.0
-    total, number, units = 0.0, "", list(_UNITS)
-    for char in text:
-        if char in "0123456789.":
-            number += char
-        elif char in units and _is_number(number):
-            total += float(number) * _UNITS[char]
-            units = units[units.index(char) + 1 :]
-            number = ""
-        else:
+    total, rest, units = 0.0, text, list(_UNITS)
+    while rest:
+        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
+        rest = rest[len(number) :]
+        unit = rest[: len(rest) - len(rest.lstrip("wdhms"))]
+        rest = rest[len(unit) :]
+        if unit not in units or not _is_number(number):
             break
+        total += float(number) * _UNITS[unit]
+        units = units[units.index(unit) + 1 :]
     else:
-        if text and not number and total <= _LONGEST:
+        if text and total <= _LONGEST:
             return total
     if total > _LONGEST:
         raise ValueError(f"{text[:40]!r} is longer than 100 years; {_EXAMPLES}")

@@ -68,7 +68,7 @@ def status_parser() -> Parser:
            help="list the URLs that came too late, or too many at once, to open, and those found on a topic that was "
                 "another program's")  # fmt: skip
     option("--open-held", action="store_true", help="open the held ones, not the found ones")
-    option("--tail", action="store_true", help="show events as they happen, until Ctrl-C (--json: JSON lines)")
+    option("-t", "--tail", action="store_true", help="show events as they happen, until Ctrl-C (--json: JSON lines)")
     option("--since", type=duration, metavar="DUR", help="begin so long ago: 90s, 10m, 2h, 1d")
     return parser
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nssh.base.arguments import duration, timeout
+from nssh.base.arguments import age, duration, timeout
 from nssh.ssh.host_arguments import HostParser
 
 MIN_AGE = 60.0
@@ -46,7 +46,7 @@ def parser() -> HostParser:
     )
     option = parser.add_argument_group().add_argument
     option("--all", dest="every", action="store_true", help="all of them")
-    option("--older", type=duration, metavar="DUR", help="those started so long ago or earlier: 90m, 24h, 7d")
+    option("--older", type=age, metavar="DUR", help="those started so long ago or earlier: 90m, 24h, 7d")
     option("--detached", action="store_true", help="those that nobody is attached to; with --older both must hold")
     option = parser.add_argument_group().add_argument
     option("--dry-run", action="store_true", help="end nothing, show what would be")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nssh.base.durations import format_gap, parse_duration
 
-UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
 
 
 @pytest.mark.parametrize(
@@ -17,15 +17,21 @@ UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
         ("168h", 604800),
         ("30d", 2592000),
         ("10m", 600),
-        ("1h30m", 5400),
         ("1.5h", 5400),
         ("0", 0),
         ("0s", 0),
         ("1w2d", 777600),
+        ("500ms", 0.5),
+        ("1.5ms", 0.0015),
+        ("0ms", 0),
+        ("1m500ms", 60.5),
+        ("1h30m", 5400),
+        ("2s7ms", 2.007),
+        ("1w1d1h1m1s1ms", 694861.001),
     ],
 )
 def test_durations_that_people_write(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
+    assert parse_duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +55,17 @@ def test_durations_that_people_write(text: str, seconds: float) -> None:
         "\uff11h",
         "1H",
         "1h5",
+        "-500ms",
+        "1ms1s",
+        "1ms1ms",
+        "1sm",
+        "1mss",
+        "1 ms",
+        "ms",
+        "500",
+        "1us",
+        "1e3ms",
+        "\u0661ms",
     ],
 )
 def test_refuses_what_is_no_duration_in_one_line_that_shows_the_form(text: str) -> None:
@@ -57,16 +74,16 @@ def test_refuses_what_is_no_duration_in_one_line_that_shows_the_form(text: str) 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["36501d", "9" * 16 + "w", "9" * 400 + "s"])
+@pytest.mark.parametrize("text", ["36501d", "9" * 16 + "w", "9" * 400 + "s", "9" * 16 + "ms", "9" * 400 + "ms"])
 def test_refuses_more_than_a_century(text: str) -> None:
     with pytest.raises(ValueError, match=r"duration|100 years"):
         parse_duration(text)
 
 
-@given(st.dictionaries(st.sampled_from("wdhms"), st.integers(0, 99), min_size=1))
+@given(st.dictionaries(st.sampled_from(list(UNITS)), st.integers(0, 999), min_size=1))
 def test_a_duration_is_the_sum_of_its_parts(parts: dict[str, int]) -> None:
     text = "".join(f"{parts[unit]}{unit}" for unit in UNITS if unit in parts)
-    assert parse_duration(text) == sum(number * UNITS[unit] for unit, number in parts.items())
+    assert parse_duration(text) == pytest.approx(sum(number * UNITS[unit] for unit, number in parts.items()))
 
 
 @given(st.text(alphabet="0123456789.wdhms -", max_size=12))

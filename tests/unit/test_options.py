@@ -46,6 +46,8 @@ def test_infect(words: str, wish: InfectOptions) -> None:
         ("--open-held", NOTHING._replace(open_held=True)),
         ("--tail", NOTHING._replace(tail=True)),
         ("--tail --json --since 10m", NOTHING._replace(tail=True, json=True, since=600.0)),
+        ("-t", NOTHING._replace(tail=True)),
+        ("--json -t --since 1m500ms", NOTHING._replace(tail=True, json=True, since=60.5)),
         ("--since=1d --tail", NOTHING._replace(tail=True, since=86400.0)),
     ],
 )
@@ -66,6 +68,8 @@ def test_status(words: str, wish: StatusOptions) -> None:
         (parse_status, "--open", "unknown option --open"),
         (parse_status, "--json --held", "at most one"),
         (parse_status, "--tail --held", "at most one"),
+        (parse_status, "-t --open-held", "at most one"),
+        (parse_status, "--tial", "did you mean --tail"),
         (parse_status, "--held --open-held", "at most one"),
         (parse_status, "--since 10m", "--since is for nssh status --tail"),
         (parse_status, "--tail --since", "--since needs a value"),
