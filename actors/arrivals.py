@@ -103,8 +103,10 @@ class Arrivals:
         """Return the delivery for a message; None if no worker acts on it. Raises what `_read` raises."""
         envelope = self._read(message)
         to = None
+        # With a payload inside, the file is the envelope itself: its text was too long for a message.
+        file = message.attachment if envelope is None or not envelope.body else None
         if envelope is not None and envelope.kind not in _SILENT:
-            size = message.attachment.size if message.attachment is not None else len(envelope.body)
+            size = file.size if file is not None else len(envelope.body)
             fields: dict[str, object] = {"kind": envelope.kind, "mime": envelope.mime, "id": message.id, "size": size}
             if envelope.url:
                 fields["url"] = wire.redact(envelope.url)
@@ -114,7 +116,7 @@ class Arrivals:
             self._deliveries.discard(message.id)
             return None
         key = _key(message, envelope)
-        delivery = Delivery(message.id, to, key, envelope, message.attachment, message.time)
+        delivery = Delivery(message.id, to, key, envelope, file, message.time)
         return delivery if self._deliveries.recognize(delivery) else None
 
     def _read(self, message: Message) -> wire.Envelope | None:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIST = ROOT / "tests/unsteady.toml"
 FAILED = ROOT / ".pytest_cache/v/cache/lastfailed"
 
-NEVER = ("bus", "relay", "session", "soak", "supervision", "tree")
+NEVER = ("bus", "go", "relay", "session", "soak", "supervision", "tree")
 """Folders of tests that get no second go: one failure in a thousand of theirs may be a message lost in a thousand."""
 
 

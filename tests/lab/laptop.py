@@ -18,6 +18,8 @@ from nssh.state import session_records
 from tests.lab.tools import DEADLINE, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from nssh.state.session_records import Record
     from tests.lab.client import Client
 
@@ -140,11 +142,19 @@ def _described(process: psutil.Process) -> str:
 class RemoteShell:
     """A session without a terminal: `nssh devbox sh`, whose shell takes one command after another on stdin."""
 
-    def __init__(self, laptop: Laptop, *arguments: str, path: str | None = None, host: str = "devbox") -> None:
+    def __init__(
+        self,
+        laptop: Laptop,
+        *arguments: str,
+        path: str | None = None,
+        host: str = "devbox",
+        program: Sequence[str] = NSSH,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.laptop = laptop
-        command = [*NSSH, *arguments, host, "exec sh"]
+        command = [*program, *arguments, host, "exec sh"]
         self.process = subprocess.Popen(
-            command, env=laptop.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command, env=env or laptop.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         self._count = 0
         self.run(f"PATH={path or '$HOME/.local/bin:$PATH'}")
