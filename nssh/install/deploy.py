@@ -6,8 +6,8 @@ on which the installer refuses to install is not changed.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import subprocess
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nssh import __version__
 from nssh.base.errors import RemoteError
 from nssh.base.printable import LONGEST, printable
+from nssh.remote import library
 from nssh.ssh import framing
 from nssh.ssh.script import exchange
 
@@ -58,13 +59,8 @@ def payload() -> InstallPayload:
     Raises:
         OSError: A file of the installation can't be read.
     """
-    root = Path(__file__).parents[1]
-    paths = [root / "__init__.py"]
-    for package in ("wire", "remote", "relay"):
-        paths += sorted((root / package).glob("*.py"))
-    files = {f"nssh/{path.relative_to(root).as_posix()}": path.read_text(encoding="utf-8") for path in paths}
-    digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:12]
-    return InstallPayload(__version__, digest, files)
+    files = library.read(os.fspath(Path(__file__).parents[1]))
+    return InstallPayload(__version__, library.digest(files), files)
 
 
 def infect(connection: Connection, *, host: str = "the remote", force: bool = False) -> InstallReport:

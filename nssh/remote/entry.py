@@ -52,7 +52,7 @@ def _nssh_remote(arguments: list[str]) -> int:
         status = relay(arguments[1:])
         sys.stdout.flush()  # os._exit does not
         return status
-    if arguments[:1] in (["copy"], ["paste"]):
+    if arguments[:1] in (["copy"], ["paste"], ["status"], ["infect"]):
         return _persona("nssh", ["nssh", *arguments])
     if arguments[:1] == ["port"]:
         from nssh.relay.dial_port import main as port
@@ -63,7 +63,7 @@ def _nssh_remote(arguments: list[str]) -> int:
 
         os.write(1, b"nssh %s\n" % __version__.encode())
         return 0
-    os.write(2, b"usage: nssh-remote version | copy | paste | relay dial|serve|start\n")
+    os.write(2, b"usage: nssh-remote version | copy | paste | status | infect self | relay dial|serve|start\n")
     return 2
 
 
@@ -134,9 +134,9 @@ def _find(persona: str) -> tuple[Callable[[Shim, list[str]], int] | None, int]:
 
         run = pasteboard.copy if persona == "pbcopy" else pasteboard.paste
     elif persona == "nssh":
-        from nssh.remote import nssh_copy_paste
+        from nssh.remote import nssh_command
 
-        run = nssh_copy_paste.run
+        run = nssh_command.run
     # 4 is xdg-open's status for an action that failed.
     return run, 4 if persona == "xdg-open" else 1
 

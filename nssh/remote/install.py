@@ -46,7 +46,7 @@ class InstallPaths:
         self.command = os.path.join(self.data, stub.COMMAND)
         names = stub.PERSONAS + (stub.MAC_PERSONAS if sys.platform == "darwin" else ())
         self.shims = [os.path.join(self.bin, name) for name in names]
-        # A foreign program called nssh stays; then there is no `nssh copy` and `nssh paste`.
+        # A foreign program called nssh stays; our commands are then those of `nssh-remote`.
         own = os.path.join(self.bin, stub.OWN)
         if not _foreign(own):
             self.shims.append(own)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from nssh.remote.failure import Failure, ToolExit, UseRealTool
+from nssh.remote import usage
+from nssh.remote.failure import Failure, ToolExit
 from nssh.remote.options import BadOption, parse_gnu
 from nssh.remote.shim import TEXT, Unavailable, write_all, write_payload
 from nssh.wire import mimes
@@ -30,19 +31,13 @@ _SUFFIXES = {TEXT: ".txt", mimes.HTML: ".html", "image/jpeg": ".jpg", "image/svg
 
 
 def run(shim: Shim, arguments: list[str]) -> int:
-    """Copy or paste. Raises Failure; UseRealTool for every other command of nssh."""
-    if arguments[:1] in (["-h"], ["--help"], ["help"]):
-        raise UseRealTool("", 0, USAGE + "Sessions start on your own machine.\n")
-    if arguments[:1] not in (["copy"], ["paste"]):
-        raise UseRealTool(
-            "nssh: on a remote there are nssh copy and nssh paste; sessions start on your own machine\n" + USAGE, 2
-        )
+    """Run `nssh copy` or `nssh paste`, which is the first of the arguments. Raises Failure."""
     try:
         options = parse_gnu(arguments[1:], OPTIONS, ("help",))
     except BadOption as error:
         raise ToolExit("nssh: %s\n%s" % (error, USAGE), 2) from None
     if "help" in options:
-        raise ToolExit("", 0, USAGE)
+        raise ToolExit("", 0, usage.text(arguments[0]))
     copies = arguments[0] == "copy"
     if (options.words and not copies) or (copies and ("file" in options or "list" in options)):
         raise ToolExit("nssh: %s does not take that\n%s" % (arguments[0], USAGE), 2)

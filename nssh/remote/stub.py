@@ -11,7 +11,7 @@ MAC_PERSONAS = ("pbcopy", "pbpaste", "open")
 """Further names on a Mac."""
 
 OWN = "nssh"
-"""The name for `nssh copy` and `nssh paste`; other commands are left to a real nssh."""
+"""The name for the commands of nssh on a remote; all others are left to a real nssh."""
 
 COMMAND = "nssh-remote"
 """The stub that the laptop runs, in the data directory and not on the PATH."""

@@ -237,7 +237,11 @@ class Laptop:
             self.requests.append(message)
             if not self.silent:
                 self._answer(message)
-        elif message.kind != wire.KIND_CLIP_READ_RESPONSE:
+        elif message.kind == wire.KIND_PING:
+            if not self.silent:
+                pong = wire.encode(wire.Envelope(wire.KIND_PONG, id=message.id)).encode()
+                assert Client(self._server).request("POST", f"/{TOPIC}", (), pong).status == 200
+        elif message.kind not in {wire.KIND_CLIP_READ_RESPONSE, wire.KIND_PONG}:
             self.received.append((message, self._payload(message, event)))
 
     def _payload(self, message: wire.Envelope, event: dict[str, object]) -> bytes:

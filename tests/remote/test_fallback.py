@@ -66,7 +66,15 @@ NOT_OURS = [
     (["x-www-browser", "--new-tab", "https://x.y/"], 1, _BROWSER),
     (["www-browser", "/etc/passwd"], 1, _BROWSER),
     (["nssh", "--help"], 0, ""),
-    (["nssh", "status"], 2, "nssh: on a remote there are nssh copy and nssh paste"),
+    (["nssh", "help", "infect"], 0, ""),
+    (["nssh", "--version"], 0, ""),
+    (["nssh"], 2, "nssh: sessions start on your own machine; here there are copy"),
+    (["nssh", "otherhost"], 2, "nssh: sessions start on your own machine; here there are copy"),
+    (["nssh", "-v"], 2, "nssh: sessions start on your own machine; here there are copy"),
+    (["nssh", "status", "--tail"], 2, "nssh: unrecognized option '--tail'; see nssh status --help"),
+    (["nssh", "status", "devbox"], 2, "nssh: nssh status does not take devbox; see nssh status --help"),
+    (["nssh", "infect", "devbox"], 2, "nssh: other hosts are infected from your own machine"),
+    (["nssh", "infect"], 2, "nssh: other hosts are infected from your own machine"),
 ]
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from nssh.remote import library
+
 ROOT = Path(__file__).resolve().parents[2]
 # The folders of nssh, from the bottom to the top: each may import those before it, none of its own group or behind.
 LAYERS = (
@@ -26,8 +28,10 @@ LAYERS = (
     ("doctor", "sweep"),
     ("cli",),
 )
-# What is shipped to the remote, and all that it may import.
+# What is shipped to the remote, and all that it may import beside `PARTS`.
 SHIPPED = {"wire": {"wire"}, "relay": {"relay", "wire"}, "remote": {"remote", "relay", "wire"}}
+# Modules of other folders that are shipped, too; they import nothing of ours.
+PARTS = {f"nssh.{path.removesuffix('.py').replace('/', '.')}" for path in library.PARTS if "__init__" not in path}
 HEAVY = {
     "paramiko", "requests", "psutil", "prompt_toolkit", "pykka", "cryptography", "subprocess", "dataclasses", "pathlib",
     "argparse", "tomllib", "asyncio", "logging", "urllib", "http", "ssl", "email", "concurrent", "multiprocessing",
@@ -125,9 +129,11 @@ def test_what_is_shipped_knows_only_what_is_shipped() -> None:
         if folder(module) in SHIPPED
         for name in sorted(imports(module, at_start=False))
         # The package itself holds the version, and is shipped, too.
-        if name != "nssh" and folder(name) not in SHIPPED[folder(module)]
+        if name not in {"nssh", *PARTS} and folder(name) not in SHIPPED[folder(module)]
     ]
     assert not wrong, "\n".join(wrong)
+    assert set(library.PACKAGES) == set(SHIPPED)
+    assert not {part: found for part in PARTS if (found := imports(part, at_start=False))}
 
 
 def test_supervision_is_a_library_of_its_own() -> None:

@@ -63,6 +63,7 @@ NUMBERS = [
         ("guide", "(just after a login, when it is on its way: after two seconds)"),
         ("programs", "within two seconds of a login a read waits for it"),
     )),
+    Number("nssh.remote.ping:ANSWER_WITHIN", 1.5, (("shims", "by a ping around the bus, within 1.5 s"),)),
     Number("nssh.remote.nssh_copy_paste:KEPT", DAY, (("guide", "it is removed a day later"),)),
     Number("nssh.remote.events:MAX_SIZE", MiB, (("protocol", "events, rotated at 1 MiB"),)),
     # The bus.
