@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nssh.base.durations import format_gap
-from nssh.base.errors import ToolError
+from nssh.base.errors import NsshError, ToolError
 from nssh.base.printable import LONGEST, printable
 from nssh.config import settings
 from nssh.meeting import liveness
@@ -47,11 +47,26 @@ def _uptime(record: Record) -> float:
     return max(0.0, now - session_records.timestamp(record.started, now))
 
 
-def _json() -> int:
+def _ask_all() -> list[tuple[Record, liveness.Liveness]]:
+    """Return the live sessions and their answers."""
     live = session_records.live()
+    config = None
+    if any(record.foreign for record in live):
+        # They are pinged over the bus, whose credentials are in the configuration.
+        try:
+            config = settings.load()
+        except NsshError as error:
+            print(f"nssh: {printable(str(error), LONGEST)}", file=sys.stderr)
+    return list(zip(live, liveness.probe_all(live, config), strict=True))
+
+
+def _json() -> int:
     sessions: list[dict[str, Any]] = []
-    for record, answer in zip(live, liveness.probe_all(live), strict=True):
+    for record, answer in _ask_all():
         fields: dict[str, Any] = {name: getattr(record, name) for name in _JSON_FIELDS}
+        fields |= {"program": "go" if record.foreign else "nssh", "server": record.address}
+        if record.foreign:
+            fields["log"] = ""  # its name holds the topic
         fields |= {"uptime": round(_uptime(record)), "state": answer.state.value, "rtt": answer.rtt}
         fields["found"] = _found(record)
         fields["alive"] = None if answer.state is liveness.SessionState.UNKNOWN else answer.alive
@@ -61,16 +76,18 @@ def _json() -> int:
 
 
 def _table() -> int:
-    live = session_records.live()
-    if not live:
+    sessions = _ask_all()
+    if not sessions:
         print("no live sessions")
-    for record, answer in zip(live, liveness.probe_all(live), strict=True):
+    for record, answer in sessions:
         for line in _describe(record, answer):
             print(printable(line, LONGEST))
     return 0
 
 
 def _describe(record: Record, answer: liveness.Liveness) -> list[str]:
+    if record.foreign:
+        return _describe_go(record, answer)
     role, transport = record.role or "starting", record.transport or "connecting"
     bus = f"bus {record.server} {record.bus}".rstrip()
     lines = [
@@ -85,6 +102,18 @@ def _describe(record: Record, answer: liveness.Liveness) -> list[str]:
     if record.lost and time.time() - session_records.timestamp(record.lost_at, 0.0) < session_records.LOST_TOLD:
         lines.append(f"  lost: {record.lost}")
     return lines
+
+
+def _describe_go(record: Record, answer: liveness.Liveness) -> list[str]:
+    """Describe a session of the Go program by what its record tells, and say what that does not."""
+    began = session_records.timestamp(record.started, 0.0)
+    since = f"up {format_gap(_uptime(record))}, since {_when(int(began))}" if began else "nobody knows since when"
+    return [
+        f"{record.target}  (the Go program's, host {record.host or 'unknown'})",
+        f"  pid {record.pid}, {since}",
+        f"  bus {record.address}, {answer.text}",
+        "  its record does not tell user, port, transport, state of the bus and restarts",
+    ]
 
 
 def _found(record: Record) -> int:

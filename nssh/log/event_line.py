@@ -12,6 +12,7 @@ from nssh.log.log_reader import when
 LONGEST: Final = 4000
 """Characters of one value, or of a line that is no event."""
 
+_HIDDEN: Final = "(topic)"
 _NAME_MAX: Final = 24
 _EVENT_WIDTH: Final = 16
 _WHEN_WIDTH: Final = 18
@@ -28,6 +29,28 @@ def parse(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None
+
+
+def hide_topic(line: bytes, topic: str) -> bytes:
+    """Return a line of the Go program's log without its topic, which is a field and part of what errors tell.
+
+    Only the values of other fields than the time are changed: a pinned topic may be any word.
+    """
+    fields = parse(line)
+    if fields is None:
+        return line.replace(topic.encode(), _HIDDEN.encode()) if topic else line
+    fields.pop("topic", None)
+    return json.dumps({key: value if key == "ts" else _without(topic, value) for key, value in fields.items()}).encode()
+
+
+def _without(topic: str, value: object) -> object:
+    if isinstance(value, str):
+        return value.replace(topic, _HIDDEN) if topic else value
+    if isinstance(value, list):
+        return [_without(topic, one) for one in value]
+    if isinstance(value, dict):
+        return {key: _without(topic, one) for key, one in value.items()}
+    return value
 
 
 class Renderer:

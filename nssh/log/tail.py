@@ -12,13 +12,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from nssh.log.event_line import Renderer, parse
+from nssh.log.event_line import Renderer, hide_topic, parse
 from nssh.log.log_reader import LogFile, when
 from nssh.state import session_records
 from nssh.wire import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from nssh.state.session_records import Record
 
 LOOK_BACK: Final = 10
 """Events of each live session that are shown at first, without `--since`."""
@@ -84,11 +86,15 @@ class LogFollower:
         self._touched: dict[str, float] = {}
         self._known: dict[str, _Known] = {}
         self._names: dict[str, str] = {}
+        self._topics: dict[str, str] = {}
 
     def look(self) -> bool:
         """Find new logs; return whether any session is live."""
-        live = {record.log: record.target for record in session_records.live() if record.log}
+        records = [record for record in session_records.live() if record.log]
+        live = {record.log: _name(record) for record in records}
         self._names.update(live)
+        # The Go program's log tells the topic, which is a secret.
+        self._topics.update((record.log, record.topic) for record in records if record.foreign)
         found = self._scan()
         now = time.monotonic()
         for path in [*live, *(path for path in found if path not in live)]:
@@ -148,7 +154,7 @@ class LogFollower:
         for line in log.lines():
             self._touched[path] = time.monotonic()
             moment = when(line) or moment
-            yield moment, path, line
+            yield moment, path, hide_topic(line, self._topics[path]) if path in self._topics else line
 
     def _let_go(self, live: dict[str, Any], found: dict[str, os.stat_result], now: float) -> None:
         """Close the logs of sessions that ended a while ago. If one is written again, it is followed again."""
@@ -163,6 +169,14 @@ class LogFollower:
                 self._known[path] = _Known(*mark)
             else:
                 self._names.pop(path, None)
+                self._topics.pop(path, None)
+
+
+def _name(record: Record) -> str:
+    if not record.foreign:
+        return record.target
+    # Never by the name of its log, which holds the topic.
+    return f"{record.target or f'pid {record.pid}'} (Go)"
 
 
 def _stem(path: str) -> str:

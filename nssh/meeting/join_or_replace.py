@@ -92,5 +92,7 @@ def describe(record: Record, answer: Liveness, age: float) -> str:
     """Return a line that describes a session to the user; `age` is its age in seconds."""
     from nssh.base.durations import format_gap
 
-    words = [f"pid {record.pid}", record.target, record.transport, record.role, f"up {format_gap(age)}", answer.text]
+    program = f"the Go program's on {record.address}" if record.foreign else ""
+    kind = (program, record.transport, record.role)
+    words = [f"pid {record.pid}", record.target, *kind, f"up {format_gap(age)}", answer.text]
     return ", ".join(word for word in words if word)

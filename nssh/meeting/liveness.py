@@ -67,7 +67,7 @@ class Liveness(NamedTuple):
         words = {
             SessionState.STANDBY: "stands by",
             SessionState.STARTING: "is starting",
-            SessionState.UNKNOWN: "",
+            SessionState.UNKNOWN: "not asked",
             SessionState.BUS_DOWN: "answers, but its bus is down",
             SessionState.WEDGED: "does not answer",
         }[self.state]
@@ -79,8 +79,8 @@ def probe(record: Record, config: Config | None = None, timeout: float = DEADLIN
 
     Args:
         record: The session's record.
-        config: The user's configuration, with the credentials of the bus. Without it, a session of the Go program is
-            not asked, and its state is unknown.
+        config: The user's configuration, with the credentials of the bus. Without it, or if it names another server,
+            a session of the Go program is not asked, and its state is unknown.
         timeout: Seconds.
     """
     deadline = time.monotonic() + timeout
@@ -181,11 +181,12 @@ def expect(record: Record, url: str, timeout: float = DEADLINE) -> bool:
 
 
 def _over_topic(record: Record, config: Config, timeout: float) -> Liveness:
-    """Ping a session of the Go program over its topic. It must use the ntfy server of this configuration."""
+    """Ping a session of the Go program over its topic, if it uses the ntfy server of this configuration."""
     from nssh.bus.ping import ping
 
-    if record.server != config.server:
-        return Liveness(SessionState.WEDGED, reason=f"it is on another server, {printable(record.server, 100)}")
+    # Another server would be told the topic, and might want credentials that are not known.
+    if record.server.rstrip("/") != config.server or config.server == "relay":
+        return Liveness(SessionState.UNKNOWN, reason=f"this machine's server is {printable(config.server, 100)}")
     try:
         rtt = ping(config, record.topic, timeout)
     except BusError as error:

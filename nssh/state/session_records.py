@@ -74,6 +74,13 @@ class Record(NamedTuple):
         """Whether it is a record of the Go program, which has no birth, key and socket."""
         return not self.birth
 
+    @property
+    def address(self) -> str:
+        """The server, for the user: without the credentials that the Go program takes in its URL."""
+        scheme, separator, rest = self.server.partition("://")
+        authority, slash, path = rest.partition("/")
+        return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+
 
 def _is_older(pid: int, started: str) -> bool:
     """Whether a process is older than its record. If not, it is another process with the same PID."""

@@ -85,8 +85,17 @@ def test_one_that_acts_always_comes_first(states: list[SessionState]) -> None:
 
 
 def test_a_session_is_described_in_one_line() -> None:
-    record = Record(os.getpid(), "devbox", "", "nssh_secret", "relay", "", "", role="leader", transport="mosh")
+    basis = Record(os.getpid(), "devbox", "", "nssh_secret", "relay", "", "", birth="1")
+    record = basis._replace(role="leader", transport="mosh")
     line = describe(record, Liveness(SessionState.ALIVE, 0.043), 7384)
     assert line == f"pid {os.getpid()}, devbox, mosh, leader, up 2h3m4s, answers in 43 ms"
     line = describe(record._replace(role="", transport=""), Liveness(SessionState.WEDGED, reason="it is suspended"), 5)
     assert line == f"pid {os.getpid()}, devbox, up 5s, does not answer: it is suspended"
+
+
+def test_a_session_of_the_go_program_is_described_as_such() -> None:
+    record = Record(
+        7, "devbox", "devbox", "nssh_secret", "https://me:pw@ntfy.example/x", "", "/x/nssh.nssh_secret.jsonl"
+    )
+    line = describe(record, Liveness(SessionState.ALIVE, 0.043), 7384)
+    assert line == "pid 7, devbox, the Go program's on https://ntfy.example/x, up 2h3m4s, answers in 43 ms"

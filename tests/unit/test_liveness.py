@@ -226,8 +226,25 @@ def test_a_topic_whose_server_is_down_is_told_apart() -> None:
     assert liveness.probe(go, config).state is SessionState.BUS_DOWN
     with pytest.raises(BusError):
         ping(config, "nssh_x", 1.0)
-    assert liveness.probe(go._replace(server="https://other.example"), config).state is SessionState.WEDGED
-    assert liveness.probe(go).state is SessionState.UNKNOWN, "not asked without a configuration"
+    assert liveness.probe(go._replace(server=f"{config.server}/"), config).state is SessionState.BUS_DOWN
+    assert liveness.probe(go).text == "not asked", "without a configuration"
+
+
+def test_a_session_on_another_server_is_not_asked() -> None:
+    go = Record(os.getpid(), "devbox", "devbox", "nssh_x", "https://other.example", at(3), "")
+    for server in ("http://127.0.0.1:9", "relay"):
+        answer = liveness.probe(go, Config(server))
+        assert (answer.state, answer.alive) == (SessionState.UNKNOWN, False)
+        assert answer.text == f"not asked: this machine's server is {server}"
+    assert liveness.probe(go._replace(server="relay"), Config("relay")).state is SessionState.UNKNOWN
+
+
+@pytest.mark.parametrize("topic", ["", "a/b?c", "x" * 999, "\0"])
+def test_a_topic_that_is_none_is_no_crash(topic: str) -> None:
+    config = Config("http://127.0.0.1:9")
+    (answer,) = liveness.probe_all([Record(os.getpid(), "devbox", "devbox", topic, config.server, at(3), "")], config)
+    assert answer.state is SessionState.BUS_DOWN
+    assert not topic or topic not in answer.text
 
 
 def test_a_server_that_swallows_everything_costs_the_deadline_and_no_more() -> None:

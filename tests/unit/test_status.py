@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nssh.base import process
+from nssh.config.settings import Config
 from nssh.meeting import liveness
 from nssh.state import held_urls, session_records
 from nssh.state.held_urls import HeldUrl
 from nssh.state.session_records import Record
 from nssh.wire import files
+from tests.lab import ntfy
 from tests.lab.waiting import until
+from tests.unit.test_liveness import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,15 +84,76 @@ def test_the_table(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
     ]
 
 
-def test_a_record_of_the_go_program_is_shown(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
-    directory = Path(session_records.directory())
-    (directory / f"{sleeper.pid}.json").write_text(
-        json.dumps({"pid": sleeper.pid, "target": "me@10.0.0.5", "host": "10", "topic": SECRET,
-                    "server": "https://ntfy.sh", "started": "2036-07-01T10:00:00.123456789Z", "log": ""})
-    )  # fmt: skip
-    lines = run().stdout.splitlines()
-    assert lines[0] == "me@10.0.0.5  (10)"
-    assert lines[2] == "  bus https://ntfy.sh, no restarts"
+def go_record(pid: int, **fields: Any) -> None:
+    """Write a record as the Go program does: its log's name holds the topic."""
+    log = f"/x/nssh.{SECRET}.jsonl"
+    record = {"pid": pid, "target": "me@10.0.0.5", "host": "10", "topic": SECRET, "server": "https://ntfy.sh",
+              "started": "2036-07-01T10:00:00.123456789Z", "log": log}  # fmt: skip
+    (Path(session_records.directory()) / f"{pid}.json").write_text(json.dumps(record | fields))
+
+
+def test_a_session_of_the_go_program_is_shown_for_what_it_is(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    go_record(sleeper.pid)
+    done = run(TZ="UTC")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "me@10.0.0.5  (the Go program's, host 10)",
+        f"  pid {sleeper.pid}, up 0s, since 2036-07-01 10:00",
+        "  bus https://ntfy.sh, not asked: this machine's server is relay",
+        "  its record does not tell user, port, transport, state of the bus and restarts",
+    ]
+    [told] = json.loads(run("--json").stdout)
+    assert (told["program"], told["target"], told["host"], told["log"]) == ("go", "me@10.0.0.5", "10", "")
+    assert (told["state"], told["alive"], told["transport"], told["bus"]) == ("unknown", None, "", "")
+
+
+def test_no_secret_of_the_go_programs_is_told_and_none_of_its_texts_steers(
+    state: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    go_record(sleeper.pid, server="https://me:pass@ntfy.example")
+    for option in ((), ("--json",)):
+        output = run(*option).stdout
+        assert "https://ntfy.example" in output
+        for secret in (SECRET, "pass"):
+            assert secret not in output
+    go_record(sleeper.pid, target=HOSTILE, host=HOSTILE, server=HOSTILE, started=HOSTILE)
+    done = run()
+    assert harmless(done.stdout)
+    assert "nobody knows since when" in done.stdout.splitlines()[1]
+    assert len(done.stdout.splitlines()) == 4
+
+
+def test_a_configuration_that_can_not_be_read_is_told_and_the_session_shown(
+    state: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    config = Path(files.config_dir())
+    config.mkdir(parents=True)
+    (config / "config.toml").write_text("sever = 1\n")
+    record(sleeper.pid)
+    assert run().stderr == "", "not needed for a session of ours"
+    go_record(sleeper.pid)
+    done = run()
+    assert done.stderr.startswith("nssh: ")
+    assert done.stderr.count("\n") == 1
+    assert "  bus https://ntfy.sh, not asked" in done.stdout.splitlines()
+
+
+@pytest.mark.real
+def test_a_session_of_the_go_program_is_asked_over_its_topic(state: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    ntfy.require_ntfy()
+    with ntfy.running() as server:
+        config = Path(files.config_dir())
+        config.mkdir(parents=True)
+        (config / "config.toml").write_text(f'server = "{server.url}"\n')
+        go_record(sleeper.pid, server=server.url)
+        peer = Peer(Config(server.url), SECRET, answers=True)
+        line = run().stdout.splitlines()[2]
+        assert re.fullmatch(rf"  bus {re.escape(server.url)}, answers in \d+ ms", line)
+        peer.close()
+        assert run().stdout.splitlines()[2] == f"  bus {server.url}, does not answer"
+        [told] = json.loads(run("--json").stdout)
+        assert (told["state"], told["alive"]) == ("wedged", False)
+    assert run().stdout.splitlines()[2].startswith(f"  bus {server.url}, answers, but its bus is down")
 
 
 def test_no_secret_is_told(state: Path, sleeper: subprocess.Popen[bytes]) -> None:

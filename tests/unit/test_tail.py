@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nssh.base import process
-from nssh.log.event_line import Renderer, parse
+from nssh.log.event_line import Renderer, hide_topic, parse
 from nssh.state import session_records
 from nssh.state.session_records import Record
 from nssh.wire import files
@@ -124,8 +126,8 @@ def test_only_the_last_events_of_a_long_session_are_shown_first(
 def test_sessions_of_all_kinds_are_followed(
     tail: Callable[..., Tail], live: Callable[..., Path], state: Path, tmp_path: Path
 ) -> None:
-    """Leader, stand-by, the Go program's with a log elsewhere; a sweep and a session that ended before we looked."""
-    logs = [live("leader", role="leader"), live("standby", role="standby"), live("go", log=tmp_path / "go.log")]
+    """Leader, stand-by, one with a log elsewhere; a sweep and a session that ended before we looked."""
+    logs = [live("leader", role="leader"), live("standby", role="standby"), live("else", log=tmp_path / "go.log")]
     ended, old = state / "logs/20260701-1.jsonl", state / "logs/20250701-2.jsonl"
     append(ended, event("ended"))
     append(old, event("old"))
@@ -133,7 +135,7 @@ def test_sessions_of_all_kinds_are_followed(
     for number, log in enumerate(logs):
         append(log, event(number, ts=f"2026-07-01T10:00:0{number}Z"))
     following = tail()
-    assert [following.line().split()[2:4] for _ in logs] == [["leader", "e0"], ["standby", "e1"], ["go", "e2"]]
+    assert [following.line().split()[2:4] for _ in logs] == [["leader", "e0"], ["standby", "e1"], ["else", "e2"]]
     # One that had ended and says one more thing, and its log was not shown: from where it had been.
     append(ended, event("last"))
     assert following.events(1) == ["elast"]
@@ -154,6 +156,40 @@ def test_sessions_of_all_kinds_are_followed(
     assert following.events(1) == ["eend"]
     append(tmp_path / "go.log", event("goend"))
     assert following.events(1) == ["egoend"]
+
+
+@pytest.mark.parametrize("target", ["devbox", ""])
+def test_the_go_programs_events_are_shown_without_its_topic(
+    tail: Callable[..., Tail], live: Callable[..., Path], state: Path, target: str
+) -> None:
+    topic = "nssh_aaaabbbbccccddddeeee"
+    log = live(target, log=state / f"nssh.{topic}.jsonl")
+    (path,) = (state / "sessions").glob("*.json")
+    ours = {"birth", "topic"}
+    go = {key: value for key, value in json.loads(path.read_text()).items() if key not in ours} | {"topic": topic}
+    path.write_text(json.dumps(go | {"started": "2036-07-01T10:00:00.123456789Z"}))
+    error = f'Get "https://ntfy.sh/{topic}/json": EOF'
+    time = "2026-07-01T10:00:00.123456789Z"
+    append(log, event(1, ts=time, topic=topic, err=error, args=[topic, 7], exit=0), f"no event of {topic}\n".encode())
+    following = tail()
+    shown = following.line() + following.line()
+    assert topic not in shown
+    assert [
+        shown.count(part) for part in (f" {target or f'pid {path.stem}'} (Go) ", "10:00:00.123", "no event of")
+    ] == [2, 1, 1]
+    told = json.loads(tail("--json").line())
+    assert (told["err"], told["args"]) == (error.replace(topic, "(topic)"), ["(topic)", 7])
+    assert (told["ts"], told["exit"], "topic" in told) == (time, 0, False)
+
+
+@given(st.binary(max_size=60), st.sampled_from(["a", "ts", "nssh_x", '"', "", "e1"]))
+def test_hiding_a_topic_never_fails_and_keeps_the_time(noise: bytes, topic: str) -> None:
+    hide_topic(noise, topic)
+    line = event("1", err=noise.decode("latin-1"), topic=topic)
+    fields = parse(hide_topic(line, topic))
+    assert fields is not None
+    assert fields["ts"] == "2026-07-01T10:00:00.123456Z"
+    assert topic == "" or topic in "(topic)" or topic not in fields["err"]
 
 
 def test_nothing_there_yet(tail: Callable[..., Tail], live: Callable[..., Path]) -> None:
