@@ -142,10 +142,20 @@ class Shim:
         if not data.size and not (got and _fits(got, wanted) and self._knows("types")):
             # With the feature `types`, the answer names what else there is; without, empty means empty.
             raise Unavailable(is_empty=not got or not self._knows("types"))
-        # Without that feature, a laptop answers any other type than text and PNG with text.
-        if not _fits(got, wanted):
+        if not _fits(got, wanted) or not self._can_be(got, data):
             raise Unavailable(is_empty=False)
         return mimes.base(got) or TEXT, data
+
+    def _can_be(self, mime: str, data: Payload) -> bool:
+        """Return whether content can be what the answer declares.
+
+        The Go program has plain text and PNG. It answers a request for any other type with plain text, and declares
+        this as the requested type. It may also have joined a session of ours, so images are always looked at.
+        """
+        own, name = self._knows("types"), mimes.canonical(mime)
+        if name.startswith("image/"):
+            return mimes.may_be_image(name, data.head(512), text_images=own)
+        return own or name == TEXT
 
     def targets(self) -> list[str]:
         """Return the MIME types on the laptop's clipboard, or all it may have if it can't tell. Raises Failure."""

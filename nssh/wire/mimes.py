@@ -53,6 +53,8 @@ _MAGIC = (
     (b"GIF89a", "image/gif"),
     (b"II*\0", "image/tiff"),
     (b"MM\0*", "image/tiff"),
+    (b"II+\0", "image/tiff"),
+    (b"MM\0+", "image/tiff"),
 )
 
 
@@ -64,3 +66,23 @@ def image_type(head: bytes) -> str:
     if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
         return "image/bmp"
     return next((mime for magic, mime in _MAGIC if head.startswith(magic)), "")
+
+
+# Text has no other control characters than white space and ESC. Every other image has some at its beginning.
+_CONTROL = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
+_SIGNED = frozenset(mime for _, mime in _MAGIC) | {"image/webp", "image/bmp"}
+_TEXT_IMAGES = frozenset({"image/svg+xml", "image/x-xpixmap", "image/x-xbitmap"})
+
+
+def may_be_image(mime: str, head: bytes, *, text_images: bool) -> bool:
+    """Return whether content may be an image of this type by its first bytes: no text, and no image of another type.
+
+    Args:
+        mime: The type of the image.
+        head: The first bytes of the content; half a kilobyte will do.
+        text_images: Whether it may also be one of those images that are text.
+    """
+    found = image_type(head)
+    if found:
+        return found == mime or mime not in _SIGNED
+    return (text_images and mime in _TEXT_IMAGES) or not _CONTROL.isdisjoint(head)

@@ -124,6 +124,37 @@ def test_a_type_that_the_laptop_answers_with_text_is_not_passed_off_as_it(home: 
         )
 
 
+@pytest.mark.parametrize("mime", ["text/html", "text/rtf", "image/jpeg", "image/webp", "image/avif", "image/svg+xml"])
+def test_text_that_a_go_laptop_calls_what_was_asked_for_is_not_passed_on(mime: str, home: Home) -> None:
+    """It answers any type but PNG with its plain text, and declares that as the type that it was asked for."""
+    with Laptop(server(home), {mime: "<b>grüße</b>\n".encode()}):
+        missing = f"Error: target {mime} not available\n"
+        assert home.run("xclip", "-sel", "c", "-o", "-t", mime) == Ran(1, b"", missing)
+        assert home.run("wl-paste", "-t", mime) == Ran(1, b"", "No suitable type of content copied\n")
+        assert home.run("nssh", "paste", "-t", mime).status == 1
+        # A Go laptop may have joined a session of ours: what can't be an image is none there, either.
+        home.connect(features=("targets", "ids", "types"))
+        if mime not in ("text/html", "text/rtf", "image/svg+xml"):
+            assert home.run("xclip", "-sel", "c", "-o", "-t", mime) == Ran(1, b"", missing)
+
+
+def test_an_image_of_another_type_than_was_asked_for_is_not_passed_on(home: Home) -> None:
+    with Laptop(server(home), {"image/jpeg": PNG, "image/png": b"BM\x1a\0\0\0\0\0\0\0\x1a"}):
+        for mime in ("image/jpeg", "image/png"):
+            ran = home.run("xclip", "-sel", "c", "-o", "-t", mime)
+            assert ran == Ran(1, b"", f"Error: target {mime} not available\n")
+
+
+@pytest.mark.parametrize("features", [(), ("types",)])
+def test_images_are_passed_on_whatever_their_name(features: tuple[str, ...], home: Home) -> None:
+    jpeg = b"\xff\xd8\xff\xe0\0\x10JFIF"
+    images = {"image/png": PNG, "image/jpeg": jpeg, "image/jpg": jpeg, "image/avif": b"\0\0\0\x20ftypavif"}
+    home.connect(features=features)
+    with Laptop(server(home), images):
+        for mime, image in images.items():
+            assert home.run("xclip", "-sel", "c", "-o", "-t", mime) == Ran(0, image, "")
+
+
 def test_targets_are_asked_for_only_if_the_session_has_the_feature(home: Home) -> None:
     with Laptop(server(home), {"TARGETS": b"text/html\ntext/plain\nimage/jpeg\n\x1b]0;x\x07\n"}) as laptop:
         fixed = home.run("xclip", "-selection", "clipboard", "-t", "TARGETS", "-o").out.decode().split()

@@ -190,9 +190,9 @@ def test_one_that_stands_still_is_given_up_with_one_line(argv: list[str], home: 
 
 
 def test_an_answer_that_is_on_its_way_is_waited_for(home: Home) -> None:
-    with SlowServer(answer_after=3.0, pending=True, file=b"late") as server:
+    with SlowServer(answer_after=3.0, pending=True, file=b"late\0") as server:
         home.connect(server.url)
-        assert home.run(*PASTE, env=SHORT).out == b"late"
+        assert home.run(*PASTE, env=SHORT).out == b"late\0"
 
 
 def test_one_that_is_not_is_given_up_when_the_caller_wants(home: Home) -> None:
