@@ -71,12 +71,13 @@ class Arrivals:
         self._busy = busy
         self._lost = lost
 
-    def take(self, messages: Sequence[Message], *, replayed: bool) -> None:
+    def take(self, messages: Sequence[Message], *, replayed: bool, topic: str = "") -> None:
         """Put messages into the workers' queues, in the order of the bus.
 
         Args:
             messages: The messages.
             replayed: Whether a poll returned them: then their age is judged.
+            topic: The former topic that they came on; empty for the present one.
 
         Raises:
             TextUnavailableError: The text of one can't be fetched at the moment. That message and those after it are
@@ -85,7 +86,7 @@ class Arrivals:
         batch: list[Delivery] = []
         for message in messages:
             try:
-                if self._deliveries.arrive(message.id) and (delivery := self._recognize(message)) is not None:
+                if self._deliveries.arrive(message.id) and (delivery := self._recognize(message, topic)) is not None:
                     batch.append(delivery)
             except BusError as error:
                 raise TextUnavailableError(message.id, error) from error
@@ -99,7 +100,7 @@ class Arrivals:
             elif not self._deliveries.queue(delivery._replace(held=verdict is Verdict.HELD)):
                 self.tell_end(delivery, "msg-failed")
 
-    def _recognize(self, message: Message) -> Delivery | None:
+    def _recognize(self, message: Message, topic: str) -> Delivery | None:
         """Return the delivery for a message; None if no worker acts on it. Raises what `_read` raises."""
         envelope = self._read(message)
         to = None
@@ -116,7 +117,7 @@ class Arrivals:
             self._deliveries.discard(message.id)
             return None
         key = _key(message, envelope)
-        delivery = Delivery(message.id, to, key, envelope, file, message.time)
+        delivery = Delivery(message.id, to, key, envelope, file, message.time, topic=topic)
         return delivery if self._deliveries.recognize(delivery) else None
 
     def _read(self, message: Message) -> wire.Envelope | None:

@@ -196,7 +196,7 @@ class Clipboard(Worker):
             if mime == "TARGETS":
                 reply.mime, data = mimes.TEXT, Content("\n".join(self._backend().targets()).encode())
             else:
-                reply.mime, data = self._backend().fetch(mime, self._config.paste_limit, self._teller(asked.id))
+                reply.mime, data = self._backend().fetch(mime, self._config.paste_limit, self._teller(work))
             if data.size and wire.wants_attachment(reply.mime, data.size):
                 payload = data
             else:
@@ -211,11 +211,11 @@ class Clipboard(Worker):
                 reason = f"the laptop's clipboard holds more than {limit}, the most that it sends"
             reply.mime, reply.body = mimes.TEXT, f"ERROR: {reason}".encode()
             self.send("log_writer", Log("clip-read-error", {"id": asked.id, "mime": mime, "err": reason}))
-        self._outbox.put(Publish(reply, time.monotonic() + _ANSWER_WITHIN, payload))
+        self._outbox.put(Publish(reply, time.monotonic() + _ANSWER_WITHIN, payload, work.topic))
         self.send("publisher", Flush())
         self.finish(work)
 
-    def _teller(self, identity: str) -> Callable[[], None]:
+    def _teller(self, work: Delivery) -> Callable[[], None]:
         """Return a function to call for each piece read from the clipboard; it tells the shim to go on waiting."""
         last = time.monotonic()
 
@@ -224,8 +224,8 @@ class Clipboard(Worker):
             now = time.monotonic()
             if now - last >= _TELL:
                 last = now
-                pending = wire.Envelope(wire.KIND_CLIP_READ_PENDING, id=identity)
-                self._outbox.put(Publish(pending, now + _ANSWER_WITHIN))
+                pending = wire.Envelope(wire.KIND_CLIP_READ_PENDING, id=work.envelope.id)
+                self._outbox.put(Publish(pending, now + _ANSWER_WITHIN, topic=work.topic))
                 self.send("publisher", Flush())
 
         return tell

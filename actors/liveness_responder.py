@@ -138,11 +138,11 @@ class LivenessResponder(Worker):
             case Delivery() if not self.is_repeated(message):
                 ping = message.envelope
                 if not self._ping_came_back(ping.id) and ping.id:
-                    self._publish(wire.KIND_PONG, ping.id, _PONG_WITHIN)
+                    self._publish(wire.KIND_PONG, ping.id, _PONG_WITHIN, message.topic)
                 self.finish(message)
 
-    def _publish(self, kind: str, envelope_id: str, within: float) -> None:
-        self._outbox.put(Publish(wire.Envelope(kind, id=envelope_id), time.monotonic() + within))
+    def _publish(self, kind: str, envelope_id: str, within: float, topic: str = "") -> None:
+        self._outbox.put(Publish(wire.Envelope(kind, id=envelope_id), time.monotonic() + within, topic=topic))
         self.send("publisher", Flush())
 
     def _begin_probe(self, connection: socket.socket) -> None:

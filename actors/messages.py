@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nssh.bus.deliveries import CursorMoved
+    from nssh.bus.drain import Drained
     from nssh.bus.feed import News as BusNews
     from nssh.bus.losses import Reach
     from nssh.bus.messages import Message
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from nssh.local.callback_finder import Callback
     from nssh.local.callback_flow import FlowEnded, FlowSucceeded
     from nssh.local.clipboard_content import Content
-    from nssh.mosh.end_servers import EndMethod
-    from nssh.mosh.mosh_servers import MoshServer
     from nssh.ssh.connection import Connection
     from nssh.sweep.child_messages import News
+    from nssh.sweep.end_servers import EndMethod
+    from nssh.sweep.mosh_servers import MoshServer
     from nssh.wire.envelope import Envelope
 
 
@@ -137,6 +138,8 @@ class Publish(NamedTuple):
     expires: float
     payload: Content | None = None
     """Content that is too large for the envelope, sent as its attachment."""
+    topic: str = ""
+    """The former topic to send it on; empty for the session's own."""
 
 
 class Flush(NamedTuple):
@@ -144,11 +147,11 @@ class Flush(NamedTuple):
 
 
 class FeedNews(NamedTuple):
-    """From the subscriber's feed to the subscriber: the bus is up or down, messages are lost, or the cursor moved."""
+    """From the subscriber's feed or drain to it: the bus is up or down, messages are lost, a cursor moved."""
 
     feed: int
     """The number of the feed, counted by the subscriber: news of a feed that was ended is ignored."""
-    news: BusNews | CursorMoved | Reach
+    news: BusNews | CursorMoved | Reach | Drained
 
 
 class Arrived(NamedTuple):
@@ -159,6 +162,18 @@ class Arrived(NamedTuple):
     messages: tuple[Message, ...]
     replayed: bool
     """Whether a poll returned them: they may have waited on the server for long."""
+    topic: str = ""
+    """The former topic that they came on; empty for the session's own."""
+
+
+class Found(NamedTuple):
+    """From the subscriber's feed or drain to the subscriber: another program's topic had these when it became ours."""
+
+    messages: tuple[Message, ...]
+
+
+class SessionFileWritten(NamedTuple):
+    """From the remote host to the subscriber: the remote's session file names this session's topic."""
 
 
 class Done(NamedTuple):

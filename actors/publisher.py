@@ -73,8 +73,9 @@ class Publisher(BaseActor):
         self.send("log_writer", Log("msg-send", {**_fields(envelope), "size": _size(publish)}))
 
     def _publish(self, publish: Publish) -> None:
+        topic = publish.topic or self._topic
         if publish.payload is None:
-            self._client.publish_envelope(self._topic, publish.envelope)
+            self._client.publish_envelope(topic, publish.envelope)
             return
         last = time.monotonic()
 
@@ -89,10 +90,10 @@ class Publisher(BaseActor):
             pending = wire.Envelope(wire.KIND_CLIP_READ_PENDING, id=publish.envelope.id)
             # A failure to tell is no failure of the upload: the next piece tells again.
             with contextlib.suppress(BusError):
-                self._client.publish_envelope(self._topic, pending)
+                self._client.publish_envelope(topic, pending)
 
         upload = Upload(publish.payload.open(), publish.payload.size, moved)
-        self._client.publish_envelope(self._topic, publish.envelope, upload)
+        self._client.publish_envelope(topic, publish.envelope, upload)
 
     def _give_up(self, publish: Publish, reason: str) -> None:
         """Remove an envelope without sending it, and log why. A shim that waits for it gets the reason instead."""
@@ -101,7 +102,7 @@ class Publisher(BaseActor):
         self.send("log_writer", Log("publish-failed", {**_fields(envelope), "err": reason}))
         if envelope.kind == wire.KIND_CLIP_READ_RESPONSE and not envelope.body.startswith(b"ERROR: "):
             answer = wire.Envelope(envelope.kind, mime="text/plain", body=f"ERROR: {reason}".encode(), id=envelope.id)
-            self._outbox.put(Publish(answer, time.monotonic() + _EXPLAIN_WITHIN))
+            self._outbox.put(Publish(answer, time.monotonic() + _EXPLAIN_WITHIN, topic=publish.topic))
 
 
 def _size(publish: Publish) -> int:

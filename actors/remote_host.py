@@ -22,6 +22,7 @@ from actors.messages import (
     ReportState,
     Retry,
     SessionChanged,
+    SessionFileWritten,
     UpdateRecord,
 )
 from actors.supervision import Attempts, Backoff, BaseActor
@@ -97,6 +98,7 @@ class RemoteHost(BaseActor):
                 self._report(to)
             case SessionChanged(session):
                 self._session = session
+                self._tell_written()
                 if session.prepared and self._connection is None:
                     self._connect()
             case NetworkChanged():
@@ -115,6 +117,7 @@ class RemoteHost(BaseActor):
                 self._report("subscriber")
             case Prepared(version, problem):
                 self._session = self._session._replace(prepared=True)
+                self._tell_written()
                 self.send("session_registry", UpdateRecord({"version": version}))
                 self.send("session_registry", Problem("remote", problem))
             case ConnectFailed(reason):
@@ -134,12 +137,15 @@ class RemoteHost(BaseActor):
             self._offered.close()
 
     def _report(self, to: str) -> None:
-        if self._connection is None:
-            return
         if to == "subscriber":
-            self.send(to, LinkUp())
-        else:
-            self.send(to, UpdateRecord({"route": self._connection.name}))
+            self._tell_written()
+        if self._connection is not None:
+            route = UpdateRecord({"route": self._connection.name})
+            self.send(to, LinkUp() if to == "subscriber" else route)
+
+    def _tell_written(self) -> None:
+        if self._session.prepared and _is_prepared(self._session):
+            self.send("subscriber", SessionFileWritten())
 
     def _present_connection(self) -> Connection:
         if self._connection is None:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from nssh.state.lease_waiter import AwaitedLease
     from nssh.state.session_records import Record
 
-# Seconds between two looks at a session of the Go program, which knows no lease and acts while it lives.
-_LEASE_INTERVAL = 0.9
 # Seconds until a record that could not be written or removed is tried again: the disk may be full.
 _AGAIN = 5.0
 
@@ -117,7 +115,8 @@ class SessionRegistry(BaseActor):
     def _stand_by(self) -> None:
         """Wait, without blocking, for the lease, or for the end of the Go program; then look at the lease again."""
         if self._is_behind():
-            self.watch(_LEASE_INTERVAL, lambda: None if self._is_behind() else LeaseFreed())
+            end = process.End(self._joined, self._behind)
+            self.spawn_reader(lambda: end.wait() and self.post(LeaseFreed()), "joined session", close=end.close)
         else:
             self._lease.wait(lambda: self.post(LeaseFreed()))
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from actors.arrivals import Arrivals, TextUnavailableError
 from actors.bus_status import BusStatus
+from actors.former_topics import FormerTopics
 from actors.messages import (
     Arrived,
     ClockJumped,
     Done,
     FeedNews,
+    Found,
     IsDrained,
     LeaseChanged,
     LinkUp,
@@ -23,20 +25,25 @@ from actors.messages import (
     ReportLoss,
     ReportState,
     Retry,
+    SessionFileWritten,
 )
 from actors.supervision import BaseActor
 from nssh.bus.deliveries import CursorMoved, Deliveries, FeedMemory
+from nssh.bus.drain import Drained
 from nssh.bus.feed import CaughtUp, Feed
 from nssh.bus.losses import Reach
+from nssh.bus.takeover import begin_at_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.supervision import Context
     from nssh.bus.client import BusClient
+    from nssh.bus.drain import Drain
     from nssh.bus.feed import News
     from nssh.bus.ledger import Ledger
     from nssh.bus.messages import Message
+    from nssh.launch.session_info import SessionInfo
 
 # Seconds between two looks at the clock, and the jump that means that the machine slept.
 _LOOK = 3.0
@@ -59,10 +66,9 @@ class Subscriber(BaseActor):
         self,
         context: Context,
         client: BusClient,
-        topic: str,
+        session: SessionInfo,
         ledger: Ledger,
         *,
-        linked: bool,
         drift: Callable[[], float] = drift,
     ) -> None:
         """Keep the parts.
@@ -70,20 +76,21 @@ class Subscriber(BaseActor):
         Args:
             context: See `BaseActor`.
             client: The connection of the feed; this actor's own.
-            topic: The topic.
+            session: Names the topic, and where its state is.
             ledger: The topic's ledger, shared with the workers, who claim in it.
-            linked: Whether the bus is reached without the remote host's connection.
             drift: See the function `drift`; a jump of its result means that the machine slept.
         """
         super().__init__(context)
-        self._direct = self._linked = linked
+        # Whether the bus is reached without the remote host's connection.
+        self._direct = self._linked = session.server != "relay"
         self._leading: bool | None = None  # the registry has not told yet
         self._client = client
-        self._topic = topic
+        self._session = session
         self._ledger = ledger
         self._status = BusStatus(self.send, ledger)
         self._deliveries = Deliveries(ledger)
         self._arrivals = Arrivals(client, self._deliveries, self.send, self.busy, self._status.lost)
+        self._former = FormerTopics(client, session, ledger, self._deliveries, self.send)
         self._feed: Feed | None = None
         self._feeds = 0
         self._ticket = self._caught_up = 0  # of `Feed.catch_up`, for `_drained`
@@ -104,13 +111,17 @@ class Subscriber(BaseActor):
     def handle(self, message: object) -> object:  # noqa: C901, PLR0912 - one case a message, one or two lines each
         """Take messages of the bus, and news of the feed, the lease, the connection and the workers."""
         match message:
-            case Arrived(feed, messages, replayed):
+            case Arrived(feed, messages, replayed, topic):
                 if feed == self._feeds:  # those of an ended feed come again, by the next feed
                     self.busy(_TAKE * len(messages))
                     try:
-                        self._arrivals.take(messages, replayed=replayed)
+                        self._arrivals.take(messages, replayed=replayed, topic=topic)
                     except TextUnavailableError as unread:
                         self._start_over(unread)
+            case Found(messages):
+                self._former.keep_found(messages)
+            case SessionFileWritten():
+                self._former.unnamed()
             case FeedNews(feed, news):
                 if feed == self._feeds:
                     self._take_news(news)
@@ -140,14 +151,17 @@ class Subscriber(BaseActor):
                 return self._drained()
         for delivery in self._deliveries.due():
             self.send(delivery.to, delivery)
+        self._former.forget_drained()
         return None
 
     def stopped(self) -> None:
         """End the feed."""
         self._unfollow()
 
-    def _take_news(self, news: News | CursorMoved | Reach) -> None:
+    def _take_news(self, news: News | CursorMoved | Reach | Drained) -> None:
         match news:
+            case Drained(topic):
+                self._former.drained(topic)
             case CursorMoved(cursor):
                 self._deliveries.moved(cursor)
             case Reach():
@@ -183,14 +197,27 @@ class Subscriber(BaseActor):
             return
         self._feeds += 1
         tell = functools.partial(self._tell, self._feeds)
-        deliver = functools.partial(self._deliver, self._feeds)
-        feed = self._feed = Feed(self._client, self._topic, FeedMemory(self._ledger, tell), deliver, tell)
+        topic = self._session.topic
+        self._ledger.follow(topic)
+        drain = self._former.drain(functools.partial(self._deliver_former, self._feeds), tell, self._tell_found)
+        deliver = functools.partial(self._deliver, self._feeds, drain)
+
+        def prepare() -> None:
+            if drain is not None:
+                drain.first()
+            if self._session.takeover:
+                begin_at_now(self._client, topic, self._ledger, self._session.takeover, self._tell_found)
+
+        feed = self._feed = Feed(self._client, topic, FeedMemory(self._ledger, tell), deliver, tell, prepare=prepare)
         self.spawn_reader(feed.run, "feed", close=feed.stop)
+        if drain is not None:
+            self.spawn_reader(drain.run, "drain", close=drain.stop)
 
     def _unfollow(self) -> None:
         feed, self._feed = self._feed, None
         if feed is not None:
             feed.stop()
+            self._former.stop()
             self._client.close()
         self._feeds += 1
         self._ticket = self._caught_up = 0
@@ -199,12 +226,21 @@ class Subscriber(BaseActor):
 
     # --- On the feed's thread -----------------------------------------------------------------------------------------
 
-    def _deliver(self, feed: int, messages: list[Message], replayed: bool) -> None:  # noqa: FBT001 - the feed's signature
+    def _deliver(self, feed: int, drain: Drain | None, messages: list[Message], replayed: bool) -> None:  # noqa: FBT001 - the feed's signature
+        if drain is not None:
+            drain.catch_up()
         if not self.post(Arrived(feed, tuple(messages), replayed)):
             raise _ActorStoppedError
 
-    def _tell(self, feed: int, news: News | CursorMoved | Reach) -> None:
+    def _deliver_former(self, feed: int, topic: str, messages: list[Message]) -> None:
+        if not self.post(Arrived(feed, tuple(messages), replayed=True, topic=topic)):
+            raise _ActorStoppedError
+
+    def _tell(self, feed: int, news: News | CursorMoved | Reach | Drained) -> None:
         self.post(FeedNews(feed, news))
+
+    def _tell_found(self, messages: list[Message]) -> None:
+        self.post(Found(tuple(messages)))
 
     # --- On the actor's thread ----------------------------------------------------------------------------------------
 

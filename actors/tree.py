@@ -105,14 +105,7 @@ class Tree:
             ChildSpec("url_opener", lambda context: UrlOpener(context, self._ledger, held_path, browser), health=20.0),
             ChildSpec(
                 "subscriber",
-                lambda context: Subscriber(
-                    context,
-                    self._client(),
-                    session.topic,
-                    self._ledger,
-                    linked=session.server != "relay",
-                    drift=drift,
-                ),
+                lambda context: Subscriber(context, self._client(), session, self._ledger, drift=drift),
                 shutdown=2.0,
             ),
         ]

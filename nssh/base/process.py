@@ -62,6 +62,47 @@ def is_same(pid: int, born: str) -> bool:
     return bool(born) and pid > 0 and birth(pid) == born
 
 
+class End:
+    """Waits for the end of a process that is not our child."""
+
+    # Seconds between two looks where the kernel can't tell.
+    _INTERVAL = 0.9
+
+    def __init__(self, pid: int, born: str) -> None:
+        """Wait for the process `pid` whose `birth` was `born`."""
+        import socket  # the launcher imports this module before ssh
+
+        self._pid, self._born = pid, born
+        self._closed, self._closer = socket.socketpair()
+
+    def wait(self) -> bool:
+        """Wait; return whether the process has ended, False after `close`. For one thread, once."""
+        import select
+
+        handle = -1
+        if hasattr(os, "pidfd_open"):
+            try:
+                handle = os.pidfd_open(self._pid)
+            except OSError:
+                pass  # it has ended, or an old kernel or a sandbox: look from time to time
+        try:
+            while is_same(self._pid, self._born):
+                watched = [self._closed.fileno(), *([handle] if handle >= 0 else [])]
+                ready, _, _ = select.select(watched, [], [], None if handle >= 0 else self._INTERVAL)
+                if self._closed.fileno() in ready:
+                    return False
+            return True
+        finally:
+            if handle >= 0:
+                os.close(handle)
+            self._closed.close()
+            self._closer.close()
+
+    def close(self) -> None:
+        """End the wait. Any thread."""
+        self._closer.close()
+
+
 def terminate(pid: int, born: str, number: int = signal.SIGTERM) -> bool:
     """Send a signal to a process if its birth is `born` and it is not this process; return whether it was sent.
 

@@ -54,6 +54,8 @@ class Delivery(NamedTuple):
     """Whether this is an `open` that waits until the user opens it."""
     attempt: int = 1
     """How often the message has been handed out, this time included."""
+    topic: str = ""
+    """The topic that it came on, if that is a former one; an answer goes there, too. Empty for the present topic."""
 
 
 class CursorMoved(NamedTuple):
@@ -87,6 +89,10 @@ class Deliveries:
     def pending(self) -> bool:
         """Whether anything is in flight."""
         return bool(self._in_flight)
+
+    def has_any_of(self, topic: str) -> bool:
+        """Return whether a message of a former topic is in flight."""
+        return any(one is not None and one.topic == topic for one in self._in_flight.values())
 
     # --- Reports of the feed ------------------------------------------------------------------------------------------
 

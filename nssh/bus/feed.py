@@ -80,6 +80,7 @@ class Feed:
         deliver: Callable[[list[Message], bool], None],
         notify: Callable[[News], None],
         *,
+        prepare: Callable[[], object] | None = None,
         clock: Callable[[], float] = uptime,
         attempts: Attempts | None = None,
     ) -> None:
@@ -95,6 +96,7 @@ class Feed:
                 from it ends `run`, and the messages are delivered again.
             notify: Called with Up and Down, with Lost when messages are gone that nobody fetched in time, and with
                 CaughtUp after `catch_up`.
+            prepare: Called before the first stream, again and again as long as it raises BusError.
             clock: Returns seconds that never jump; see `uptime`.
             attempts: Tells how long to wait between two streams.
         """
@@ -103,6 +105,7 @@ class Feed:
         self._memory = memory
         self._deliver = deliver
         self._notify = notify
+        self._prepare = prepare
         self._clock = clock
         self._attempts = attempts or backoff.attempts()
         self._poll_attempts = backoff.attempts()
@@ -165,6 +168,12 @@ class Feed:
                 return None
             self._nudged = False  # before a connection is made: a later nudge must drop it
             self._announced = False
+        if self._prepare is not None:
+            try:
+                self._prepare()
+            except BusError as error:
+                return None if self._nudged else error
+            self._prepare = None
         reader = StreamReader(self._client.stream(self._topic), self._changed, self._clock)
         with self._changed:
             self._reader = reader

@@ -21,14 +21,14 @@ A message may have two: that of the bus and that of its envelope. The relay keep
 and ntfy takes 17,280 a day by default.
 """
 
-_HANDLED, _CURSOR, _REACH, _LOST = "h", "c", "r", "l"
+_HANDLED, _CURSOR, _REACH, _LOST, _TOPIC = "h", "c", "r", "l", "t"
 _END = ";\n"
 _MAX_FILE: Final = 32 << 20
 _RETRY_SECONDS: Final = 1.0
 
 
 class Ledger:
-    """The durable state of one topic: handled ids, the cursor, how far the topic was followed, and what was lost.
+    """The durable state of a target's topics: handled ids, what was lost; cursor and reach of the present topic.
 
     The file is a journal with one record a line. Each record is appended by one write and counts only with its end, so
     that a process killed at any moment loses at most the record it was writing. After a loss of power the last records
@@ -57,6 +57,7 @@ class Ledger:
         self._anchor: str | None = None
         self._reach = Reach()
         self._lost: tuple[int, str] | None = None
+        self._topic = ""
         self._records = 0
         self._retry_at = 0.0
         self.failure: OSError | None = None
@@ -69,7 +70,7 @@ class Ledger:
         with self._lock:
             self._close()
             self._handled, self._cursor, self.damaged, self.failure = {}, None, False, None
-            self._anchor, self._reach, self._lost = None, Reach(), None
+            self._anchor, self._reach, self._lost, self._topic = None, Reach(), None, ""
             try:
                 self._read()
             except FileNotFoundError:
@@ -82,6 +83,22 @@ class Ledger:
             self._loaded = True
             self._remove_remnants()
             self._rewrite()
+
+    def follow(self, topic: str) -> None:
+        """Say of which topic the cursor and the reach are. If they are of another one, they are forgotten."""
+        key = _hash(topic)
+        with self._loaded_lock():
+            if key != self._topic:
+                self._topic, self._cursor, self._anchor, self._reach = key, None, None, Reach()
+                self._append(_TOPIC, key)
+
+    def adopt(self, path: str) -> None:
+        """Claim what another ledger has claimed, and remove its file. The holder of its lease must have ended."""
+        other = Ledger(path, ring=self._ring)
+        with contextlib.suppress(FileNotFoundError), self._loaded_lock():
+            other._read()
+            self.claim(*other._handled)
+            Path(path).unlink()
 
     @property
     def cursor(self) -> str | None:
@@ -177,6 +194,8 @@ class Ledger:
                 self._anchor, self._cursor = self._cursor, key
             elif kind == _REACH and (reach := _parse_reach(key)) is not None:
                 self._reach = reach
+            elif kind == _TOPIC and valid_id(key):
+                self._topic, self._cursor, self._anchor, self._reach = key, None, None, Reach()
             elif kind == _LOST and (lost := _parse_lost(key)) is not None:
                 self._lost = lost
             else:
@@ -218,6 +237,8 @@ class Ledger:
     def _rewrite(self) -> None:
         """Write the whole state to a new file, and append to that from now on."""
         lines = [f"{_HANDLED} {key}{_END}" for key in self._handled]
+        if self._topic:
+            lines.append(f"{_TOPIC} {self._topic}{_END}")
         lines += [f"{_CURSOR} {key}{_END}" for key in (self._anchor, self._cursor) if key is not None]
         if self._reach != Reach():
             lines.append(f"{_REACH} {_words(self._reach)}{_END}")
@@ -255,6 +276,8 @@ def _parse_lost(text: str) -> tuple[int, str] | None:
 
 def _key(any_id: str) -> str:
     """Return the key of an id in the file: the id itself, or a hash of one with other characters than an id has."""
-    if valid_id(any_id):
-        return any_id
-    return "sha256-" + hashlib.sha256(any_id.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+    return any_id if valid_id(any_id) else _hash(any_id)
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]

@@ -10,7 +10,7 @@ and no command is given, else ssh.
 
   --ssh, --mosh   that one, or an error
   --join          if the host is connected already: share clipboard and browser
-  --replace         ... end the other sessions, and go on where they were
+  --replace         ... end the other sessions, and go on with a fresh topic
   --new             ... leave them alone, and take over what the remote sends
                   (none of these three: you are asked; a script joins)
 

@@ -296,15 +296,17 @@ class Launcher:
         # `user:password` may stand in the token's place: tokens of ntfy have no colon.
         token = config.token or (f"{config.user}:{config.password}" if config.user else "")
         limit = config.clipboard.copy_limit
+        # By the serial, a shim knows a session file of this laptop's from another laptop's (nssh/remote/shim.py).
+        features = [*FEATURES, f"serial={self.start.topic.serial}"]
         # A shim refuses larger content itself, instead of sending it in vain.
-        features = FEATURES if limit == CONTENT_LIMIT else (*FEATURES, f"copy-limit={limit}")
-        return session_file.render(session_file.Session(config.server, self.start.topic.name, features, token))
+        features += [] if limit == CONTENT_LIMIT else [f"copy-limit={limit}"]
+        return session_file.render(session_file.Session(config.server, self.start.topic.name, tuple(features), token))
 
     def _start_bridge(self, route: Route, path: str, transport: str) -> None:
         """Start the bridge. Without a topic (the state directory can't be written) the session goes on without one."""
         if self.start is None:
             return
-        record, topic, joined, replaced, unasked = self.start
+        record, topic, joined, replaced, takeover, unasked = self.start
         behind = joined if joined is not None and joined.foreign else None
         session = SessionInfo(
             pid=record.pid,
@@ -326,6 +328,7 @@ class Launcher:
             transport=transport,
             joined=joined.pid if joined is not None else 0,
             behind=process.birth(behind.pid) if behind is not None else "",
+            takeover=takeover,
             replaced=replaced,
             prepared=self._is_prepared,
             version=self.host.version if self._is_prepared else "",

@@ -43,6 +43,10 @@ class SessionInfo(NamedTuple):
     """PID of the session whose topic this one shares; 0 if there is none."""
     behind: str = ""
     """Birth of that process if it is the Go program. That knows no lease, so it acts for as long as it lives."""
+    takeover: str = ""
+    """Names the moment since which the topic is ours: the end of the foreign session that had it, as PID and start, or
+    `first` if the configuration pins a topic that we have never used. What the topic had before was for another
+    program, and is not acted on. Empty if the topic has always been ours."""
     replaced: tuple[int, ...] = ()
     """PIDs of the sessions that were ended for this one."""
     prepared: bool = False

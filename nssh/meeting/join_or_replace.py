@@ -19,7 +19,7 @@ class Action(enum.StrEnum):
     """What a start does about live sessions of the same target."""
 
     JOIN = "join"  # use the same topic; the session that holds its lease acts, the others stand by
-    REPLACE = "replace"  # end the other sessions, and continue with their topic
+    REPLACE = "replace"  # end the other sessions, and go on with a fresh topic
     NEW = "new"  # use a new topic, and leave the other sessions alone
     ASK = "ask"  # let the user decide
 

@@ -42,6 +42,8 @@ class SessionStart(NamedTuple):
     """The session whose topic this one shares."""
     replaced: tuple[int, ...] = ()
     """PIDs of the sessions that were ended for this one."""
+    takeover: str = ""
+    """Names the moment since which the topic is ours, if another program has used it: see `SessionInfo.takeover`."""
     unasked: tuple[Record, ...] = ()
     """The sessions that share the topic, if they were not asked whether they live."""
 
@@ -127,16 +129,10 @@ class SessionStarter:
                 raise PermissionError(13, "not writable", path)
         with session_records.StartLock():
             others = self._others()
+            if choice == "replace":
+                return self._replace(others)
             if choice == "new" or not others:
                 return self._begin(fresh=choice == "new")
-            from nssh.meeting import join_or_replace, liveness
-
-            pinned = bool(self._config.topic)
-            decision = join_or_replace.decide(
-                choice, liveness.SessionState.UNKNOWN, interactive=self._interactive, pinned=pinned
-            )
-            if decision.action == "replace":
-                return self._replace(others)
             if not self._interactive:
                 group = self._topic_group(others)
                 return self._join(group, _acting(group))._replace(unasked=tuple(group))
@@ -147,7 +143,9 @@ class SessionStarter:
             if action == "new":
                 return self._begin(fresh=True)
             if action == "replace":
-                return self._replace([one for one in others if one.pid in shown])
+                return self._replace(
+                    [one for one in others if one.pid in shown], [one for one in others if one.pid not in shown]
+                )
             return self._join(others, other)
 
     def _others(self) -> list[Record]:
@@ -228,19 +226,38 @@ class SessionStarter:
         joined = next((one for one in present if one.pid == other.pid), present[0])
         return self._begin(joined=joined)
 
-    def _replace(self, others: Sequence[Record]) -> SessionStart:
+    def _replace(self, others: Sequence[Record], spared: Sequence[Record] = ()) -> SessionStart:
+        """End sessions, and go on with a fresh topic; or join one that came during the question, which is spared."""
         if others:
             from nssh.meeting import end_session
 
             end_session.end(others)
-        # Continue with the same topic: this session then handles what the bus accepted and nobody has handled yet, and
-        # nothing is lost that a program on the remote sends until its session file is written anew.
-        return self._begin(joined=None)._replace(replaced=tuple(other.pid for other in others))
+        if spared:
+            group = self._topic_group(spared)
+            start = self._join(group, _acting(group))
+        elif self._config.topic:
+            # A pinned topic stays. A session of the Go program acted on all that it brought until now.
+            start = self._begin()
+            foreign = [f"{one.pid} {one.started}" for one in others if one.foreign and one.topic == start.topic.name]
+            start = start._replace(takeover=" ".join(foreign) or start.takeover)
+        else:
+            key, server = self._target.key, self._config.server
+            start = self._record(topics.succeed(key, server, others))
+        return start._replace(replaced=tuple(other.pid for other in others))
 
     def _begin(self, *, fresh: bool = False, joined: Record | None = None) -> SessionStart:
         target, config = self._target, self._config
         shared = (joined.topic, joined.serial) if joined is not None else None
-        topic = topics.obtain(target.key, config.server, fixed=config.topic or "", fresh=fresh, joined=shared)
+        pinned = config.topic or ""
+        start = self._record(topics.obtain(target.key, config.server, fixed=pinned, fresh=fresh, joined=shared), joined)
+        if joined is not None and joined.foreign:
+            return start._replace(takeover=f"{joined.pid} {joined.started}")
+        # What a pinned topic holds that we have never used was for another program.
+        return start._replace(takeover="first") if pinned and not os.path.exists(start.topic.ledger) else start
+
+    def _record(self, topic: topics.Topic, joined: Record | None = None) -> SessionStart:
+        """Write this session's record."""
+        target = self._target
         now = time.time()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
         record = session_records.Record(
@@ -248,7 +265,7 @@ class SessionStarter:
             target=target.destination,
             host=target.short_name,
             topic=topic.name,
-            server=config.server,
+            server=self._config.server,
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
             log=os.path.join(files.state_dir(), "logs", f"{stamp}-{os.getpid()}.jsonl"),
             birth=process.birth(os.getpid()),

@@ -85,9 +85,29 @@ class Shim:
             complain("%s: %s\n" % (self.persona, text))
 
     def publish(self, message: wire.Envelope, payload: Payload | None = None) -> None:
-        """Publish a message; tell the user if it has to wait for the laptop. Raises Failure."""
-        if self.bus().publish(message, payload) == 0:
+        """Publish a message; tell the user if it has to wait for the laptop. Raises Failure.
+
+        If the laptop has replaced its session meanwhile, nobody may look at the old topic any more. So the message is
+        published on the new one, too; by its id it takes effect once.
+        """
+        subscribers = self.bus().publish(message, payload)
+        while self._follow_replaced_session():
+            subscribers = self.bus().publish(message, payload)
+        if subscribers == 0:
             self.say("no laptop is connected; kept until your laptop is back")
+
+    def _follow_replaced_session(self) -> bool:
+        """Use the new session if the same laptop has replaced the one that we use; return whether it has."""
+        try:
+            now = load(self.environ)
+        except SessionError:
+            return False
+        before = self.session()
+        same_laptop = _serial(now) and (now.server, _serial(now)) == (before.server, _serial(before))
+        if now.topic == before.topic or not same_laptop:
+            return False
+        self._session, self._bus = now, None
+        return True
 
     def input(self) -> Payload:
         """Return an empty payload for what is to be copied, with the limit of this session's laptop."""
@@ -171,7 +191,17 @@ class Shim:
     def _ask(self, mime: str) -> tuple[str, Payload]:
         from nssh.remote.clipboard_read import ClipboardRead
 
-        return ClipboardRead(self.bus(), mime, timeout(self.environ)).ask()
+        try:
+            return ClipboardRead(self.bus(), mime, timeout(self.environ)).ask()
+        except Failure:
+            if not self._follow_replaced_session():
+                raise
+            return ClipboardRead(self.bus(), mime, timeout(self.environ)).ask()
+
+
+def _serial(session: Session) -> str:
+    """Return what the session files of one laptop for this host have in common; empty if it tells nothing."""
+    return next((feature for feature in session.features if feature.startswith("serial=")), "")
 
 
 def _bridged(mime: str) -> str:

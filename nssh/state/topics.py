@@ -2,8 +2,8 @@
 
 A topic belongs to one key (`identity.Target.key`) and one server. Its file, `topics/<key>+<server>.json` in the state
 directory, holds the topic and a serial. The names of its ledger and its lease contain the serial, never the topic. A
-topic that the configuration pins is the same for every key, and so are its ledger and its lease. Standard library
-only: on the way to ssh.
+Replace changes the topic and keeps the serial. A topic that the configuration pins is the same for every key, and so
+are its ledger and its lease. Standard library only: on the way to ssh.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ from typing import NamedTuple
 
 from nssh.state.lease import Lease
 from nssh.wire import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nssh.state.session_records import Record
 
 # Seconds after which the files of a former topic are removed: longer than any bus keeps a message (12 h).
 _OLD = 7 * 86400.0
@@ -76,6 +82,42 @@ def obtain(
     elif known is None:
         known = _renew(directory, path, fixed, fresh=fresh and not fixed)
     return _topic(path, *known)
+
+
+def succeed(key: str, server: str, ended: Sequence[Record]) -> Topic:
+    """Give a target a fresh topic in place of the present one and of those that ended sessions had (`--replace`).
+
+    What was accepted on the topics before is still to take effect, once. So they are noted as former topics, and share
+    the new topic's ledger.
+
+    Args:
+        key: The session's key.
+        server: The server of the bus.
+        ended: The records of the sessions that were ended.
+
+    Raises:
+        OSError: The state directory can't be written.
+    """
+    from nssh.state import former_topics
+    from nssh.state.former_topics import FormerTopic
+
+    files.make_private_dir(files.state_dir())
+    directory = files.make_private_dir(os.path.join(files.state_dir(), "topics"))
+    path = os.path.join(directory, file_name(f"{key}+{server}") + ".json")
+    known = _read(path, "")
+    kept = known[1] if known is not None else os.urandom(4).hex()
+    successor = _topic(path, new_name(), kept)
+    now = int(time.time())
+    former = {known[0]: FormerTopic(known[0], now)} if known is not None else {}
+    # Those of another program come last: it has acted on all that its topic had, whoever shared it.
+    for record in sorted(ended, key=lambda one: one.foreign):
+        foreign = f"{record.pid} {record.started}" if record.foreign else ""
+        ledger = "" if record.foreign or record.serial == kept else _topic(path, "", record.serial).ledger
+        former[record.topic] = FormerTopic(record.topic, now, foreign, ledger)
+    # Before the new topic is: a process that dies here leaves a former topic that is the present one, and not read.
+    former_topics.add(successor.ledger, list(former.values()))
+    _renew(directory, path, successor.name, kept, fresh=True)
+    return successor
 
 
 def current(key: str, server: str) -> str:
@@ -139,7 +181,11 @@ def _prune(directory: str, path: str, serial: str) -> None:
     stem = os.path.basename(path).removesuffix(".json")
     for name in os.listdir(directory):
         parts = name.removeprefix(f"{stem}.").split(".")
-        if not name.startswith(f"{stem}.") or parts[0] == serial or parts[1:] not in (["ledger"], ["lease"]):
+        if (
+            not name.startswith(f"{stem}.")
+            or parts[0] == serial
+            or parts[1:] not in (["ledger"], ["lease"], ["former"])
+        ):
             continue
         former = os.path.join(directory, f"{stem}.{parts[0]}.lease")
         lease = Lease(former)

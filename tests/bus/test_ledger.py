@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nssh.bus.ledger import Ledger
+from nssh.bus.losses import Reach
 
 ID = st.text(string.ascii_letters + string.digits, min_size=1, max_size=12)
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -215,3 +216,47 @@ def test_a_missing_directory_is_told_and_the_state_goes_on_in_memory(tmp_path: P
     assert ledger.claim("a")
     assert not ledger.claim("a")
     assert ledger.failure is not None
+
+
+def test_the_cursor_is_of_one_topic_and_what_was_handled_of_all(path: str) -> None:
+    ledger = Ledger(path)
+    ledger.follow("one")
+    ledger.claim("a")
+    ledger.set_cursor("a")
+    ledger.set_reach(Reach(5, 6, 7))
+    ledger.follow("one")
+    assert ledger.cursor == "a"
+    ledger.close()
+    assert (ledger.cursor, ledger.reach) == ("a", Reach(5, 6, 7))
+    ledger.follow("two")
+    for each in (ledger, Ledger(path)):
+        assert each.seen("a")
+        assert (each.cursor, each.anchor, each.reach) == (None, None, Reach())
+    again = Ledger(path)
+    again.set_cursor("b")
+    again.follow("two")
+    assert Ledger(path).cursor == "b"
+    assert b"two" not in Path(path).read_bytes(), "the name of a topic is a secret"
+
+
+def test_a_cursor_of_no_topic_is_of_an_unknown_one(path: str) -> None:
+    Ledger(path).set_cursor("a")
+    ledger = Ledger(path)
+    ledger.follow("one")
+    assert ledger.cursor is None
+
+
+def test_another_ledger_s_claims_are_adopted_once_and_its_file_goes(path: str) -> None:
+    other = Ledger(f"{path}2")
+    other.claim("theirs")
+    other.set_cursor("theirs")
+    other.close()
+    ledger = Ledger(path)
+    ledger.claim("ours")
+    ledger.adopt(f"{path}2")
+    assert not Path(f"{path}2").exists()
+    ledger.adopt(f"{path}2")
+    again = Ledger(path)
+    assert again.seen("theirs")
+    assert again.seen("ours")
+    assert again.cursor is None

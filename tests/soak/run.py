@@ -212,10 +212,11 @@ class Soak:
             if opened.returncode:
                 self._wrong.append(f"--open-held: {opened.stderr}")
                 break
+        backlog = world.backlog()
         return Seen(
             deeds=list(self._deeds),
             calms=self._calms,
-            backlog=world.backlog(),
+            backlog=[message for _, message in backlog],
             strict=world.bus == "relay",
             opened=world.browser.opened(),
             held=held,
@@ -224,6 +225,7 @@ class Soak:
             claimed=self._ledger().seen,
             kills=self._breaker.kills,
             reigns=self._watch.reigns,
+            topics={message.id: number for number, message in backlog},
         )
 
     def _ledger(self) -> Ledger:

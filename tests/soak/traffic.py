@@ -129,10 +129,12 @@ class Program(threading.Thread):
         else:
             mime = " -t image/png" if kind == "read-image" else ""
             command = f"xclip -selection clipboard -o{mime} </dev/null"
+        self._world.note_topic()
         self._shots.fire()
         at, start = time.time(), time.monotonic()
         status = self._run(command, self._files / name)
         end = time.monotonic()
+        self._world.note_topic()
         out, said = _take(self._files / f"{name}.out"), _take(self._files / f"{name}.err").decode("utf-8", "replace")
         given.unlink(missing_ok=True)
         what = url if kind == "open" else digest(data if kind.startswith("write") else out)

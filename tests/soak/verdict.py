@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nssh.wire import envelope as wire
 from tests.soak.journal import digest, held_between
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from nssh.bus.messages import Message
     from tests.soak.breaker import Kill
@@ -55,6 +56,8 @@ class Seen(NamedTuple):
     """Whether the topic's ledger has a key."""
     kills: Sequence[Kill]
     reigns: Sequence[Reign]
+    topics: Mapping[str, int] = MappingProxyType({})
+    """Which of the target's topics each message came on, by its id. A replaced session's is another one."""
 
 
 class Findings:
@@ -67,6 +70,7 @@ class Findings:
         self.counts: Counter[str] = Counter()
         # How far `time.time()` is ahead of `time.monotonic()`.
         self._clocks = next((deed.at - deed.start for deed in seen.deeds), 0.0)
+        self._topic_of: dict[str, int] = {}
         self._messages: list[tuple[Message, wire.Envelope]] = []
         for message in seen.backlog:
             try:
@@ -160,8 +164,9 @@ class Findings:
     def _judge_order(self) -> None:
         """Compare the order of URLs with the bus's: those that were held were opened at the end by the user."""
         rank: dict[str, int] = {}
-        for number, (_, envelope) in enumerate(self._messages):
+        for number, (message, envelope) in enumerate(self._messages):
             rank.setdefault(envelope.url, number)
+            self._topic_of.setdefault(envelope.url, self._seen.topics.get(message.id, 0))
         deeds = {deed.what: deed for deed in self._seen.deeds if deed.kind == "open"}
         held = set(self._seen.held)
         last: Opened | None = None
@@ -170,7 +175,7 @@ class Findings:
                 continue
             if last is not None and rank[one.url] < rank[last.url]:
                 first, second = deeds[one.url], deeds[last.url]
-                if self._seen.strict or first.end < second.start:
+                if self._is_strict(one.url, last.url) or first.end < second.start:
                     self.wrong.append(
                         f"{last.url} was opened at {last.time:.3f}, before {one.url} at {one.time:.3f}, which is "
                         f"{rank[last.url] - rank[one.url]} places ahead of it on the bus; "
@@ -180,6 +185,10 @@ class Findings:
                     self.counts["opens at once, in another order"] += 1
             else:
                 last = one
+
+    def _is_strict(self, one: str, other: str) -> bool:
+        """Whether two URLs, or two contents by their digests, are in an order: on one topic, of a bus that has one."""
+        return self._seen.strict and self._topic_of.get(one) == self._topic_of.get(other)
 
     # The clipboard.
 
@@ -193,6 +202,7 @@ class Findings:
                 size = message.attachment.size if message.attachment is not None else None
                 sha = sizes.get(size or 0, "") if message.attachment is not None else digest(envelope.body)
                 rank.setdefault(sha, number)
+                self._topic_of.setdefault(sha, self._seen.topics.get(message.id, 0))
                 ids.setdefault(sha, message.id)
         applied = [change.digest for change in self._seen.changes[1:]]
         self.counts["writes applied"] = len(set(applied) & set(rank))
@@ -258,7 +268,7 @@ class Findings:
         for sha in applied:
             if last and rank[sha] < rank[last]:
                 first, second = deeds.get(sha), deeds.get(last)
-                if self._seen.strict or (first and second and first.end < second.start):
+                if self._is_strict(sha, last) or (first and second and first.end < second.start):
                     self.wrong.append(f"a write was applied after a newer one: {first} after {second}")
                 else:
                     self.counts["writes at once, in another order"] += 1

@@ -78,30 +78,35 @@ class World:
         path = os.pathsep.join([os.fspath(self.clipboard.path), os.environ["PATH"]])
         self.laptop = Laptop(client, config, DISPLAY=":none", PATH=path, TMPDIR=os.fspath(self.temporary))
         self.browser = Browser(client.home)
+        self.topics: list[str] = []
         stack.callback(self._end_laptop)
         self.laptop.infect()
 
     def _end_laptop(self) -> None:
         kill_all(self.laptop.processes())
 
-    def topic(self) -> str:
-        """Return the topic that the remote has now."""
-        for line in (self.home / ".local/state/nssh/session").read_text().splitlines():
-            if line.startswith("topic = "):
-                return line.partition('"')[2].rstrip('"')
-        raise ValueError("the remote's session file names no topic")
+    def note_topic(self) -> None:
+        """Note the topic that the remote has now. Called before and after each shim, so that none is missed."""
+        with contextlib.suppress(FileNotFoundError):
+            for line in (self.home / ".local/state/nssh/session").read_text().splitlines():
+                if line.startswith("topic = ") and (topic := line.partition('"')[2].rstrip('"')) not in self.topics:
+                    self.topics.append(topic)
 
-    def backlog(self) -> list[Message]:
-        """Return every message of the topic, in the bus's order."""
+    def backlog(self) -> list[tuple[int, Message]]:
+        """Return every message of each topic, with the number of its topic, in the bus's order."""
         server = self.server.url if self.server is not None else f"unix:{self.home}/.local/state/nssh/relay.sock"
         client = BusClient(server)
-        found: list[Message] = []
-        while True:
-            more = client.poll(self.topic(), found[-1].id if found else None)
-            found += [message for message in more if message.id not in {one.id for one in found[-100:]}]
-            if more.complete:
-                client.close()
-                return found
+        found: list[tuple[int, Message]] = []
+        for number, topic in enumerate(self.topics):
+            here: list[Message] = []
+            while True:
+                more = client.poll(topic, here[-1].id if here else None)
+                here += [message for message in more if message.id not in {one.id for one in here[-100:]}]
+                if more.complete:
+                    break
+            found += [(number, message) for message in here]
+        client.close()
+        return found
 
     def relay(self) -> psutil.Process | None:
         """Return the relay's daemon, if there is one."""

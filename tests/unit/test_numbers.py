@@ -68,6 +68,7 @@ NUMBERS = [
     Number("nssh.remote.events:MAX_SIZE", MiB, (("protocol", "events, rotated at 1 MiB"),)),
     # The bus.
     Number("nssh.bus.client:DEAD_AFTER", 90, (("architecture", "one that was silent for 90 s"),)),
+    Number("nssh.bus.drain:GRACE", 12, (("architecture", "12 s after the session file was known to name another"),)),
     Number("nssh.bus.schedule:IDLE_SECONDS", 30 * MINUTE, (("architecture", "Polls once in 30 minutes"),)),
     Number("nssh.bus.replay:READ_SECONDS", 10, (("architecture", "read older than 10 s"),)),
     Number("nssh.bus.replay:OPEN_SECONDS", 15 * MINUTE, (
@@ -166,7 +167,7 @@ NUMBERS = [
     )),
     Number("nssh.sweep.child:_SHUTDOWN", 3, (("supervision", "3 s, by the end of its pipe"),)),
     Number("nssh.sweep.sweep_options:TIMEOUT", 20, (("sweep", "for a host to answer; default `20s`"),)),
-    Number("nssh.mosh.end_servers:GRACE", 11, (("sweep", "still there 11 seconds later"),)),
+    Number("nssh.sweep.end_servers:GRACE", 11, (("sweep", "still there 11 seconds later"),)),
     Number("nssh.tui._selection:OLD", DAY, (("sweep", "those older than 24 h"),)),
 ]  # fmt: skip
 

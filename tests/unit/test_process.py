@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import psutil
@@ -174,3 +175,30 @@ def test_whether_a_process_is_stopped(child: subprocess.Popen[bytes]) -> None:
     os.kill(child.pid, signal.SIGCONT)
     until(lambda: not process.is_stopped(child.pid))
     assert not process.is_stopped(2**22 + 7)
+
+
+@pytest.mark.parametrize("kernel", ["tells", "can't tell"])
+def test_the_end_of_a_process_that_is_no_child_is_waited_for(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kernel != "tells":
+        monkeypatch.delattr(os, "pidfd_open")
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as cat:
+        end = process.End(cat.pid, process.birth(cat.pid))
+        seen: list[bool] = []
+        thread = threading.Thread(target=lambda: seen.append(end.wait()))
+        thread.start()
+        assert thread.is_alive()
+        cat.kill()
+        thread.join(20)
+    assert seen == [True]
+    end.close()
+    assert process.End(cat.pid, "another").wait()
+
+
+def test_the_wait_for_a_process_can_be_ended() -> None:
+    end = process.End(os.getpid(), process.birth(os.getpid()))
+    seen: list[bool] = []
+    thread = threading.Thread(target=lambda: seen.append(end.wait()))
+    thread.start()
+    end.close()
+    thread.join(20)
+    assert seen == [False]

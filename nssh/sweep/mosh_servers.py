@@ -6,16 +6,13 @@ import enum
 from typing import NamedTuple
 
 
-class ClientState(str, enum.Enum):
+class ClientState(enum.StrEnum):
     """Whether a client is attached to a server. If utmp does not tell, it is unknown, never detached."""
 
     ATTACHED = "attached"
     DETACHED = "detached"
     NEVER = "never connected"
     UNKNOWN = "unknown"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class MoshServer(NamedTuple):
