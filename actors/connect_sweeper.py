@@ -8,7 +8,8 @@ from actors.messages import BorrowConnection, Log, LookForConnection, SweepNews
 from actors.supervision import AskError, BaseActor
 from nssh.base.errors import ConnectError, RemoteError
 from nssh.base.printable import LONGEST, printable
-from nssh.sweep import connect_host, own_mosh, server_choice
+from nssh.mosh import server_choice
+from nssh.sweep import connect_host, own_sessions
 from nssh.sweep.child_messages import Failed, Judged
 from nssh.sweep.run_scripts import ScriptRunner
 from nssh.sweep.sweep_options import SweepOptions
@@ -16,8 +17,8 @@ from nssh.sweep.sweep_options import SweepOptions
 if TYPE_CHECKING:
     from actors.supervision import Context
     from nssh.launch.session_info import SessionInfo
+    from nssh.mosh.end_servers import SweepVerdict
     from nssh.ssh.connection import Connection
-    from nssh.sweep.end_servers import SweepVerdict
 
 # Seconds until the sweep begins, so that the session comes first, and between two looks for a connection.
 _PAUSE = 5.0
@@ -67,7 +68,7 @@ class ConnectSweeper(BaseActor):
         options = SweepOptions(hosts=())
         try:
             listing = connect_host.resolved(remote.servers(_TIMEOUT), self._session.target)
-            ours = own_mosh.look()
+            ours = own_sessions.look()
             chosen = [
                 (server, server_choice.how(server, unused=True))
                 for server in listing.servers

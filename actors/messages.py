@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from nssh.local.callback_finder import Callback
     from nssh.local.callback_flow import FlowEnded, FlowSucceeded
     from nssh.local.clipboard_content import Content
+    from nssh.mosh.end_servers import EndMethod
+    from nssh.mosh.mosh_servers import MoshServer
     from nssh.ssh.connection import Connection
     from nssh.sweep.child_messages import News
-    from nssh.sweep.end_servers import EndMethod
-    from nssh.sweep.mosh_servers import MoshServer
     from nssh.wire.envelope import Envelope
 
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.supervision import Context
+    from nssh.mosh.end_servers import EndMethod, SweepVerdict
+    from nssh.mosh.mosh_servers import MoshServer
     from nssh.ssh.connection import Connection
     from nssh.ssh.identity import Target
     from nssh.sweep.child_messages import News
-    from nssh.sweep.end_servers import EndMethod, SweepVerdict
-    from nssh.sweep.mosh_servers import MoshServer
 
 # Incarnations of a sweeper: a host that made it crash twice would do so again.
 _LIVES = 2

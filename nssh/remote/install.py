@@ -260,6 +260,8 @@ def _write_library(lib: str, sources: dict[str, bytes]) -> bool:
             path = os.path.join(temporary, *_parts(name))
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             _write(path, text, 0o644)
+            if not name.endswith(".py"):
+                continue
             # Without time stamps, which change when a home directory is copied or restored.
             py_compile.compile(
                 path,

@@ -6,10 +6,10 @@ import hashlib
 import json
 import os
 
-PACKAGES = ("relay", "remote", "wire")
+PACKAGES = ("mosh", "relay", "remote", "wire")
 """Folders of the package that belong to it as a whole."""
 
-PARTS = ("__init__.py", "base/__init__.py", "base/durations.py")
+PARTS = ("__init__.py", "base/__init__.py", "base/durations.py", "base/printable.py")
 """Files beside them."""
 
 

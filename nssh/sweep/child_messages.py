@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nssh.mosh.end_servers import EndMethod, Fate, SweepVerdict
+from nssh.mosh.mosh_servers import ClientState, Listing, MoshServer
 from nssh.ssh.identity import Target
-from nssh.sweep.end_servers import EndMethod, Fate, SweepVerdict
-from nssh.sweep.mosh_servers import ClientState, Listing, MoshServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

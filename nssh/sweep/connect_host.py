@@ -14,9 +14,9 @@ from nssh.state import session_records
 from nssh.wire import files
 
 if TYPE_CHECKING:
+    from nssh.mosh.mosh_servers import Listing
     from nssh.ssh.connection import Connection
     from nssh.ssh.identity import Target
-    from nssh.sweep.mosh_servers import Listing
 
 
 def reach(target: Target, deadline: float) -> Connection:

@@ -7,16 +7,39 @@ import time
 from typing import TYPE_CHECKING
 
 from nssh.base.errors import ConnectError, RemoteError
+from nssh.mosh import end_servers, list_servers
 from nssh.ssh import framing
-from nssh.sweep import end_servers, list_servers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from nssh.mosh.end_servers import EndMethod, SweepVerdict
+    from nssh.mosh.mosh_servers import Listing, MoshServer
     from nssh.ssh.connection import ByteStream, Connection
     from nssh.ssh.framing import Answer, Script
-    from nssh.sweep.end_servers import EndMethod, SweepVerdict
-    from nssh.sweep.mosh_servers import Listing, MoshServer
+
+
+def list_script() -> Script:
+    """Return the script that lists the servers."""
+    return framing.pack(framing.source(list_servers.__file__, "list_servers.sh"))
+
+
+def read_list(answer: Answer) -> Listing:
+    """Read the answer of that script.
+
+    Raises:
+        RemoteError: The answer is malformed, or names more servers than a host can have.
+    """
+    try:
+        return list_servers.read(answer.lines)
+    except list_servers.ListingError as error:
+        raise RemoteError(str(error)) from None
+
+
+def end_script(chosen: Iterable[tuple[MoshServer, EndMethod]], grace: int = end_servers.GRACE) -> Script:
+    """Return the script that ends servers; `grace` is the time from SIGTERM to SIGKILL in seconds."""
+    script = framing.source(end_servers.__file__, "end_servers.sh")
+    return framing.pack(script, lines=end_servers.orders(chosen, grace))
 
 
 class ScriptRunner:
@@ -43,7 +66,7 @@ class ScriptRunner:
             ConnectError: The connection is lost, or time is up.
             RemoteError: The remote did not run the script, or its answer is malformed.
         """
-        return list_servers.read(self._run(list_servers.script(), timeout, lambda _: None))
+        return read_list(self._run(list_script(), timeout, lambda _: None))
 
     def end(
         self,
@@ -64,7 +87,7 @@ class ScriptRunner:
             if verdict is not None:
                 on_verdict(verdict)
 
-        self._run(end_servers.pack(chosen), timeout + end_servers.LONGEST, on_line)
+        self._run(end_script(chosen), timeout + end_servers.LONGEST, on_line)
 
     def _run(self, script: Script, timeout: float, on_line: Callable[[str], object]) -> Answer:
         deadline = time.monotonic() + timeout

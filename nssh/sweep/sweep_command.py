@@ -13,23 +13,24 @@ from typing import TYPE_CHECKING, TextIO
 from nssh import tui
 from nssh.base.errors import ConnectError, UsageError
 from nssh.base.printable import LONGEST, printable
+from nssh.mosh import end_servers, sweep_output
+from nssh.mosh.end_servers import Fate
+from nssh.mosh.mosh_servers import ClientState
+from nssh.mosh.own_mosh import OwnMosh
 from nssh.ssh import identity
-from nssh.sweep import end_servers, sweep_output
+from nssh.sweep import own_sessions
 from nssh.sweep.child import SweepChild
 from nssh.sweep.child_messages import Failed, Job, Listed
-from nssh.sweep.end_servers import Fate
-from nssh.sweep.mosh_servers import ClientState
-from nssh.sweep.own_mosh import OwnMosh, look
 from nssh.sweep.sweep_state import SweepState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from nssh.config.settings import Config
+    from nssh.mosh.swept_host import ServerEntry, SweptHost
     from nssh.ssh.identity import Target
     from nssh.sweep.child_messages import News
     from nssh.sweep.sweep_options import SweepOptions
-    from nssh.sweep.sweep_state import ServerEntry, SweptHost
 
 # Seconds to wait for the child beyond its own time limits.
 _SLACK = 5.0
@@ -84,7 +85,7 @@ class _Sweep:
         for host in self.round.hosts:
             if host.error:
                 self._say(host.error)
-        self._mine = look()  # while the child connects
+        self._mine = own_sessions.look()  # while the child connects
         self._listen("waiting for", lambda host: not host.answered, self._options.timeout + _SLACK)
         if not self._at_once:
             self._columns = sweep_output.fitted(self.round.entries)
@@ -139,7 +140,7 @@ class _Sweep:
             if not self._lists_only:
                 self._show([entry for entry in host.entries if entry.wanted and entry.spared])
             if self._at_once:
-                self._end(self.round.by_flags(host))
+                self._end(host.by_flags())
         for entry in judged:
             self._show([entry], str(entry.fate))
         return host

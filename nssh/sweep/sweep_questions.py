@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nssh import tui
-from nssh.sweep import sweep_output
-from nssh.sweep.mosh_servers import ClientState
+from nssh.mosh import sweep_output
+from nssh.mosh.mosh_servers import ClientState
 from nssh.tui import Cancelled, Option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nssh.sweep.sweep_state import ServerEntry
+    from nssh.mosh.swept_host import ServerEntry
 
 
 def confirm(chosen: Sequence[ServerEntry], columns: tuple[int, ...]) -> None:

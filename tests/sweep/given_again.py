@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nssh.sweep.end_servers import EndMethod
+from nssh.mosh.end_servers import EndMethod
 from tests.sweep.shells import Ways
 
 

@@ -6,13 +6,14 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+from nssh.mosh import end_servers
+from nssh.mosh.mosh_servers import MoshServer
 from nssh.ssh import framing
-from nssh.sweep import end_servers
-from nssh.sweep.mosh_servers import MoshServer
+from nssh.sweep import run_scripts
 from tests.lab.system import require
 
 if TYPE_CHECKING:
-    from nssh.sweep.end_servers import EndMethod, Fate
+    from nssh.mosh.end_servers import EndMethod, Fate
 
 SHELLS = ["dash", "bash", "busybox sh"]
 
@@ -48,7 +49,7 @@ class Ways:
     def end(self, *chosen: tuple[MoshServer, EndMethod], grace: int = 1, prelude: str = "", user: str | None = None
             ) -> dict[int, Fate]:  # fmt: skip
         """Run the script; return the fates in the order in which they were told."""
-        script = end_servers.pack(chosen, grace)
+        script = run_scripts.end_script(chosen, grace)
         done = subprocess.run(
             bootstrap(self.shell), input=self.told(script, prelude), capture_output=True, timeout=60, check=True,
             user=user, cwd="/",

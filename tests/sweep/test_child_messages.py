@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nssh.mosh.end_servers import EndMethod, Fate, SweepVerdict
+from nssh.mosh.mosh_servers import ClientState, Listing, MoshServer
 from nssh.ssh.identity import Target
 from nssh.sweep import child_messages
-from nssh.sweep.end_servers import EndMethod, Fate, SweepVerdict
-from nssh.sweep.mosh_servers import ClientState, Listing, MoshServer
 
 seconds = st.floats(0, 1e9)
 servers = st.builds(

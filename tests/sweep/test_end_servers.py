@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nssh.sweep import end_servers
-from nssh.sweep.end_servers import EndMethod, Fate
-from nssh.sweep.mosh_servers import MoshServer
+from nssh.mosh import end_servers
+from nssh.mosh.end_servers import EndMethod, Fate
+from nssh.mosh.mosh_servers import MoshServer
+from nssh.sweep import run_scripts
 from tests.lab.account import Account
 from tests.lab.system import require
 from tests.lab.tools import wait_until
@@ -32,8 +33,8 @@ STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.2; done"
 
 
 def test_they_have_their_seconds_unless_a_test_says_otherwise() -> None:
-    assert end_servers.pack([]).stdin.count(b"\n%d\n" % end_servers.GRACE) == 1
-    assert b"\n%d\n" % end_servers.GRACE not in end_servers.pack([], 1).stdin
+    assert run_scripts.end_script([]).stdin.count(b"\n%d\n" % end_servers.GRACE) == 1
+    assert b"\n%d\n" % end_servers.GRACE not in run_scripts.end_script([], 1).stdin
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_each_meets_its_fate(ways: Ways, start: Start) -> None:
 def test_when_nobody_listens_any_more_there_is_no_sigkill(ways: Ways, start: Start, *, ignored: bool) -> None:
     """The user has pressed Ctrl-C: those that were asked politely may end still."""
     willing, stubborn = start(), start(STUBBORN)
-    script = end_servers.pack([(ways.server(one), EndMethod.TERM) for one in (willing, stubborn)], 1)
+    script = run_scripts.end_script([(ways.server(one), EndMethod.TERM) for one in (willing, stubborn)], 1)
     with subprocess.Popen(
         bootstrap(ways.shell), stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", restore_signals=not ignored
     ) as running:
@@ -217,4 +218,4 @@ def test_other_lines_tell_no_fate(line: str) -> None:
 def test_a_newline_in_a_start_time_is_refused() -> None:
     """A hostile remote's words come back to it: as one line each, or not at all."""
     with pytest.raises(ValueError, match="newline"):
-        end_servers.pack([(MoshServer(1, "a\nb", 1.0), EndMethod.TERM)])
+        run_scripts.end_script([(MoshServer(1, "a\nb", 1.0), EndMethod.TERM)])

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nssh.sweep import sweep_output
-from nssh.sweep.end_servers import Fate
-from nssh.sweep.mosh_servers import ClientState, MoshServer
-from nssh.sweep.sweep_state import ServerEntry, SweptHost
+from nssh.mosh import sweep_output
+from nssh.mosh.end_servers import Fate
+from nssh.mosh.mosh_servers import ClientState, MoshServer
+from nssh.mosh.swept_host import ServerEntry, SweptHost
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sweep.md").read_text()
 TYPES = {"string": str, "integer": int, "boolean": bool, "list": list, "null": type(None)}

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from nssh.base import process
 from nssh.base.errors import RemoteError
+from nssh.mosh import list_servers
+from nssh.mosh.mosh_servers import ClientState, Listing, MoshServer
 from nssh.ssh import framing
-from nssh.sweep import list_servers
-from nssh.sweep.mosh_servers import ClientState, Listing, MoshServer
+from nssh.sweep import run_scripts
 from tests.lab.system import require
 from tests.sweep import recorded
 from tests.sweep.shells import SHELLS, bootstrap
@@ -33,12 +34,12 @@ def about(seconds: float) -> Any:
 
 
 def by_pid(answer: Answer) -> dict[int, MoshServer]:
-    return {server.pid: server for server in list_servers.read(answer).servers}
+    return {server.pid: server for server in run_scripts.read_list(answer).servers}
 
 
 @pytest.mark.parametrize("answer", [recorded.DEBIAN, recorded.BUSYBOX], ids=["debian", "busybox"])
 def test_linux(answer: Answer) -> None:
-    assert list_servers.read(answer) == Listing(
+    assert run_scripts.read_list(answer) == Listing(
         (
             MoshServer(12479, "312239", about(90.71), ClientState.ATTACHED, None, "192.0.2.7", about(90.71),
                    "tmux: client", (60001,), 0, "6214a721/312239"),
@@ -69,7 +70,7 @@ def test_procps_by_its_columns() -> None:
 
 
 def test_freebsd() -> None:
-    (server,) = list_servers.read(recorded.FREEBSD).servers
+    (server,) = run_scripts.read_list(recorded.FREEBSD).servers
     assert server._replace(start="") == MoshServer(
         812, "", 91.0, ClientState.DETACHED, 67.0, "", 91.0, "vim", (60001,), 0, "1795481136.00"
     )
@@ -77,7 +78,7 @@ def test_freebsd() -> None:
 
 
 def test_macos_has_no_utmp_for_mosh() -> None:
-    found = list_servers.read(recorded.MACOS)
+    found = run_scripts.read_list(recorded.MACOS)
     assert found.addresses == ("fd00::5",)
     (server,) = found.servers
     assert (server.state, server.idle, server.runs, server.ports) == (ClientState.UNKNOWN, 91.0, "zsh", (60001,))
@@ -137,14 +138,14 @@ def test_an_old_mosh_that_lets_its_shell_begin_at_once_is_known_by_its_entry() -
 )
 def test_nonsense_is_one_error(old: str, new: str) -> None:
     with pytest.raises(RemoteError, match="makes no sense"):
-        list_servers.read(edited(recorded.DEBIAN, old, new))
+        run_scripts.read_list(edited(recorded.DEBIAN, old, new))
 
 
 def test_more_than_anybody_can_have_is_one_error_at_once() -> None:
     """An answer may have a megabyte."""
     lines = "\n".join(f"process {pid} 1 {pid} -1 - 1 mosh-server" for pid in range(1000, 25000))
     with pytest.raises(RemoteError, match="tells of 24000 mosh-servers"):
-        list_servers.read(recorded.answer(f"now 1795481227\n{lines}"))
+        run_scripts.read_list(recorded.answer(f"now 1795481227\n{lines}"))
 
 
 _KEYS = ["now", "tick", "hertz", "boot", "address", "process", "ps", "program", "limit", "socket", "udp", "port",
@@ -156,7 +157,7 @@ def test_whatever_a_remote_answers_is_a_list_or_one_error(lines: list[tuple[str,
     text = "\n".join(f"{key} {value}" for key, value in lines)
     answer = recorded.answer(f"{'now 1795481227' if first else ''}\n{text}")
     try:
-        servers = list_servers.read(answer).servers
+        servers = run_scripts.read_list(answer).servers
     except RemoteError:
         return
     assert all(server.age >= 0 for server in servers)
@@ -172,7 +173,7 @@ def test_a_recorded_answer_with_words_changed_is_a_list_or_one_error(data: st.Da
     )
     lines[at] = " ".join(words)
     try:
-        list_servers.read(recorded.answer("\n".join(lines)))
+        run_scripts.read_list(recorded.answer("\n".join(lines)))
     except RemoteError:
         return
 
@@ -226,7 +227,7 @@ def test_the_script_tells_the_addresses_of_its_host(shell: str, told: str) -> No
     done = subprocess.run(
         bootstrap(shell), input=script.stdin, capture_output=True, check=True, timeout=30, env=environ
     )
-    found = list_servers.read(framing.unpack(script, done.stdout))
+    found = run_scripts.read_list(framing.unpack(script, done.stdout))
     assert sorted(found.addresses) == ["10.0.0.5", "192.0.2.2", "fd00::2"]
     assert found.seen_from == "198.51.100.9"
 
@@ -240,7 +241,7 @@ def test_a_container_may_have_an_uptime_of_its_own(tmp_path: Path) -> None:
     inside = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /proc/uptime && exec "$@"', os.fspath(uptime)]
     if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no mount namespaces here")
-    script = list_servers.script()
+    script = run_scripts.list_script()
     with subprocess.Popen([os.fspath(program), "60"]) as server:
         try:
             command = [*inside, *bootstrap("sh")]

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from nssh.mosh.end_servers import EndMethod
+from nssh.mosh.mosh_servers import MoshServer
 from nssh.ssh.identity import Target
 from nssh.sweep.child import SweepChild
 from nssh.sweep.child_messages import End, Failed, Job, Listed
-from nssh.sweep.end_servers import EndMethod
-from nssh.sweep.mosh_servers import MoshServer
 from tests.lab.laptop import NSSH, Laptop
 from tests.lab.tools import wait_until
 from tests.sweep.support import listed, start_server, sweep, wait_ended

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 import pytest
 
+from nssh.mosh.end_servers import EndMethod, Fate
 from nssh.ssh.identity import resolve
 from nssh.sweep.child import SweepChild
 from nssh.sweep.child_messages import End, Failed, Finished, Job, Judged, Listed
-from nssh.sweep.end_servers import EndMethod, Fate
 from tests.lab.laptop import Laptop
 from tests.lab.sshd import Sshd
 from tests.lab.system import require

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh.sweep import server_choice
-from nssh.sweep.end_servers import EndMethod
-from nssh.sweep.mosh_servers import ClientState, Listing, MoshServer
-from nssh.sweep.own_mosh import MoshClient, OwnMosh
+from nssh.mosh import server_choice
+from nssh.mosh.end_servers import EndMethod
+from nssh.mosh.mosh_servers import ClientState, Listing, MoshServer
+from nssh.mosh.own_mosh import MoshClient, OwnMosh
 from nssh.sweep.sweep_options import SweepOptions
 
 if TYPE_CHECKING:

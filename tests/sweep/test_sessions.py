@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from nssh.sweep import own_mosh
-from nssh.sweep.own_mosh import MoshClient
+from nssh.mosh import own_mosh
+from nssh.mosh.own_mosh import MoshClient
 from tests.lab import system
 from tests.lab.account import Account
 from tests.lab.laptop import NSSH, Laptop
@@ -76,6 +76,8 @@ def test_whoever_runs_a_mosh_client_here_it_counts(tmp_path: Path) -> None:
             assert running.stdout is not None
             assert running.stdout.readline() == b"ready\n"
             assert MoshClient("192.0.2.99", 60999) in own_mosh.look().clients
+            assert MoshClient("192.0.2.99", 60999) in own_mosh.look(proc="/nowhere").clients  # by ps
+            assert MoshClient("192.0.2.99", 60999, "its key") in own_mosh.look({os.getpid(): "its key"}).clients
             running.communicate()
     finally:
         shutil.rmtree(directory)

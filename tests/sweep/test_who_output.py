@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh.sweep.who_output import UtmpEntry, read
+from nssh.mosh.who_output import UtmpEntry, read
 
 NOW = float(timegm((2026, 11, 24, 0, 47, 7)))
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # The folders of nssh, from the bottom to the top: each may import those before it, none of its own group or behind.
 LAYERS = (
     ("base", "wire"),
-    ("relay",),
+    ("relay", "mosh"),
     ("remote",),
     ("ssh",),
     ("state",),
@@ -29,7 +29,12 @@ LAYERS = (
     ("cli",),
 )
 # What is shipped to the remote, and all that it may import beside `PARTS`.
-SHIPPED = {"wire": {"wire"}, "relay": {"relay", "wire"}, "remote": {"remote", "relay", "wire"}}
+SHIPPED = {
+    "wire": {"wire"},
+    "relay": {"relay", "wire"},
+    "mosh": {"mosh"},
+    "remote": {"remote", "relay", "mosh", "wire"},
+}
 # Modules of other folders that are shipped, too; they import nothing of ours.
 PARTS = {f"nssh.{path.removesuffix('.py').replace('/', '.')}" for path in library.PARTS if "__init__" not in path}
 HEAVY = {

@@ -167,7 +167,7 @@ NUMBERS = [
     )),
     Number("nssh.sweep.child:_SHUTDOWN", 3, (("supervision", "3 s, by the end of its pipe"),)),
     Number("nssh.sweep.sweep_options:TIMEOUT", 20, (("sweep", "for a host to answer; default `20s`"),)),
-    Number("nssh.sweep.end_servers:GRACE", 11, (("sweep", "still there 11 seconds later"),)),
+    Number("nssh.mosh.end_servers:GRACE", 11, (("sweep", "still there 11 seconds later"),)),
     Number("nssh.tui._selection:OLD", DAY, (("sweep", "those older than 24 h"),)),
 ]  # fmt: skip
 

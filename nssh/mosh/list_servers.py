@@ -1,7 +1,7 @@
-"""Lists the mosh-servers of a remote user: packs the script, and reads its answer.
+"""Reads what the script `list_servers.sh` tells of a user's mosh-servers.
 
 On Linux the script reads /proc, whatever userland there is. Elsewhere it runs `ps` with the columns that macOS, FreeBSD
-and procps share. Who is attached, `who` tells (`nssh.sweep.who_output`).
+and procps share. Who is attached, `who` tells (`nssh.mosh.who_output`).
 """
 
 from __future__ import annotations
@@ -11,26 +11,23 @@ from calendar import timegm
 from time import strptime
 from typing import TYPE_CHECKING, NamedTuple
 
-from nssh.base.errors import RemoteError
-from nssh.ssh import framing
-from nssh.sweep import who_output
-from nssh.sweep.mosh_servers import ClientState, Listing, MoshServer
+from nssh.mosh import who_output
+from nssh.mosh.mosh_servers import ClientState, Listing, MoshServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nssh.sweep.who_output import UtmpEntry
+    from nssh.mosh.who_output import UtmpEntry
 
 NAME = "mosh-server"
 
 
-def script() -> framing.Script:
-    """Return the script that lists the servers."""
-    return framing.pack(framing.source(__file__, "list_servers.sh"))
+class ListingError(ValueError):
+    """The script's output is malformed, or names more servers than a host can have."""
 
 
 class _Process(NamedTuple):
-    """A process of the remote user."""
+    """A process of the user."""
 
     pid: int
     parent: int
@@ -54,16 +51,12 @@ _ADDRESSES = 500
 _EVERYBODYS = ("127.", "fe80:")
 
 
-def read(answer: framing.Answer) -> Listing:
-    """Read the script's answer.
-
-    Raises:
-        RemoteError: The answer is malformed, or names more servers than a host can have.
-    """
-    told = _ParsedAnswer(answer)
+def read(lines: Iterable[str]) -> Listing:
+    """Read the lines of the script's output. Raises ListingError."""
+    told = _ParsedAnswer(lines)
     found = told.servers()
     if len(found) > _MOST:
-        raise RemoteError(f"it tells of {len(found)} mosh-servers, more than anybody can have")
+        raise ListingError(f"it tells of {len(found)} mosh-servers, more than anybody can have")
     servers = [told.server(process) for process in found]
     servers.sort(key=lambda server: (-server.age, server.pid))
     return Listing(tuple(servers), *told.addresses())
@@ -72,9 +65,9 @@ def read(answer: framing.Answer) -> Listing:
 class _ParsedAnswer:
     """The lines of an answer, grouped by their first word."""
 
-    def __init__(self, answer: framing.Answer) -> None:
+    def __init__(self, answer: Iterable[str]) -> None:
         lines: dict[str, list[str]] = {}
-        for line in answer.lines:
+        for line in answer:
             key, _, value = line.partition(" ")
             lines.setdefault(key, []).append(value)
         self._lines = lines
@@ -86,7 +79,7 @@ class _ParsedAnswer:
             self._processes = [_from_proc(value) for value in lines.get("process", ())]
             self._processes += [_from_ps(value) for value in lines.get("ps", ())]
         except ValueError as error:
-            raise RemoteError(f"the list of processes makes no sense: {error}") from None
+            raise ListingError(f"the list of processes makes no sense: {error}") from None
         self._children: dict[int, list[_Process]] = {}
         self._jobs: dict[str, list[_Process]] = {}
         for process in self._processes:
@@ -120,8 +113,8 @@ class _ParsedAnswer:
         if process.name != NAME:
             return False
         # Linux also tells the file that the process runs. If a package upgrade replaced it, it is marked as deleted.
-        program = self._programs.get(process.pid, "").removesuffix(" (deleted)")
-        return program.rpartition("/")[2] in {"", NAME}
+        program = self._programs.get(process.pid, "").rpartition("/")[2]
+        return program in {"", NAME, NAME + " (deleted)"}
 
     def server(self, process: _Process) -> MoshServer:
         children = self._children.get(process.pid, ())

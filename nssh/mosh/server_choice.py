@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from nssh.mosh.end_servers import EndMethod
+from nssh.mosh.mosh_servers import ClientState
 
-from nssh.sweep.end_servers import EndMethod
-from nssh.sweep.mosh_servers import ClientState
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nssh.sweep.mosh_servers import Listing, MoshServer
-    from nssh.sweep.own_mosh import MoshClient, OwnMosh
-    from nssh.sweep.sweep_options import SweepOptions
+    from typing import Protocol
+
+    from nssh.mosh.mosh_servers import Listing, MoshServer
+    from nssh.mosh.own_mosh import MoshClient, OwnMosh
+
+    class Choice(Protocol):
+        """The options of `nssh sweep` that choose and spare servers."""
+
+        @property
+        def every(self) -> bool:
+            """Whether all are chosen."""
+
+        @property
+        def older(self) -> float | None:
+            """The age in seconds from which on they are chosen; None for any."""
+
+        @property
+        def detached(self) -> bool:
+            """Whether those are chosen that nobody is attached to."""
+
+        @property
+        def chooses(self) -> bool:
+            """Whether any of these three is given."""
+
+        @property
+        def include_mine(self) -> bool:
+            """Whether the servers of this machine's own sessions are not spared."""
+
+        @property
+        def min_age(self) -> float:
+            """The age in seconds below which they are spared."""
 
 
-def spared(server: MoshServer, listing: Listing, key: str, mine: OwnMosh, options: SweepOptions) -> str:
+def spared(server: MoshServer, listing: Listing, key: str, mine: OwnMosh, options: Choice) -> str:
     """Return the reason why a server must not be ended, even if it is chosen; empty if there is none.
 
     Args:
@@ -56,7 +83,7 @@ def _same_birth(one: str, other: str) -> bool:
         return False
 
 
-def chosen(server: MoshServer, options: SweepOptions) -> bool:
+def chosen(server: MoshServer, options: Choice) -> bool:
     """Whether the options choose a server. `spared` may still keep it from being ended."""
     if options.every:
         return True

@@ -1,4 +1,4 @@
-"""Packs the script that ends chosen mosh-servers on a remote, and reads its answer.
+"""Writes the input of the script that ends chosen mosh-servers, `end_servers.sh`, and reads its output.
 
 The script ends a server only if its PID still belongs to the process that was listed: same owner, name and start time.
 """
@@ -9,12 +9,10 @@ import enum
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from nssh.ssh import framing
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nssh.sweep.mosh_servers import MoshServer
+    from nssh.mosh.mosh_servers import MoshServer
 
 GRACE = 11
 """Seconds from SIGTERM to SIGKILL: mosh-server takes up to 10 to tell its client."""
@@ -22,7 +20,7 @@ LONGEST = GRACE + 10.0
 """Seconds that the script takes at most, on a machine that is not overloaded."""
 
 
-class EndMethod(enum.StrEnum):
+class EndMethod(str, enum.Enum):
     """How a server is asked to end."""
 
     TERM = "TERM"
@@ -32,8 +30,11 @@ class EndMethod(enum.StrEnum):
     UNUSED = "USR1"
     """Send SIGUSR1. A server that was given MOSH_SERVER_SIGNAL_TMOUT ends by it only if its client is silent."""
 
+    def __str__(self) -> str:
+        return self.value
 
-class Fate(enum.StrEnum):
+
+class Fate(str, enum.Enum):
     """What became of a chosen server; the values are shown to the user and stand in `--json`."""
 
     ENDED = "ended"
@@ -44,6 +45,9 @@ class Fate(enum.StrEnum):
     IN_USE = "in use again"
     LEFT = "still there"
     LOST = "not known"
+
+    def __str__(self) -> str:
+        return self.value
 
     @property
     def is_gone(self) -> bool:
@@ -69,14 +73,14 @@ _FATES = {
 }
 
 
-def pack(chosen: Iterable[tuple[MoshServer, EndMethod]], grace: int = GRACE) -> framing.Script:
-    """Return the script for some servers of one host; `grace` is the time from SIGTERM to SIGKILL in seconds."""
+def orders(chosen: Iterable[tuple[MoshServer, EndMethod]], grace: int = GRACE) -> tuple[str, ...]:
+    """Return the script's input, line by line; `grace` is the time from SIGTERM to SIGKILL in seconds."""
     lines = [f"{server.pid} {how.value} {server.start}" for server, how in chosen]
-    return framing.pack(framing.source(__file__, "end_servers.sh"), lines=(str(grace), str(len(lines)), *lines))
+    return (str(grace), str(len(lines)), *lines)
 
 
 def read(line: str) -> SweepVerdict | None:
-    """Read a line of the script's answer; return None if it is not about a server's fate."""
+    """Read a line of the script's output; return None if it is not about a server's fate."""
     found = re.fullmatch(r"fate ([0-9]{1,9}) ([a-z]+)", line)
     fate = _FATES.get(found[2]) if found else None
     return None if found is None or fate is None else SweepVerdict(int(found[1]), fate)

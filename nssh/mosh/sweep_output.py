@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nssh.base.printable import printable
-from nssh.sweep.mosh_servers import ClientState
+from nssh.mosh.mosh_servers import ClientState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nssh.sweep.sweep_state import ServerEntry, SweptHost
+    from nssh.mosh.swept_host import ServerEntry, SweptHost
 
 _LONGEST = 40
 HEAD = ("HOST", "PID", "AGE", "STATE", "CLIENT", "IDLE", "RUNS", "")
@@ -58,13 +58,13 @@ def widths(hosts: Iterable[SweptHost]) -> tuple[int, ...]:
 
 def fitted(entries: Iterable[ServerEntry]) -> tuple[int, ...]:
     """Return the widths of the columns that fit these servers."""
-    columns = [*zip(HEAD, *map(cells, entries), strict=True)]
+    columns = [*zip(HEAD, *map(cells, entries))]
     return (*(max(map(len, texts)) for texts in columns[:-1]), 0)
 
 
 def line(texts: tuple[str, ...], columns: tuple[int, ...]) -> str:
     """Return one line of the table."""
-    return "  ".join(text.ljust(width) for text, width in zip(texts, columns, strict=True)).rstrip()
+    return "  ".join(text.ljust(width) for text, width in zip(texts, columns)).rstrip()
 
 
 def as_json(hosts: Iterable[SweptHost]) -> str:

@@ -6,13 +6,16 @@ import enum
 from typing import NamedTuple
 
 
-class ClientState(enum.StrEnum):
+class ClientState(str, enum.Enum):
     """Whether a client is attached to a server. If utmp does not tell, it is unknown, never detached."""
 
     ATTACHED = "attached"
     DETACHED = "detached"
     NEVER = "never connected"
     UNKNOWN = "unknown"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 class MoshServer(NamedTuple):
