@@ -14,21 +14,24 @@ from nssh.state.session_records import LOST_TOLD
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nssh.bus.feed import LastHeard
     from nssh.bus.ledger import Ledger
 
 
 class BusStatus:
     """Knows whether the bus is up, and reports changes. Runs on the subscriber's thread only."""
 
-    def __init__(self, send: Callable[[str, object], object], ledger: Ledger) -> None:
+    def __init__(self, send: Callable[[str, object], object], ledger: Ledger, heard: LastHeard) -> None:
         """Keep the parts.
 
         Args:
             send: The subscriber's `send`.
             ledger: The topic's. Used only while this session holds the lease.
+            heard: The session's, as the feed keeps it.
         """
         self._send = send
         self._ledger = ledger
+        self._heard = heard
         self._leads = False
         self._bus = ""
         self._since = _now()
@@ -77,7 +80,7 @@ class BusStatus:
 
     def report(self) -> None:
         """Write the state of the bus, and the newest loss, to the session's record."""
-        fields: dict[str, object] = {"bus": self._bus, "bus_since": self._since}
+        fields: dict[str, object] = {"bus": self._bus, "bus_since": self._since, "bus_heard": self._heard.at}
         if self._leads and (lost := self._ledger.lost) is not None and time.time() - lost[0] < LOST_TOLD:
             fields |= {"lost": lost[1], "lost_at": timestamp(lost[0])}
         self._send("session_registry", UpdateRecord(fields))

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from actors.supervision import Context
     from nssh.bus.client import BusClient
     from nssh.bus.drain import Drain
-    from nssh.bus.feed import News
+    from nssh.bus.feed import LastHeard, News
     from nssh.bus.ledger import Ledger
     from nssh.bus.messages import Message
     from nssh.launch.session_info import SessionInfo
@@ -69,6 +69,7 @@ class Subscriber(BaseActor):
         session: SessionInfo,
         ledger: Ledger,
         *,
+        heard: LastHeard,
         drift: Callable[[], float] = drift,
     ) -> None:
         """Keep the parts.
@@ -78,6 +79,7 @@ class Subscriber(BaseActor):
             client: The connection of the feed; this actor's own.
             session: Names the topic, and where its state is.
             ledger: The topic's ledger, shared with the workers, who claim in it.
+            heard: When the session last heard the bus; it outlives this actor.
             drift: See the function `drift`; a jump of its result means that the machine slept.
         """
         super().__init__(context)
@@ -87,7 +89,8 @@ class Subscriber(BaseActor):
         self._client = client
         self._session = session
         self._ledger = ledger
-        self._status = BusStatus(self.send, ledger)
+        self._heard = heard
+        self._status = BusStatus(self.send, ledger, heard)
         self._deliveries = Deliveries(ledger)
         self._arrivals = Arrivals(client, self._deliveries, self.send, self.busy, self._status.lost)
         self._former = FormerTopics(client, session, ledger, self._deliveries, self.send)
@@ -208,7 +211,9 @@ class Subscriber(BaseActor):
             if self._session.takeover:
                 begin_at_now(self._client, topic, self._ledger, self._session.takeover, self._tell_found)
 
-        feed = self._feed = Feed(self._client, topic, FeedMemory(self._ledger, tell), deliver, tell, prepare=prepare)
+        memory = FeedMemory(self._ledger, tell)
+        feed = Feed(self._client, topic, memory, deliver, tell, prepare=prepare, heard=self._heard)
+        self._feed = feed
         self.spawn_reader(feed.run, "feed", close=feed.stop)
         if drain is not None:
             self.spawn_reader(drain.run, "drain", close=drain.stop)

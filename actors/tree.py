@@ -24,6 +24,7 @@ from actors.supervision import AskError, ChildSpec, Event, EventKind, Strategy, 
 from actors.url_opener import UrlOpener
 from nssh.base.errors import ConnectError, NsshError
 from nssh.bus.client import BusClient
+from nssh.bus.feed import LastHeard
 from nssh.bus.ledger import Ledger
 from nssh.local.clipboard import MemoryClipboard
 from nssh.ssh.marked_stream import MarkedStream, new_mark
@@ -69,6 +70,7 @@ class Tree:
         self._config = config
         self._lease = AwaitedLease(session.lease)
         self._ledger = Ledger(session.ledger)
+        self._heard = LastHeard(session.bus_heard)
         self._restarts = 0
         self._outbox = outbox = Outbox()
         memory = MemoryClipboard()
@@ -105,7 +107,9 @@ class Tree:
             ChildSpec("url_opener", lambda context: UrlOpener(context, self._ledger, held_path, browser), health=20.0),
             ChildSpec(
                 "subscriber",
-                lambda context: Subscriber(context, self._client(), session, self._ledger, drift=drift),
+                lambda context: Subscriber(
+                    context, self._client(), session, self._ledger, heard=self._heard, drift=drift
+                ),
                 shutdown=2.0,
             ),
         ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from nssh.base.clock import uptime
 from nssh.base.errors import BusError
 from nssh.bus import backoff
 from nssh.bus.feed_threads import Poll, StreamReader
@@ -31,9 +31,9 @@ class Up(NamedTuple):
     """The stream is open, and a poll has fetched what was missed."""
 
     reconnect: bool
-    """False the first time."""
+    """False the first time in a session."""
     gap: float
-    """Seconds, sleep included, since the last event of the stream before; 0 the first time."""
+    """Seconds, sleep included, since the bus was last heard; 0 the first time."""
     since: str | None
     """The cursor that the poll asked from; None on a fresh topic."""
     replayed: int
@@ -56,10 +56,12 @@ class CaughtUp(NamedTuple):
 News = Up | Down | Lost | CaughtUp
 
 
-def uptime() -> float:
-    """Return the seconds of a clock that never jumps; while the machine sleeps it goes on, if the system has such."""
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+class LastHeard:
+    """When a session last heard the bus while it was up. Outlives feeds, so that the next one can tell the gap."""
+
+    def __init__(self, at: float = 0.0) -> None:
+        self.at = at
+        """By `nssh.base.clock.uptime`; 0 if the bus was never up."""
 
 
 class Feed:
@@ -81,6 +83,7 @@ class Feed:
         notify: Callable[[News], None],
         *,
         prepare: Callable[[], object] | None = None,
+        heard: LastHeard | None = None,
         clock: Callable[[], float] = uptime,
         attempts: Attempts | None = None,
     ) -> None:
@@ -97,7 +100,8 @@ class Feed:
             notify: Called with Up and Down, with Lost when messages are gone that nobody fetched in time, and with
                 CaughtUp after `catch_up`.
             prepare: Called before the first stream, again and again as long as it raises BusError.
-            clock: Returns seconds that never jump; see `uptime`.
+            heard: The session's; what earlier feeds of the session left there tells the first gap.
+            clock: Returns seconds that never jump.
             attempts: Tells how long to wait between two streams.
         """
         self._client = client
@@ -106,6 +110,7 @@ class Feed:
         self._deliver = deliver
         self._notify = notify
         self._prepare = prepare
+        self._heard = LastHeard() if heard is None else heard
         self._clock = clock
         self._attempts = attempts or backoff.attempts()
         self._poll_attempts = backoff.attempts()
@@ -115,9 +120,7 @@ class Feed:
         self._nudged = False
         self._tickets = self._answered = 0  # of `catch_up`: the last one returned, the last one answered
         self._down_kinds: set[str] = set()
-        self._was_up = False
         self._announced = False
-        self._silent_since = 0.0
 
     def run(self) -> None:
         """Follow the topic until `stop` is called. A call of `deliver` is never interrupted.
@@ -174,7 +177,7 @@ class Feed:
             except BusError as error:
                 return None if self._nudged else error
             self._prepare = None
-        reader = StreamReader(self._client.stream(self._topic), self._changed, self._clock)
+        reader = StreamReader(self._client.stream(self._topic), self._changed, self._hear)
         with self._changed:
             self._reader = reader
         reader.start()
@@ -227,7 +230,6 @@ class Feed:
                     schedule.at_once(self._clock())
                 if self._nudged or (reader.ended and not (state.caught_up and reader.pending)):
                     break
-        self._silent_since = reader.heard
         if self._clock() - opened >= STEADY_SECONDS:
             self._attempts.reset()
 
@@ -293,21 +295,27 @@ class Feed:
                 self._memory.claim(message_id)
         return len(fresh)
 
+    def _hear(self) -> None:
+        """Note that the bus was heard; while it is not up, that counts for nothing."""
+        if self._announced:
+            self._heard.at = self._clock()
+
     def _report_down(self, error: BusError) -> None:
         if not self._down_kinds or (error.kind == "auth" and "auth" not in self._down_kinds):
             self._notify(Down(error))
         if self._announced:
             # The stream is open, but a poll failed: messages may be missing.
-            self._silent_since = self._clock()
+            self._hear()
             self._announced = False
         self._down_kinds.add(error.kind)
 
     def _report_up(self, state: _StreamState) -> None:
         if not self._announced:
-            gap = max(0.0, self._clock() - self._silent_since) if self._was_up else 0.0
-            self._notify(Up(self._was_up, gap, state.since, state.replayed))
+            last = self._heard.at
+            gap = max(0.0, self._clock() - last) if last else 0.0
+            self._notify(Up(bool(last), gap, state.since, state.replayed))
             self._announced = True
-            self._was_up = True
+            self._hear()
             self._down_kinds.clear()
         state.replayed = 0
 

@@ -22,13 +22,13 @@ _QUEUE_CHARACTERS: Final = 8 << 20
 class StreamReader:
     """Reads one stream to its end on a thread of its own, and notifies `changed` of every change.
 
-    Read the attributes only while holding `changed`.
+    Read the attributes only while holding `changed`. `hear` is called with every event.
     """
 
-    def __init__(self, stream: LiveStream, changed: threading.Condition, clock: Callable[[], float]) -> None:
+    def __init__(self, stream: LiveStream, changed: threading.Condition, hear: Callable[[], object]) -> None:
         self._stream = stream
         self._changed = changed
-        self._clock = clock
+        self._hear = hear
         self._messages: collections.deque[Message] = collections.deque()
         self._characters = 0
         self.opened = False
@@ -38,8 +38,6 @@ class StreamReader:
         self.ended = False
         self.error: Exception | None = None
         """Why the stream ended: a BusError, None if the server ended it. Any other exception is a defect."""
-        self.heard = clock()
-        """The time of the last event, by `clock`."""
 
     def start(self) -> None:
         """Start the thread. It ends with the stream, or soon after `close`."""
@@ -79,7 +77,7 @@ class StreamReader:
 
     def _put(self, event: Event) -> None:
         with self._changed:
-            self.heard = self._clock()
+            self._hear()
             if event.kind == "open":
                 self.opened = True
             elif event.message is not None:

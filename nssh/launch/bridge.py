@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from actors.supervision import Backoff, ChildSpec, ProcessSupervisor, Program
+from nssh.base.clock import uptime
 from nssh.state import session_records
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Bridge:
             pid: The child's.
             status: As `os.waitpid` tells it.
         """
+        if pid == self._kept.pid:
+            self._note_silence()  # first: it may be restarted at once
         if not self._kept.ended(pid, status):
             return False
         self._record_end()
@@ -83,6 +86,13 @@ class Bridge:
         wait = self._kept.tick()
         self._record_end()
         return wait
+
+    def _note_silence(self) -> None:
+        """Note when the bridge that has just ended last heard the bus, so that the next one can tell the gap."""
+        record = session_records.read(session_records.path_of(self.session.pid))
+        # Another one's record: this bridge ended before it wrote its own.
+        if record is not None and record.bridge == self._kept.pid:
+            self.session = self.session._replace(bus_heard=uptime() if record.bus == "up" else record.bus_heard)
 
     def _record_end(self) -> None:
         """Write into the session's record, for `nssh status`, that there is no bridge any more."""

@@ -59,6 +59,8 @@ class SessionInfo(NamedTuple):
     """The session's exit code; None while it runs."""
     restarts: int = 0
     """How often the bridge was restarted."""
+    bus_heard: float = 0.0
+    """When the bridges before this one last heard the bus, by `nssh.base.clock.uptime`; 0 if they never did."""
 
     @property
     def record(self) -> Record:

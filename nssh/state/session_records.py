@@ -49,6 +49,8 @@ class Record(NamedTuple):
     route: str = ""
     bus: str = ""
     bus_since: str = ""
+    bus_heard: float = 0.0
+    """When the bus was last heard, by `nssh.base.clock.uptime`; of no meaning while it is up. 0 if it never was up."""
     bridge: int = 0
     serial: str = ""
     """The topic's serial, see `nssh.state.topics`."""

@@ -14,9 +14,10 @@ import pytest
 from nssh.base.errors import BusError
 from nssh.bus.backoff import attempts
 from nssh.bus.client import BusClient
-from nssh.bus.feed import CaughtUp, Down, Feed, Up
+from nssh.bus.feed import CaughtUp, Down, Feed, LastHeard, Up
 from nssh.bus.ledger import Ledger
 from nssh.bus.live_stream import LiveStream
+from nssh.bus.messages import Event
 from tests.lab import ntfy
 from tests.lab.scripted import ScriptedServer, answer
 from tests.lab.waiting import until
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nssh.bus.losses import Lost
-    from nssh.bus.messages import Event, Message
+    from nssh.bus.messages import Message
     from tests.bus.conftest import Door
     from tests.lab.relay import RelayServer
 
@@ -213,6 +214,64 @@ def test_after_a_sleep_the_gap_is_told_with_the_place_and_what_was_missed(
     assert (up.reconnect, up.since, up.replayed) == (True, place, 0)
     assert 8 * 3600 <= up.gap < 8 * 3600 + 60
     assert not session.downs, "to sleep is no outage of the bus"
+
+
+def test_the_next_feed_of_a_session_tells_the_gap_since_the_one_before(
+    door: Door, topic: str, ledger: Ledger, threads: Threads
+) -> None:
+    """As after a restart of the actor or the bridge: until when the first one heard the bus is all it has left."""
+    now = [1000.0]
+    heard = LastHeard()
+    client = door.client()
+    first = Session(client, topic, ledger, threads, heard=heard, clock=lambda: now[0])
+    until(lambda: first.ups)
+    assert (first.ups[0].reconnect, first.ups[0].gap, heard.at) == (False, 0.0, 1000.0)
+    now[0] += 50
+    client.publish(topic, "heard")
+    until(lambda: first.delivered)
+    assert heard.at == 1050.0
+    now[0] += 7
+    first.end()
+    second = Session(door.client(), topic, ledger, threads, heard=heard, clock=lambda: now[0])
+    until(lambda: second.ups)
+    assert (second.ups[0].reconnect, second.ups[0].gap) == (True, 7.0)
+    second.end()
+    earlier = LastHeard(now[0] + 3)
+    third = Session(door.client(), topic, ledger, threads, heard=earlier, clock=lambda: now[0])
+    until(lambda: third.ups)
+    assert (third.ups[0].reconnect, third.ups[0].gap) == (True, 0.0), "never less than none"
+    third.end()
+
+
+def test_what_is_heard_before_the_bus_is_up_does_not_count(topic: str, ledger: Ledger, threads: Threads) -> None:
+    """The stream opens and its poll fails, again and again: the session has not been connected yet."""
+    heard = LastHeard()
+    client = BusClient("http://127.0.0.1:9")
+    client.stream = lambda _: OpenStream()  # type: ignore[method-assign, assignment, return-value]
+    session = Session(client, topic, ledger, threads, heard=heard)
+    until(lambda: session.downs)
+    session.end()
+    assert heard.at == 0.0
+
+
+class OpenStream:
+    """A stream that opens, and says nothing more."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+
+    def __enter__(self) -> Iterator[Event]:
+        def events() -> Iterator[Event]:
+            yield Event("open", 1)
+            self._over.wait(30)
+
+        return events()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def close(self) -> None:
+        self._over.set()
 
 
 def test_to_be_woken_drops_nothing_that_is_connected_anew(

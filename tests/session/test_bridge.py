@@ -129,6 +129,10 @@ def test_a_killed_bridge_comes_back_and_the_next_url_opens_once(laptop: Laptop) 
         wait_until(
             lambda: any(record.restarts == 1 and record.bus == "up" for record in laptop.sessions()), "it is back"
         )
+        first, second = [event for event in laptop.events() if event["event"] == "subscribe-up"][-2:]
+        assert ("reconnect" in first, "gap" in first) == (False, False)
+        assert second["reconnect"] is True
+        assert second["gap"].removesuffix("s").isdecimal(), "seconds"
         shell.run("exit_status=7")
         assert shell.process.stdin is not None
         shell.process.stdin.write(b"exit 7\n")

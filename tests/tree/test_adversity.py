@@ -11,6 +11,7 @@ import pytest
 
 from actors.messages import LeaseFreed
 from actors.supervision import EventKind
+from nssh.base.clock import uptime
 from nssh.log import event_log
 from nssh.state import session_records
 from nssh.wire import envelope as wire
@@ -42,6 +43,28 @@ def test_a_machine_that_wakes_reconnects_at_once(theatre: Theatre, monkeypatch: 
             assert stage.log("subscribe-up")[-1]["reconnect"] is True
             stage.serves()
         assert stage.count(EventKind.CRASHED) == 0
+
+
+def test_a_restarted_subscriber_or_bridge_tells_that_it_is_not_the_first_and_the_gap(
+    stage: Stage, monkeypatch: Any
+) -> None:
+    faults = Faults("subscriber", monkeypatch)
+    with stage.playing():
+        faults.plan("message", faults.fail)
+        stage.open_url()
+        await_reconnected(stage, 2)
+        first, second = stage.log("subscribe-up")
+        assert ("reconnect" in first, "gap" in first) == (False, False)
+        assert (second["reconnect"], second["gap"][-1]) == (True, "s")
+        last = stage.record().bus_heard
+        assert 0 < last <= uptime()
+    # What the launcher tells the next bridge, an hour later.
+    stage.session = stage.session._replace(restarts=1, bus_heard=last - 3600)
+    with stage.playing():
+        third = stage.log("subscribe-up")[-1]
+        assert third["reconnect"] is True
+        assert third["gap"].startswith("1h0m")
+        stage.serves()
 
 
 def test_a_small_step_of_the_clock_changes_nothing(stage: Stage) -> None:

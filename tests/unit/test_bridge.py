@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.supervision import Backoff
+from nssh.base.clock import uptime
 from nssh.launch import bridge as module
 from nssh.launch.bridge import INTENSITY, Bridge
 from nssh.launch.session_info import SessionInfo
@@ -192,6 +193,30 @@ def test_a_killed_one_is_followed_by_one_that_knows_all_the_news(real: Real) -> 
     until(lambda: len(real.told()) == 3)
     assert (real.told()[2]["child"], real.told()[2]["restarts"]) == (5, 1)
     assert len(real.lines("started")) == 2
+
+
+@pytest.mark.parametrize(
+    ("bus", "mine", "heard"),
+    [("up", True, "its end"), ("down", True, 70.0), ("", True, 70.0), ("up", False, 30.0)],
+)
+def test_the_next_one_knows_when_the_bus_was_last_heard(
+    real: Real, monkeypatch: pytest.MonkeyPatch, bus: str, heard: object, *, mine: bool
+) -> None:
+    """By the record of the one that died; without one of its own, it is as it was before."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(real.path))
+    real.bridge = Bridge(session(str(real.path / "log"))._replace(bus_heard=30.0))
+    real.bridge.start()
+    record = session_records.Record(1, "h", "h", "nssh_topic", "relay", "s", "l", birth="b")
+    session_records.write(record._replace(bridge=real.pid if mine else 7, bus=bus, bus_heard=70.0))
+    until(real.told)
+    before = uptime()
+    os.kill(real.pid, signal.SIGKILL)
+    real.wait()
+    real.bridge.tick()
+    until(lambda: len(real.told()) == 2)
+    told = real.told()[1]["bus_heard"]
+    assert before <= told <= uptime() if heard == "its end" else told == heard
+    session_records.remove(1)
 
 
 def test_one_that_gives_no_sign_of_life_is_followed_by_the_next(real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
