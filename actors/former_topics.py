@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -114,19 +115,17 @@ class FormerTopics:
     def keep_found(self, messages: Sequence[Message]) -> None:
         """Keep the URLs that a topic of another program had, for `nssh status --held`; it has opened them, perhaps."""
         path = f"{self._session.ledger.removesuffix('.ledger')}.held"
-        count = 0
+        urls = []
         for message in messages:
-            try:
+            with contextlib.suppress(wire.EnvelopeError):
                 envelope = wire.decode(message.text)
                 if envelope.kind == wire.KIND_OPEN:
-                    held_urls.add(path, held_urls.HeldUrl(envelope.url, message.time, found=True))
-                    count += 1
-            except wire.EnvelopeError:
-                continue
-            except OSError as error:
-                self._log_failure(error)
-                break
-        self._send("log_writer", Log("topic-taken-over", {"found": len(messages), "urls": count}))
+                    urls.append(held_urls.HeldUrl(envelope.url, message.time, found=True))
+        try:
+            held_urls.add(path, *urls)
+        except OSError as error:
+            self._log_failure(error)
+        self._send("log_writer", Log("topic-taken-over", {"found": len(messages), "urls": len(urls)}))
         self._send("url_opener", CountHeld())
 
     def _adopt(self, ledger: str) -> None:

@@ -47,27 +47,28 @@ class _Line(NamedTuple):
     expired: bool
 
 
-def add(path: str, held: HeldUrl) -> bool:
-    """Append a URL to a topic's file, created 0600; one that is there is not added again (a repeat after a crash).
+def add(path: str, *urls: HeldUrl) -> bool:
+    """Append URLs to a topic's file, created 0600; one that is there is not added again (a repeat after a crash).
 
-    Found URLs make room for the new one if the file is full (1 MiB), the oldest first.
+    If the file is full (1 MiB), found URLs make room, the oldest first.
 
     Returns:
-        False if there is no room, so that the URL is not stored.
+        False if there is no room, so that not all of them are stored.
 
     Raises:
         OSError: The state directory can't be written.
     """
+    if not urls:
+        return True
     with _locked(path, create=True) as fd:
         content = _content(fd)
-        line, known = _line(held)
-        if b"\n" + known in b"\n" + content:
-            return True
-        if len(content) + len(line) + 1 > _LIMIT:
-            return _add_instead_of_found(path, _parse(content), line)
-        if content and not content.endswith(b"\n"):
-            line = b"\n" + line  # a crash left an incomplete line before
-        if os.pwrite(fd, line, len(content)) != len(line):
+        lines = [_line(held) for held in dict.fromkeys(urls)]
+        new = [line for line, begin in lines if b"\n" + begin not in b"\n" + content]
+        # A crash may have left an incomplete line before.
+        added = b"\n" * bool(content and not content.endswith(b"\n")) + b"".join(new)
+        if len(content) + len(added) > _LIMIT:
+            return _add_instead_of_found(path, _parse(content), _parse(added))
+        if os.pwrite(fd, added, len(content)) != len(added):
             os.ftruncate(fd, len(content))
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         return True
@@ -122,11 +123,11 @@ def _remove_expired(path: str) -> None:
         pass  # gone, or it can't be written: readers pass over what has expired
 
 
-def _add_instead_of_found(path: str, lines: Sequence[_Line], new: bytes) -> bool:
-    """Write a full file anew, with a new line and without as many found URLs as that takes; return whether it fits."""
+def _add_instead_of_found(path: str, old: Sequence[_Line], new: Sequence[_Line]) -> bool:
+    """Write a full file anew, with new lines and without as many found URLs as that takes; return whether all fit."""
+    lines = [line for line in (*old, *new) if not line.expired]
+    excess = sum(len(line.content) + 1 for line in lines) - _LIMIT
     kept = []
-    lines = [line for line in lines if not line.expired]
-    excess = sum(len(line.content) + 1 for line in lines) + len(new) - _LIMIT
     for line in lines:
         if excess > 0 and line.held.found:
             excess -= len(line.content) + 1
@@ -134,13 +135,13 @@ def _add_instead_of_found(path: str, lines: Sequence[_Line], new: bytes) -> bool
             kept.append(line)
     if excess > 0:
         return False
-    _replace(path, kept, new)
-    return True
+    _replace(path, kept)
+    return set(new) <= set(kept)
 
 
-def _replace(path: str, lines: Sequence[_Line], new: bytes = b"") -> None:
+def _replace(path: str, lines: Sequence[_Line]) -> None:
     """Write a file anew with those lines that have not expired, and remove it if there are none."""
-    content = b"".join(line.content + b"\n" for line in lines if not line.expired) + new
+    content = b"".join(line.content + b"\n" for line in lines if not line.expired)
     if content:
         write_private(path, content)
     else:

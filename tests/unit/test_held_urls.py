@@ -120,9 +120,25 @@ def test_found_ones_never_crowd_out_held_ones(path: str) -> None:
         assert held_urls.add(path, url(number, found=False))
     assert held_urls.read(path) == [url(number, found=False) for number in range(10)]
     assert not held_urls.add(path, url(1, found=True))
+    assert not held_urls.add(path, *(url(number, found=True) for number in range(10)))
     assert held_urls.read(path) == [url(number, found=False) for number in range(10)]
     assert os.stat(path).st_size <= 1 << 20
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+def test_of_many_found_at_once_the_newest_are_kept(path: str) -> None:
+    """As where a pinned topic is full of what another program has handled: it must not take the bridge minutes."""
+    held = HeldUrl("https://example.com/held", 1)
+    assert held_urls.add(path, held)
+    many = [HeldUrl("https://example.com/" + "x" * 2500, number, found=True) for number in range(20_000)]
+    began = time.monotonic()
+    assert not held_urls.add(path, *many, many[-1])
+    assert time.monotonic() - began < 30
+    first, *others = held_urls.read(path)
+    assert (first, others) == (held, many[-len(others) :])
+    assert len(others) > 300
+    assert held_urls.add(path, *others), "a repeat after a crash"
+    assert held_urls.read(path) == [held, *others]
 
 
 def test_a_line_of_before_there_were_found_ones_is_held_and_not_held_again(path: str) -> None:
