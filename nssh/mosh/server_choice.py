@@ -40,6 +40,10 @@ if TYPE_CHECKING:
             """The age in seconds below which they are spared."""
 
 
+MIN_AGE = 60.0
+"""Seconds. Unless told otherwise, a younger server is spared: it may be a login under way."""
+
+
 def spared(server: MoshServer, listing: Listing, key: str, mine: OwnMosh, options: Choice) -> str:
     """Return the reason why a server must not be ended, even if it is chosen; empty if there is none.
 
@@ -63,7 +67,7 @@ def spared(server: MoshServer, listing: Listing, key: str, mine: OwnMosh, option
 def _is_client_of(client: MoshClient, server: MoshServer, listing: Listing, key: str) -> bool:
     """Whether a mosh-client of this machine belongs to this server. In doubt it does."""
     same_host = (
-        client.key == key
+        (client.key == key and key != "")
         or client.address in listing.addresses
         or not listing.addresses
         # Behind address translation, no address of the host is the one that our client uses. But both mosh-server and

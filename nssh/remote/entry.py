@@ -52,7 +52,7 @@ def _nssh_remote(arguments: list[str]) -> int:
         status = relay(arguments[1:])
         sys.stdout.flush()  # os._exit does not
         return status
-    if arguments[:1] in (["copy"], ["paste"], ["status"], ["infect"]):
+    if arguments[:1] in (["copy"], ["paste"], ["status"], ["sweep"], ["infect"]):
         return _persona("nssh", ["nssh", *arguments])
     if arguments[:1] == ["port"]:
         from nssh.relay.dial_port import main as port
@@ -63,7 +63,7 @@ def _nssh_remote(arguments: list[str]) -> int:
 
         os.write(1, b"nssh %s\n" % __version__.encode())
         return 0
-    os.write(2, b"usage: nssh-remote version | copy | paste | status | infect self | relay dial|serve|start\n")
+    os.write(2, b"usage: nssh-remote version | copy | paste | status | sweep | infect self | relay dial|serve|start\n")
     return 2
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 from nssh import __version__
-from nssh.remote import install, library, usage
-from nssh.remote.failure import Failure, ToolExit, UseRealTool
-from nssh.remote.options import BadOption, parse_gnu
+from nssh.remote import command_options, install, library
+from nssh.remote.failure import Failure, UseRealTool
 from nssh.remote.shim import write_all
 
 TYPE_CHECKING = False
@@ -19,16 +18,11 @@ _OPTIONS = {"force": "", "remove": "", "help": "h"}
 
 def run(shim: Shim, arguments: list[str]) -> int:
     """Run `nssh infect [--force|--remove] self`, and return 0. Raises Failure; UseRealTool for another host."""
-    try:
-        options = parse_gnu(arguments, _OPTIONS, ("help",))
-    except BadOption as error:
-        raise UseRealTool("nssh: %s; see nssh infect --help\n" % error, 2) from None
-    if "help" in options:
-        raise UseRealTool("", 0, usage.text("infect"))
+    options = command_options.read("infect", arguments, _OPTIONS)
     if options.words != ["self"]:
         raise UseRealTool("nssh: other hosts are infected from your own machine; here it is: nssh infect self\n", 2)
     if "force" in options and "remove" in options:
-        raise ToolExit("nssh: nssh infect takes one of --force and --remove; see nssh infect --help\n", 2)
+        raise command_options.wrong("infect", "nssh infect takes one of --force and --remove")
     request: dict[str, object] = {"action": "remove"}
     if "remove" not in options:
         request = _request(force="force" in options)

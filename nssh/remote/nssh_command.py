@@ -26,6 +26,10 @@ def run(shim: Shim, arguments: list[str]) -> int:
         from nssh.remote import status
 
         return status.run(shim, rest)
+    if command == "sweep":
+        from nssh.remote import sweep
+
+        return sweep.run(shim, rest)
     if command == "infect":
         from nssh.remote import infect_self
 

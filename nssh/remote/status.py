@@ -7,9 +7,8 @@ import time
 
 from nssh import __version__
 from nssh.base.durations import format_gap
-from nssh.remote import fallback, usage
+from nssh.remote import command_options, fallback
 from nssh.remote.failure import Failure, UseRealTool, printable
-from nssh.remote.options import BadOption, parse_gnu
 from nssh.remote.shim import NoSession, write_all
 from nssh.wire.envelope import redact
 from nssh.wire.files import state_dir
@@ -42,14 +41,9 @@ class Status:
 
 def run(shim: Shim, arguments: list[str]) -> int:
     """Run `nssh status`, and return its exit status. Raises UseRealTool where a whole nssh can tell more."""
-    try:
-        options = parse_gnu(arguments, _OPTIONS, ("help",))
-    except BadOption as error:
-        raise UseRealTool("nssh: %s; see nssh status --help\n" % error, 2) from None
-    if "help" in options:
-        raise UseRealTool("", 0, usage.text("status"))
+    options = command_options.read("status", arguments, _OPTIONS)
     if options.words:
-        raise UseRealTool("nssh: nssh status does not take %s; see nssh status --help\n" % options.words[0][:80], 2)
+        raise command_options.wrong("status", "nssh status does not take %s" % options.words[0][:80])
     if "json" in options and fallback.find("nssh"):
         raise UseRealTool("")  # scripts on a machine that is a laptop, too, expect its sessions
     found = look(shim)

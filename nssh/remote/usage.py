@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ELSEWHERE = """\
-nssh: sessions start on your own machine; here there are copy, paste, status and infect self; see nssh --help
+nssh: sessions start on your own machine; here there are copy, paste, status, sweep, infect self; see nssh --help
 """
 
 _MAIN = """\
@@ -14,6 +14,7 @@ end of the connection. Sessions start on your own machine.
 
   copy, paste     the clipboard from a command line
   status          what this account is connected to, and whether a laptop answers
+  sweep           list and end mosh-servers that were left behind here
   infect self     repair or remove what `nssh infect` has installed here
   <command> --help, --version
 
@@ -56,7 +57,25 @@ library. A newer version comes from your own machine: nssh infect <host> there.
                   --remove), and on a machine with a desktop of its own
   --remove        take everything away again"""
 
-_TEXTS = {"copy": _COPY, "infect": _INFECT, "paste": _PASTE, "status": _STATUS}
+_SWEEP = """\
+usage: nssh sweep [options]
+
+Lists your mosh-servers on this machine, and ends those you choose: when asked,
+or by
+
+  --all           all of them
+  --older DUR     those started so long ago or earlier: 90m, 24h, 7d
+  --detached      those that nobody is attached to; with --older both must hold
+
+  --dry-run       end nothing, show what would be
+  --yes           don't ask whether to end what these options chose
+  --json          print JSON; lists only, unless an option chooses
+  --include-mine  do not spare the servers of your own live sessions
+  --min-age DUR   spare younger ones, maybe logins under way (default 60s)
+
+Exit status: 0 all that were chosen are gone, 1 not all, 130 cancelled."""
+
+_TEXTS = {"copy": _COPY, "infect": _INFECT, "paste": _PASTE, "status": _STATUS, "sweep": _SWEEP}
 
 
 def text(command: str = "") -> str:

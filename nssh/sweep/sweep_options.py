@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nssh.base.arguments import age, duration, timeout
+from nssh.mosh.server_choice import MIN_AGE
 from nssh.ssh.host_arguments import HostParser
 
-MIN_AGE = 60.0
 TIMEOUT = 20.0
 
 

@@ -71,9 +71,15 @@ NOT_OURS = [
     (["nssh"], 2, "nssh: sessions start on your own machine; here there are copy"),
     (["nssh", "otherhost"], 2, "nssh: sessions start on your own machine; here there are copy"),
     (["nssh", "-v"], 2, "nssh: sessions start on your own machine; here there are copy"),
-    (["nssh", "status", "--tail"], 2, "nssh: unrecognized option '--tail'; see nssh status --help"),
+    (["nssh", "status", "--tail"], 2, "nssh: unknown option --tail; see nssh status --help"),
     (["nssh", "status", "devbox"], 2, "nssh: nssh status does not take devbox; see nssh status --help"),
     (["nssh", "infect", "devbox"], 2, "nssh: other hosts are infected from your own machine"),
+    (["nssh", "sweep", "devbox"], 2, "nssh: other hosts are swept from your own machine"),
+    (["nssh", "sweep", "--al"], 2, "nssh: unknown option --al; see nssh sweep --help"),
+    (["nssh", "sweep", "--older", "soon"], 2, "nssh: --older: 'soon' is not a duration"),
+    (["nssh", "sweep", "--older=0"], 2, "nssh: --older: 0 would choose all; --all does that; see nssh sweep --help"),
+    (["nssh", "sweep", "--all", "--detached"], 2, "nssh: --all and --detached contradict each other"),
+    (["nssh", "sweep", "-h"], 0, ""),
     (["nssh", "infect"], 2, "nssh: other hosts are infected from your own machine"),
 ]
 

@@ -161,7 +161,7 @@ NUMBERS = [
     Number("nssh.doctor.check_bus:_FILE", 100_000, (("doctor", "three files of 100 kB"),)),
     Number("nssh.doctor.check_remote:_CLOCK", 2, (("doctor", "a limit from 2 s, wrong from 60 s"),)),
     Number("nssh.doctor.check_remote:_CLOCK_WRONG", 60, (("doctor", "a limit from 2 s, wrong from 60 s"),)),
-    Number("nssh.sweep.sweep_options:MIN_AGE", MINUTE, (
+    Number("nssh.mosh.server_choice:MIN_AGE", MINUTE, (
         ("sweep", "default `60s`, `0` spares none"),
         ("sweep", "those younger than a minute"),
     )),
@@ -169,6 +169,7 @@ NUMBERS = [
     Number("nssh.sweep.sweep_options:TIMEOUT", 20, (("sweep", "for a host to answer; default `20s`"),)),
     Number("nssh.mosh.end_servers:GRACE", 11, (("sweep", "still there 11 seconds later"),)),
     Number("nssh.tui._selection:OLD", DAY, (("sweep", "those older than 24 h"),)),
+    Number("nssh.remote.sweep_question:OLD", DAY, (("sweep", "`old` or `o` (older than 24 h)"),)),
 ]  # fmt: skip
 
 OTHERS = {
