@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.go.support import GoSession
-from tests.lab.laptop import NSSH
+from tests.lab.laptop import NSSH, RemoteShell
 from tests.lab.terminal import Terminal
+from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:
     from tests.go.support import GoDesk
@@ -44,3 +45,27 @@ def test_the_question_says_whose_session_it_is(laptop: Laptop, go_desk: GoDesk) 
             window.send(b"c")
             window.wait()
             assert go.record.topic.encode() not in window.output
+
+
+def test_what_the_go_program_has_handled_is_found_and_not_opened(laptop: Laptop, go_desk: GoDesk) -> None:
+    urls = [f"http://example.com/before/{number}?token=x" for number in range(3)]
+    with GoSession(laptop, go_desk) as go:
+        go.wait_did("subscribed")
+        for url in urls:
+            assert go.run(f"xdg-open '{url}'")[0] == 0
+        wait_until(lambda: go_desk.opened() == urls, "the Go program opens them")
+        with RemoteShell(laptop, "--join") as shell:
+            (standby,) = [one for one in laptop.sessions() if one.pid == shell.pid]
+            assert standby.topic == go.record.topic
+            go.close()
+            laptop.wait_up()
+            wait_until(lambda: laptop.run("status", "--held").stdout.count("found, not opened") == 3, "they are found")
+            assert "  3 URLs found, not opened: nssh status --held lists them" in laptop.run("status").stdout
+            (told,) = json.loads(laptop.run("status", "--json").stdout)
+            assert (told["held"], told["found"], told["program"]) == (0, 3, "nssh")
+            assert laptop.run("status", "--open-held").returncode == 0
+            assert shell.run("xdg-open http://example.com/after")[0] == 0
+            laptop.wait_opened("http://example.com/after")
+    assert [url for url in laptop.opened() if "before" in url] == []
+    listed = laptop.run("status", "--held").stdout.splitlines()
+    assert [line.split("  ")[1:] for line in listed] == [["found, not opened", url] for url in urls]

@@ -16,15 +16,16 @@ import psutil
 import pytest
 
 from nssh.base import process
+from nssh.base.clock import uptime
+from nssh.base.durations import parse_duration
 from nssh.local.flood import FLOOD
 from nssh.state import held_urls
-from tests.lab.laptop import RemoteShell
+from tests.lab.laptop import Laptop, RemoteShell
 from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.lab.laptop import Laptop
     from tests.lab.ntfy import NtfyServer
     from tests.lab.sshd import Sshd
 
@@ -142,6 +143,28 @@ def test_a_killed_bridge_comes_back_and_the_next_url_opens_once(laptop: Laptop) 
     assert laptop.opened().count(url) == 1
     end = [event for event in laptop.events() if event["event"] == "session-end"][-1]
     assert (end["exit"], end["mosh"]) == (7, False)
+
+
+def test_the_gap_goes_back_to_before_the_outage_in_which_the_bridge_died(
+    relay_laptop: Laptop, ntfy_server: NtfyServer
+) -> None:
+    laptop = Laptop(relay_laptop.client, f'server = "{ntfy_server.url}"')
+    with RemoteShell(laptop) as shell:
+        laptop.wait_up()
+        ntfy_server.kill()
+        try:
+            wait_until(lambda: laptop.sessions()[0].bus == "down", "the bus is down")
+            wait_until(lambda: uptime() - laptop.sessions()[0].bus_heard > 3, "for three seconds")
+            for deaths in (1, 2):
+                kill_bridge(shell)
+                wait_until(lambda deaths=deaths: laptop.sessions()[0].restarts == deaths, "it is back")  # type: ignore[misc]
+                wait_until(lambda: laptop.sessions()[0].bus == "down", "and has no bus")
+        finally:
+            ntfy_server.start()
+        laptop.wait_up()
+        up = [event for event in laptop.events() if event["event"] == "subscribe-up"][-1]
+        assert up["reconnect"] is True
+        assert parse_duration(up["gap"]) >= 3
 
 
 def test_whatever_the_moment_of_its_death_every_url_opens_at_most_once_and_every_write_arrives(laptop: Laptop) -> None:
