@@ -242,14 +242,19 @@ class RemoteHost(BaseActor):
         prepared = prepare_remote.read(answer)
         destination = session.target.destination
         problem = prepared.problem
-        if not problem and not prepared.version:
+        if not problem and prepared.go_shims:
+            own = session_file.parse(session.session_file)
+            problem = remembered_hosts.go_shims_problem(destination, own.server, credentials=bool(own.token))
+        elif not problem and not prepared.version:
             problem = f"no nssh on {destination}: run nssh infect {destination}"
-        problem = problem or remembered_hosts.difference(destination, prepared.version)
+        elif not problem:
+            problem = remembered_hosts.difference(destination, prepared.version)
+        seen: dict[str, str | bool] = {"version": prepared.version, "go_shims": prepared.go_shims}
         if superseded:
-            self._remember(session.key, version=prepared.version)
+            self._remember(session.key, **seen)
         else:
             written = "" if prepared.problem else remembered_hosts.checksum(session.session_file)
-            self._remember(session.key, version=prepared.version, session=written)
+            self._remember(session.key, **seen, session=written)
             self._write_newest_topic(session, connection)
         self.post(Prepared(prepared.version, problem))
 
@@ -267,9 +272,9 @@ class RemoteHost(BaseActor):
             exchange(connection, prepare_remote.script(text), _CONNECT)
             self._remember(session.key, session=remembered_hosts.checksum(text))
 
-    def _remember(self, key: str, **news: str) -> None:
+    def _remember(self, key: str, **news: str | bool) -> None:
         try:
-            remembered_hosts.write(key, remembered_hosts.read(key)._replace(**news))  # type: ignore[arg-type]  # fields that are texts
+            remembered_hosts.write(key, remembered_hosts.read(key)._replace(**news))  # type: ignore[arg-type]  # its fields
         except OSError as error:
             self.send("log_writer", Log("record-failed", {"err": error.strerror or type(error).__name__}))
 

@@ -60,7 +60,7 @@ def over_control(target: Target, path: str, *, force: bool = False) -> tuple[Rem
     _tell(target.destination, report)
     verb = "installed" if report.changed else "already has"
     print(f"nssh: {target.destination}: {verb} nssh {report.version} ({report.python})", file=sys.stderr)
-    host = remembered_hosts.read(target.key)._replace(version=report.version, declined=False)
+    host = remembered_hosts.read(target.key)._replace(version=report.version, declined=False, go_shims=False)
     _remember(target, host)
     return host, bool(report.warnings)
 

@@ -111,7 +111,8 @@ class Launcher:
     @property
     def _may_offer(self) -> bool:
         """Whether the user may be asked to install nssh: not in a script, and not before a single command."""
-        return self._interactive and not self.host.version and not self.host.declined and not self.request.ssh.command
+        known = self.host.version or self.host.go_shims or self.host.declined
+        return self._interactive and not known and not self.request.ssh.command
 
     @property
     def _has_remote_terminal(self) -> bool:
@@ -232,11 +233,23 @@ class Launcher:
             self._told = True
             say(f"{destination}: {prepared.problem}; {_WITHOUT}")
         written = self.host.session if prepared.problem else remembered_hosts.checksum(self.session_file)
-        self.host = self.host._replace(version=prepared.version, session=written)
+        self.host = self.host._replace(version=prepared.version, session=written, go_shims=prepared.go_shims)
         self._remember()
-        note = remembered_hosts.difference(destination, prepared.version)
+        if prepared.go_shims:
+            note = self._go_shims_problem()
+            self._told = self._told or bool(note)
+        else:
+            note = remembered_hosts.difference(destination, prepared.version)
         if note:
             say(note)
+
+    def _go_shims_problem(self) -> str:
+        """Return why the Go program's shims on the remote can't reach the bus; empty if they can, or in a script."""
+        if not self._interactive:
+            return ""
+        config = self.config
+        credentials = bool(config.token or config.user)
+        return remembered_hosts.go_shims_problem(self.target.destination, config.server, credentials=credentials)
 
     def _offer_install(self, path: str, *, hidden: bool) -> None:
         from nssh.launch.offer_install import offer_install
@@ -401,7 +414,9 @@ class Launcher:
         elif record is not None and record.problem and not self._told and self._interactive:
             host = remembered_hosts.read(self.target.key)
             destination = self.target.destination
-            if host.version:
+            if host.go_shims and (problem := self._go_shims_problem()):
+                say(problem)
+            elif host.version or host.go_shims:
                 named = destination in record.problem
                 say(record.problem if named else f"{destination}: {record.problem}")
             elif not host.declined:

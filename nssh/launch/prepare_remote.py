@@ -34,6 +34,8 @@ class PreparedRemote(NamedTuple):
     """The session's key: a secret, for mosh-client's environment only."""
     mosh_error: str
     """What mosh-server said when it did not start; empty if it did, or was not asked for."""
+    go_shims: bool = False
+    """Whether the Go program's shims are installed."""
 
 
 def script(
@@ -107,6 +109,7 @@ def read(answer: framing.Answer) -> PreparedRemote:
         mosh_port=port,
         mosh_key=key,
         mosh_error=trouble[0] if trouble and not port else "",
+        go_shims=fields.get("go-shims") == "yes",
     )
 
 

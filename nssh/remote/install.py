@@ -2,7 +2,7 @@
 
 `nssh.install.deploy` runs it on the remote, from memory, with the interpreter that will run the shims; and on the
 laptop for `infect self`. Nothing is written through a symlink, and no file of another program is destroyed. At any
-moment either the whole old version or the whole new one is on disk.
+moment there is a program under each name: the old one or the new one, and where a file was moved aside, both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 
-from nssh.remote import desktop, path_check, stop, stub
+from nssh.remote import desktop, go_program, path_check, stop, stub
 from nssh.wire import files
 
 TYPE_CHECKING = False
@@ -26,6 +26,7 @@ SAVED = ".nssh-saved"
 """The suffix of a foreign file that `--force` has moved aside."""
 
 _MADE = "made-directories"
+_TEMPORARY = ".nssh-new"
 
 
 class InstallError(Exception):
@@ -46,9 +47,13 @@ class InstallPaths:
         self.command = os.path.join(self.data, stub.COMMAND)
         names = stub.PERSONAS + (stub.MAC_PERSONAS if sys.platform == "darwin" else ())
         self.shims = [os.path.join(self.bin, name) for name in names]
-        # A foreign program called nssh stays; our commands are then those of `nssh-remote`.
+        self.go = [path for path in self.shims if go_program.is_shim(path, SAVED)]
+        """The links of the Go program among them."""
+        # A foreign program called nssh stays; our commands are then those of `nssh-remote`. The Go program goes with
+        # its links. It is the last to be replaced, so that an interrupted installation is recognised and continued.
         own = os.path.join(self.bin, stub.OWN)
-        if not _foreign(own):
+        kept = any(go_program.is_shim(_saved(path), SAVED) for path in self.shims)
+        if not _foreign(own) or ((self.go or kept) and go_program.is_binary(own)):
             self.shims.append(own)
 
 
@@ -106,13 +111,15 @@ def _install(
     force = bool(request["force"])
     with _Lock(places.data):
         blocked = [path for path in places.shims if _foreign(path)]
+        if places.go and not force:
+            raise InstallError(_go_is_there(places))
         if blocked and not force:
             kind = "a link" if os.path.islink(blocked[0]) else "a program"
             raise InstallError(
                 "%s is %s of yours; use --force to have it kept as %s" % (blocked[0], kind, _saved(blocked[0]))
             )
         for path in blocked:
-            if os.path.lexists(_saved(path)):
+            if os.path.lexists(_saved(path)) and not _is_later(path, _saved(path)):
                 raise InstallError("%s is there from an earlier time; move it away, or %s" % (_saved(path), path))
         version, digest = str(request["version"]), str(request["digest"])
         python = _interpreter()
@@ -125,8 +132,7 @@ def _install(
         assert isinstance(sources, dict)  # noqa: S101 (for the type checker)
         changed = _write_library(lib, {str(name): str(text).encode() for name, text in sources.items()})
         _remember(places, made)  # before anything else can fail, so that a removal finds it
-        for path in [places.command, *places.shims]:
-            changed = _put_stub(path, content, keep=path in blocked) or changed
+        changed = _put_stubs([places.command, *places.shims], content, blocked) or changed
         previous = _read(places.version).decode("utf-8", "replace").split(" ")
         # One line: version, digest, interpreter. Written last, so that its readers can rely on all the rest.
         line = "%s %s %s\n" % (version, digest, python)
@@ -151,16 +157,10 @@ def remove(places: InstallPaths, say: Callable[[str, str], None]) -> bool:
         OSError: A file can't be removed.
     """
     changed = stop.relay(places.state)
-    for path in places.shims:
-        if os.path.lexists(path) and not _foreign(path):
-            os.unlink(path)
-            changed = True
-        if os.path.lexists(_saved(path)):
-            if os.path.lexists(path):
-                say("warning", "%s is in the way of what nssh had kept as %s; both are left" % (path, _saved(path)))
-                continue
-            os.rename(_saved(path), path)
-            changed = True
+    _sweep_temporaries(places)
+    own = os.path.join(places.bin, stub.OWN)
+    for path in places.shims if own in places.shims else [*places.shims, own]:
+        changed = _take_away(path, say) or changed
     changed = stop.forget(places.state) or changed
     made = [os.fsdecode(line) for line in _read(os.path.join(places.data, _MADE)).splitlines()]
     if os.path.isdir(places.data):
@@ -170,6 +170,21 @@ def remove(places: InstallPaths, say: Callable[[str, str], None]) -> bool:
     for directory in reversed(made):
         _rmdir_if_empty(directory)
     return changed
+
+
+def _take_away(path: str, say: Callable[[str, str], None]) -> bool:
+    """Remove a stub, and bring back what was moved aside for it; return whether there was anything."""
+    saved, foreign = _saved(path), _foreign(path)
+    if not os.path.lexists(saved):
+        return not foreign and _unlink(path)
+    if not foreign:
+        os.rename(saved, path)  # in the place of the stub
+    elif _is_later(path, saved):
+        os.unlink(saved)
+    else:
+        say("warning", "%s is in the way of what nssh had kept as %s; both are left" % (path, saved))
+        return False
+    return True
 
 
 class _Lock:
@@ -237,16 +252,69 @@ def _saved(path: str) -> str:
     return path + SAVED
 
 
-def _put_stub(path: str, content: bytes, *, keep: bool) -> bool:
-    """Write a stub; with `keep`, first move the foreign file aside, and move it back if writing fails."""
-    if keep:
-        os.rename(path, _saved(path))
+def _is_later(path: str, saved: str) -> bool:
+    """Return whether `path` is the same program as `saved`, so that this may go: the same file, or a Go program's."""
+    if os.path.samestat(os.lstat(path), os.lstat(saved)):
+        return True  # an installation was interrupted between `_keep` and the stub
+    if go_program.is_binary(saved) or go_program.is_shim(saved, SAVED):
+        return go_program.is_binary(path)
+    return os.path.islink(path) and os.path.islink(saved) and os.readlink(path) == os.readlink(saved)
+
+
+def _go_is_there(places: InstallPaths) -> str:
+    known = go_program.version(places.go[0])
+    return "%s is Go's nssh%s, which works over an ntfy server only; use --force to have it replaced, and kept" % (
+        places.go[0],
+        " " + known if known else "",
+    )
+
+
+def _put_stubs(paths: list[str], content: bytes, blocked: list[str]) -> bool:
+    """Write a stub to each path; first move aside what is in the way of those in `blocked`.
+
+    Everything that needs space comes first. If that fails, nothing has changed.
+    """
+    new: list[tuple[str, str]] = []
     try:
-        return _replace(path, content, 0o755)
+        for path in paths:
+            if not _is_file(path, content, 0o755):
+                new.append((_temporary(path), path))
+                _write(new[-1][0], content, 0o755)
+        for path in blocked:
+            _keep(path)
+        for temporary, path in new:
+            if path in blocked and not _is_kept(path):
+                os.rename(path, _saved(path))
+            os.rename(temporary, path)
     except OSError:
-        if keep:
-            os.rename(_saved(path), path)
+        for temporary, _ in new:
+            _unlink(temporary)
+        for path in blocked:
+            if _is_kept(path):
+                _unlink(_saved(path))
+            elif not os.path.lexists(path) and os.path.lexists(_saved(path)):
+                os.rename(_saved(path), path)
         raise
+    return bool(new)
+
+
+def _keep(path: str) -> None:
+    """Give a file or link its second name, under which it stays as it is; without hard links, do nothing."""
+    temporary = _temporary(_saved(path))
+    try:
+        os.link(path, temporary, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        return
+    os.rename(temporary, _saved(path))
+    _unlink(temporary)  # where both names were the same file, renaming did nothing
+
+
+def _is_kept(path: str) -> bool:
+    """Return whether `path` has its second name, and is still there under its own."""
+    try:
+        return os.path.samestat(os.lstat(path), os.lstat(_saved(path)))
+    except FileNotFoundError:
+        return False
 
 
 def _write_library(lib: str, sources: dict[str, bytes]) -> bool:
@@ -307,13 +375,9 @@ def _write(path: str, content: bytes, mode: int) -> None:
 
 def _replace(path: str, content: bytes, mode: int) -> bool:
     """Make `path` a file with this content and mode, atomically; return whether it had to be changed."""
-    try:
-        info = os.lstat(path)
-        if (info.st_mode & 0o177777) == (0o100000 | mode) and _read(path) == content:
-            return False
-    except FileNotFoundError:
-        pass
-    temporary = "%s.%d.nssh-new" % (path, os.getpid())
+    if _is_file(path, content, mode):
+        return False
+    temporary = _temporary(path)
     try:
         _write(temporary, content, mode)
         os.rename(temporary, path)  # replaces a link, not the file it leads to
@@ -321,6 +385,27 @@ def _replace(path: str, content: bytes, mode: int) -> bool:
         _unlink(temporary)
         raise
     return True
+
+
+def _is_file(path: str, content: bytes, mode: int) -> bool:
+    try:
+        return (os.lstat(path).st_mode & 0o177777) == (0o100000 | mode) and _read(path) == content
+    except FileNotFoundError:
+        return False
+
+
+def _temporary(path: str) -> str:
+    return "%s.%d%s" % (path, os.getpid(), _TEMPORARY)
+
+
+def _sweep_temporaries(places: InstallPaths) -> None:
+    """Remove what an interrupted installation has left."""
+    ours = [os.path.basename(path) + "." for path in (*places.shims, places.command, places.version)]
+    ours += [stub.OWN + ".", _MADE + "."]
+    for directory in (places.bin, places.data):
+        for name in os.listdir(directory) if os.path.isdir(directory) else ():
+            if name.endswith(_TEMPORARY) and name.startswith(tuple(ours)):
+                _unlink(os.path.join(directory, name))
 
 
 def _read(path: str) -> bytes:

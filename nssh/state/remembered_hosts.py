@@ -1,4 +1,4 @@
-"""Remembers in `hosts/<key>.json` whether a remote has nssh, from session to session. Standard library only."""
+"""Remembers in `hosts/<key>.json` whether a remote has nssh, or the Go program's shims. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nssh import __version__
 from nssh.base.printable import printable
 from nssh.state.topics import file_name
-from nssh.wire import files
+from nssh.wire import files, session_file
 
 
 class RememberedHost(NamedTuple):
@@ -22,6 +22,8 @@ class RememberedHost(NamedTuple):
     """Whether the user declined an installation."""
     session: str = ""
     """The checksum of the session file that was last written there, or could not be."""
+    go_shims: bool = False
+    """Whether it has the Go program's shims."""
 
 
 def _path(key: str) -> str:
@@ -34,7 +36,10 @@ def read(key: str) -> RememberedHost:
         with open(_path(key), "rb") as file:
             content = json.loads(file.read(4096))
         return RememberedHost(
-            str(content.get("version", "")), content.get("declined") is True, str(content.get("session", ""))
+            str(content.get("version", "")),
+            content.get("declined") is True,
+            str(content.get("session", "")),
+            content.get("go_shims") is True,
         )
     except (OSError, ValueError, AttributeError, RecursionError):
         return RememberedHost()
@@ -63,3 +68,13 @@ def difference(destination: str, version: str) -> str:
     if not theirs or theirs == __version__:
         return ""
     return f"{destination} has nssh {theirs}, this is {__version__}: run nssh infect {destination}"
+
+
+def go_shims_problem(destination: str, server: str, *, credentials: bool) -> str:
+    """Return a line for the user if the Go program's shims on a remote can't reach the bus; empty if they can."""
+    replace = f"run nssh infect --force {destination}"
+    if server == session_file.RELAY:
+        return f"{destination} has Go's nssh, which can't use the relay: {replace}, or set server = \"https://…\""
+    if credentials:
+        return f"{destination} has Go's nssh, which can't log in to an ntfy server: {replace}"
+    return ""

@@ -21,6 +21,7 @@ from nssh.log.log_reader import when
 from nssh.remote.events import MAX_SIZE, Events
 from nssh.ssh import framing
 from nssh.ssh.framing import Answer
+from tests.lab.go_program import GoProgram
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ class Remote:
         self.bin = path / "bin"
         self.home.mkdir()
         self.bin.mkdir()
-        for program in ("sh", "dd", "mkdir", "chmod", "mv", "rm", "cat", "printf", "env", "wc", "date"):
+        for program in ("sh", "dd", "mkdir", "chmod", "mv", "rm", "cat", "printf", "env", "wc", "date", "grep"):
             found = shutil.which(program)
             assert found is not None
             (self.bin / program).symlink_to(found)
@@ -430,3 +431,27 @@ def test_addresses(address: str) -> None:
 def test_no_answer_is_a_crash(lines: list[str]) -> None:
     told = read(*(line.replace("\n", "") for line in lines))
     assert not told.mosh_key or told.mosh_port
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_go_program_s_shims_are_recognised(remote: Remote, shell: str) -> None:
+    script = prepare_remote.script("")
+    go = GoProgram(remote.home, remote.home / "go bin")
+    assert remote.prepare(script, shell) == NOTHING._replace(go_shims=True)
+    assert go.calls == []
+    (remote.home / ".local/bin/xclip").unlink()
+    assert remote.prepare(script, shell).go_shims, "xdg-open is one, too"
+    go.path.write_bytes(go.path.read_bytes().replace(b"abizer", b"nobody"))
+    assert remote.prepare(script, shell) == NOTHING
+    go.path.unlink()
+    assert remote.prepare(script, shell) == NOTHING
+    os.mkfifo(go.path)
+    assert remote.prepare(script, shell) == NOTHING
+
+
+def test_a_file_in_the_place_of_a_shim_is_not_the_go_program(remote: Remote) -> None:
+    go = GoProgram(remote.home)
+    for link in go.links:
+        link.unlink()
+        link.write_bytes(go.path.read_bytes())
+    assert remote.prepare(prepare_remote.script("")) == NOTHING

@@ -121,3 +121,17 @@ def test_what_the_remote_says_of_its_version_makes_one_short_line(version: str) 
     line = remembered_hosts.difference("devbox", version)
     assert line.isprintable()
     assert len(line) < 200
+
+
+def test_the_go_program_s_shims_are_remembered(state: Path) -> None:
+    remembered_hosts.write(KEY, RememberedHost(go_shims=True))
+    assert remembered_hosts.read(KEY) == RememberedHost(go_shims=True)
+    the_file(state).write_bytes(b'{"go_shims": "yes"}')
+    assert remembered_hosts.read(KEY) == RememberedHost()
+
+
+def test_where_the_go_program_s_shims_reach_the_bus_there_is_nothing_to_say() -> None:
+    assert remembered_hosts.go_shims_problem("devbox", "https://ntfy.sh", credentials=False) == ""
+    for server, credentials in (("relay", False), ("https://ntfy.sh", True)):
+        line = remembered_hosts.go_shims_problem("devbox", server, credentials=credentials)
+        assert "run nssh infect --force devbox" in line
