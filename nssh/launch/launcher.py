@@ -119,7 +119,28 @@ class Launcher:
         """Whether the session's programs may change the modes of the user's terminal."""
         return not self.request.ssh.command or "t" in self.request.ssh.letters or self.request.mode == "mosh"
 
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether the user wants no words that are no errors: ssh's `-q`, or a LogLevel of QUIET from anywhere."""
+        return self.target.first("loglevel").upper() in {"QUIET", "SILENT"}  # ssh -G has the latter
+
+    def _tell_start(self) -> None:
+        """Tell the user which sessions were joined or replaced, also in a script, where nobody was asked."""
+        if self.start is None or self._is_quiet:
+            return
+        if self.start.joined is not None:
+            say(f"joining the session to {self.target.destination} (PID {self.start.joined.pid})")
+        elif pids := self.start.replaced:
+            sessions, name = ("session", "PID") if len(pids) == 1 else ("sessions", "PIDs")
+            say(f"replacing the {sessions} to {self.target.destination} ({name} {', '.join(map(str, pids))})")
+
+    def _tell_transport(self, transport: str, why: str) -> None:
+        """Tell the user, right before the session's program starts, which one it is. A script is not told."""
+        if self._interactive and self._has_remote_terminal and not self._is_quiet:
+            say(f"using {transport}: {why}")
+
     def _run(self, route: Route, path: str) -> int:
+        self._tell_start()
         if route.login_first:
             return self._run_login_first(route, path)
         # The user's ssh starts first; everything else happens during its handshake.
@@ -128,8 +149,10 @@ class Launcher:
             argv += [self.target.destination, *(["--", *self.request.ssh.command] if self.request.ssh.command else [])]
         else:
             argv = self._ssh(path)
+        transport = "mosh" if route.wrapper else "ssh"
+        self._tell_transport(transport, route.why)
         self.foreground.start(argv, socket=path)
-        self._start_bridge(route, path, "mosh" if route.wrapper else "ssh")
+        self._start_bridge(route, path, transport)
         return self._watch()
 
     def _ssh(self, path: str) -> list[str]:
@@ -155,6 +178,7 @@ class Launcher:
                 return status or 1
             self.host = self.host._replace(session=remembered_hosts.checksum(self.session_file))
             self._remember()
+            self._tell_transport("ssh", f"{self.target.destination} runs no scripts" if route.mosh else route.why)
             self._begin(self._ssh(path), socket=path)
             return self._watch()
         self.foreground.leave()
@@ -168,7 +192,7 @@ class Launcher:
                 return self._watch() or 1
             self.foreground.leave()
             prepared = prepare_remote.read(answer)
-        return self._enter(path, prepared)
+        return self._enter(route, path, prepared)
 
     def _start_login(self, route: Route, path: str, session_file: str, opened: str, *, mosh: bool) -> login.Login:
         """Start an ssh that prepares the remote and, with `mosh`, starts mosh-server. It uses a live connection."""
@@ -195,10 +219,12 @@ class Launcher:
         finally:
             started.close()
 
-    def _enter(self, path: str, prepared: prepare_remote.PreparedRemote) -> int:
+    def _enter(self, route: Route, path: str, prepared: prepare_remote.PreparedRemote) -> int:
         """Start the session's own program after the login: mosh-client, or ssh over the same connection."""
         environ = None
+        transport, why = "ssh", route.why
         if prepared.mosh_port:
+            transport = "mosh"
             address = self._address(path) or prepared.server_address or self.target.hostname
             argv = ["mosh-client", "-#", f"{self.target.destination} ", address, prepared.mosh_port]
             environ = {**os.environ, "MOSH_KEY": prepared.mosh_key}
@@ -207,9 +233,10 @@ class Launcher:
             say(f"{self.target.destination}: {reason}")
             return 1
         else:
-            if prepared.mosh_error:
-                say(f"{self.target.destination}: {prepared.mosh_error} (so this is an ssh session)")
+            if route.mosh:
+                why = prepared.mosh_error or f"mosh is not on {self.target.destination}"
             argv = self._ssh(path)
+        self._tell_transport(transport, why)
         self._begin(argv, environ, socket="" if environ else path)
         return self._watch()
 

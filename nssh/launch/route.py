@@ -19,6 +19,8 @@ class Route(NamedTuple):
     mosh: bool
     wrapper: bool = False
     """Whether the mosh wrapper of `[mosh] command` starts the session, with a login of its own."""
+    why: str = ""
+    """Why it is mosh, or ssh, in words for the user."""
 
 
 def find_program(name: str) -> str | None:
@@ -48,12 +50,18 @@ def choose_route(request: Connect, *, wrapped: bool, proxied: bool, on_terminal:
     if mosh and any("\n" in word for word in request.ssh.command):
         raise NsshError("a command with a newline in it can't be given to mosh-server; use --ssh")
     if mosh and wrapped:
-        return Route(login_first=False, mosh=True, wrapper=True)
-    if mosh and find_program("mosh-client") is None:
-        if request.mode == "mosh":
+        return Route(login_first=False, mosh=True, wrapper=True, why="config.toml names a command for it")
+    missing = mosh and find_program("mosh-client") is None
+    if request.mode:
+        if missing:
             raise NsshError("mosh-client is not on this machine's PATH: install mosh, or use --ssh")
-        mosh = False
-    if not request.mode and (proxied or not on_terminal):
-        # Behind a jump host, mosh's UDP rarely gets through; without a terminal, mosh does not work.
-        mosh = False
-    return Route(login_first=mosh or login_first, mosh=mosh)
+        return Route(login_first=mosh or login_first, mosh=mosh, why=f"--{request.mode} was given")
+    # Behind a jump host, mosh's UDP rarely gets through; without a terminal, mosh does not work.
+    obstacles = {
+        "a command was given": not mosh,
+        "mosh is not on this machine": missing,
+        "a jump host is in the way": proxied,
+        "standard output is not a terminal": not on_terminal,
+    }
+    against = next((why for why, is_there in obstacles.items() if is_there), "")
+    return Route(login_first=not against or login_first, mosh=not against, why=against or "both sides have it")

@@ -1,4 +1,4 @@
-"""Asks the user at the terminal: a question that one key answers, or a selection; and shows the progress of hosts.
+"""Asks the user at the terminal: a question that a key or a word answers, or a selection; shows the progress of hosts.
 
 Importing this module is cheap; the functions import prompt_toolkit (a quarter of a second) when they draw. Keys come
 from standard input and everything is drawn on standard error, so standard output may be redirected. Functions block,
@@ -10,8 +10,8 @@ Every question:
   have their usual effect;
 - throws away what was typed before it was drawn, as ssh does before it asks for a password: that was meant for the
   shell, and must not decide anything;
-- reads keys one by one, and leaves those after the deciding key to ssh. Pasted text and reports of the terminal are no
-  answer;
+- reads keys one by one, and leaves those behind the answer to ssh. Reports of the terminal are no answer, nor is pasted
+  text but for a word;
 - is cancelled by Ctrl-C, Ctrl-D, Esc and the end of the terminal;
 - uses bold and reverse but no colour, and with NO_COLOR not even these. On a terminal without cursor movements
   (TERM=dumb) it reads lines;
@@ -61,7 +61,10 @@ class Row(NamedTuple):
 
 
 def choose(lines: Sequence[str], options: Sequence[Option], default: int = 0) -> str:
-    """Ask a question that one key answers; return the key of the chosen option.
+    """Ask a question that a key or a word answers; return the key of the chosen option.
+
+    The words are the options' labels, and of a longer label its first word; `q`, `quit` and `cancel` cancel. Enter
+    behind a word belongs to it. `nssh.tui._answer_words` tells what is a word, and what is typed for the session.
 
     Once it is answered, only the question's first line remains, with the answer.
 

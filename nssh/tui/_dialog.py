@@ -19,10 +19,10 @@ from prompt_toolkit.styles import Style
 from nssh.base import terminal
 from nssh.base.errors import Cancelled
 from nssh.tui import _terminal
-from nssh.tui._key_reader import KeyInput
+from nssh.tui._key_reader import KeyInput, KeyReader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # Seconds after which an Escape byte is a key of its own.
 _ESCAPE_DELAY = 0.1
@@ -39,8 +39,18 @@ class Dialog(Protocol):
     keys: Sequence[str]
     """The keys that it handles, by prompt_toolkit's names."""
 
-    def press(self, key: str) -> bool:
-        """Handle a key; return whether the dialog is finished."""
+    @property
+    def wait(self) -> float | None:
+        """The seconds after which `pause` is called if no key has come; None if it waits for a key."""
+
+    def press(self, key: str, data: bytes) -> bool:
+        """Handle a key, which came as `data`; return whether the dialog is finished."""
+
+    def pause(self) -> bool:
+        """Handle that no key has come; return whether the dialog is finished."""
+
+    def finish(self, unfinished: bytes) -> None:
+        """Leave to the next program what was read and is not for the dialog, and the beginning of a key."""
 
     def draw(self, rows: int, columns: int) -> list[Fragments]:
         """Return the lines to show, at most `rows`, none wider than `columns`."""
@@ -111,6 +121,38 @@ def show(dialog: Dialog, *, full_screen: bool = False) -> None:
         asyncio.run(_run(dialog, came, full_screen=full_screen))
 
 
+class _KeyHandler:
+    """Gives a dialog the keys that come, and tells it when none has come."""
+
+    def __init__(
+        self, dialog: Dialog, keys: KeyReader, finish: Callable[[], object], end: Callable[[BaseException], object]
+    ) -> None:
+        """Call `finish` when the dialog is finished, and `end` with the reason when it is to end otherwise."""
+        self._dialog = dialog
+        self._keys = keys
+        self._finish = finish
+        self._end = end
+        self._timer: asyncio.TimerHandle | None = None
+
+    def press(self, event: KeyPressEvent) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        key = str(getattr(event.key_sequence[0].key, "value", event.key_sequence[0].key))
+        if key in CANCELLING:
+            self._end(Cancelled())
+        else:
+            self._go_on(is_finished=self._dialog.press(key, self._keys.data))
+
+    def _pause(self) -> None:
+        self._go_on(is_finished=not self._keys.pasting and self._dialog.pause())
+
+    def _go_on(self, *, is_finished: bool) -> None:
+        if is_finished:
+            self._finish()
+        elif self._dialog.wait is not None:
+            self._timer = asyncio.get_running_loop().call_later(self._dialog.wait, self._pause)
+
+
 async def _run(dialog: Dialog, came: list[int], *, full_screen: bool) -> None:
     application: Application[None]
 
@@ -122,11 +164,9 @@ async def _run(dialog: Dialog, came: list[int], *, full_screen: bool) -> None:
         came.append(number)
         end(Cancelled())
 
-    def press(event: KeyPressEvent) -> None:
-        key = str(getattr(event.key_sequence[0].key, "value", event.key_sequence[0].key))
-        if key in CANCELLING:
-            end(Cancelled())
-        elif dialog.press(key):
+    def finish() -> None:
+        if not application.is_done:
+            dialog.finish(key_input.keys.take_unfinished())
             application.exit()
 
     def before() -> None:
@@ -140,11 +180,13 @@ async def _run(dialog: Dialog, came: list[int], *, full_screen: bool) -> None:
         lines = dialog.draw(rows, columns)
         return FormattedText([piece for line in lines for piece in (("", "\n"), *line)][1:])
 
-    bindings = KeyBindings()
-    for key in {*dialog.keys, *CANCELLING}:
-        bindings.add(key, eager=True)(press)
     loop = asyncio.get_running_loop()
     output = Output()
+    key_input = KeyInput(sys.stdin, lambda: application.is_done)
+    handler = _KeyHandler(dialog, key_input.keys, finish, end)
+    bindings = KeyBindings()
+    for key in {*dialog.keys, *CANCELLING}:
+        bindings.add(key, eager=True)(handler.press)
     loop.set_exception_handler(lambda _, context: end(context.get("exception") or EOFError()))
     application = Application(
         # The cursor stays on the first line. A terminal that becomes narrower may wrap the lines below it; erasing
@@ -156,7 +198,7 @@ async def _run(dialog: Dialog, came: list[int], *, full_screen: bool) -> None:
         color_depth=ColorDepth.DEPTH_1_BIT,
         full_screen=full_screen,
         erase_when_done=True,
-        input=KeyInput(sys.stdin, lambda: application.is_done),
+        input=key_input,
         output=output,
         before_render=output.before_render,
     )

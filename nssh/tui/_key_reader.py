@@ -1,4 +1,4 @@
-"""Reads keys from a terminal one by one, without reading ahead; drops pasted text and the terminal's own reports."""
+"""Reads keys from a terminal one by one, without reading ahead; drops the terminal's own reports."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ _WHOLE = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _LONGEST = 4096
+_LONGEST_PASTE = 1024
+"""Bytes of pasted text that are kept. Longer text is no answer, and the terminal could not take it back."""
 
 
 class KeyReader:
@@ -38,12 +40,17 @@ class KeyReader:
 
     Attributes:
         closed: Whether the input has ended.
+        data: The bytes of the last key; of `Keys.BracketedPaste`, the text that was pasted.
+        pasting: Whether pasted text has begun, and not ended yet.
     """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._pending = ""
-        self._pasting = False
+        self._unfinished = b""
+        self._pasted = b""
+        self.pasting = False
+        self.data = b""
         # UTF-8 in any locale: the keys that are handled are ASCII.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.closed = False
@@ -58,6 +65,7 @@ class KeyReader:
             except OSError:
                 data = b""  # the terminal is gone: reading fails with EIO, unless this process leads the session
             self.closed = not data
+            self._unfinished += data
             self._pending += self._decoder.decode(data)
             key = self._key()
             if key is not None:
@@ -67,7 +75,14 @@ class KeyReader:
     def flush(self) -> Keys | str | None:
         """Return Escape if that is pending, now that no further byte of a sequence has followed; otherwise None."""
         pending, self._pending = self._pending, ""
-        return Keys.Escape if pending == _ESCAPE and not self._pasting else None
+        if pending:
+            self.data, self._unfinished = self._unfinished, b""
+        return Keys.Escape if pending == _ESCAPE and not self.pasting else None
+
+    def take_unfinished(self) -> bytes:
+        """Return the bytes of a key that has not ended yet, and forget them."""
+        unfinished, self._unfinished, self._pending = self._unfinished, b"", ""
+        return unfinished
 
     def _key(self) -> Keys | str | None:
         sequence = self._pending
@@ -76,13 +91,19 @@ class KeyReader:
         elif not sequence or (sequence[0] == _ESCAPE and not _WHOLE.match(sequence) and len(sequence) < _LONGEST):
             return None
         self._pending = ""
+        self.data, self._unfinished = self._unfinished, b""
         if sequence in {_PASTE, _PASTED}:
-            self._pasting = sequence == _PASTE
-            return None
+            return self._paste(begins=sequence == _PASTE)
         known = ANSI_SEQUENCES.get(sequence, sequence)
-        if isinstance(known, tuple) or (not isinstance(known, Keys) and len(known) > 1):
+        if self.pasting and known is not Keys.ControlC:
+            self._pasted += self.data[: _LONGEST_PASTE + 1 - len(self._pasted)]
             return None
-        return None if self._pasting and known is not Keys.ControlC else known
+        return None if isinstance(known, tuple) or (not isinstance(known, Keys) and len(known) > 1) else known
+
+    def _paste(self, *, begins: bool) -> Keys | None:
+        was_pasting, self.pasting = self.pasting, begins
+        self.data, self._pasted = self._pasted, b""
+        return Keys.BracketedPaste if was_pasting and not begins and len(self.data) <= _LONGEST_PASTE else None
 
 
 class KeyInput(Vt100Input):
@@ -92,21 +113,20 @@ class KeyInput(Vt100Input):
         """Read keys from a terminal until `is_over` returns true."""
         super().__init__(stdin)
         self._is_over = is_over
-        self._keys = KeyReader(stdin.fileno())
+        self.keys = KeyReader(stdin.fileno())
 
     @property
     def closed(self) -> bool:
         """Whether the input has ended."""
-        return self._keys.closed
+        return self.keys.closed
 
     def read_keys(self) -> list[KeyPress]:
         """Return one key at most, so that the keys after the deciding one stay with the terminal."""
-        return [] if self._is_over() else self._press(self._keys.read())
+        return [] if self._is_over() else self._press(self.keys.read())
 
     def flush_keys(self) -> list[KeyPress]:
         """Return the Escape key, if that is pending."""
-        return [] if self._is_over() else self._press(self._keys.flush())
+        return [] if self._is_over() else self._press(self.keys.flush())
 
-    @staticmethod
-    def _press(key: Keys | str | None) -> list[KeyPress]:
+    def _press(self, key: Keys | str | None) -> list[KeyPress]:
         return [] if key is None else [KeyPress(key)]

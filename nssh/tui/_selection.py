@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import ascii_letters
 from typing import TYPE_CHECKING
 
 from nssh.base.errors import Cancelled
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 OLD = 24 * 3600.0
 """Seconds. `o` selects processes that are older."""
 
+_LETTERS = frozenset(ascii_letters)
 _DIGITS = "0123456789"
 _LONGEST_PID = 10
 _ENTER = ("c-m", "c-j")
@@ -54,11 +56,16 @@ class Selection:
             "n": self.chosen.clear,
             "q": self._cancel,
         }
-        letters = [key.upper() for key in self._actions if key.isalpha() and len(key) == 1]
-        self.keys: Sequence[str] = (*self._actions, *letters, *_ENTER, _BACKSPACE, *_DIGITS)
+        self._in_word = False
+        self.keys: Sequence[str] = (*self._actions, *_LETTERS, *_ENTER, _BACKSPACE, *_DIGITS)
 
-    def press(self, key: str) -> bool:
+    wait = None
+
+    def press(self, key: str, _data: bytes = b"") -> bool:
         """Handle a key; return whether the selection is finished.
+
+        A letter that is no key shows that a word is being typed, whose first letter has done what it does (`old`). It
+        and those behind it do nothing: the `a` in `detached` must not select all.
 
         Enter does not finish an empty selection: cancelling has a key of its own. While a PID is typed, Enter and space
         toggle that PID.
@@ -67,6 +74,10 @@ class Selection:
             Cancelled: The key was `q`.
         """
         self.message = ""
+        self._in_word = key in _LETTERS and (self._in_word or key.lower() not in self._actions)
+        if self._in_word:
+            self.typed, self.message = "", "only the first letter of a word counts here"
+            return False
         if key in _DIGITS:
             self._type(self.typed + key)
             return False
@@ -82,6 +93,13 @@ class Selection:
             return bool(self.chosen)
         self._actions[key.lower()]()
         return False
+
+    def pause(self) -> bool:
+        """Do nothing: every key counts alone."""
+        return False
+
+    def finish(self, unfinished: bytes) -> None:
+        """Do nothing: what is typed behind the last key was not read."""
 
     def draw_from(self, first: int, height: int) -> int:
         """Return the index of the first row to show, so that the marked row is visible.

@@ -8,7 +8,7 @@ from nssh.base import terminal
 from nssh.base.errors import Cancelled
 from nssh.base.printable import LONGEST, printable
 from nssh.tui import _terminal
-from nssh.tui._selection import Selection
+from nssh.tui._selection import OLD, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _HELP = "space: select, a: all, o: older than 24 h, d: detached, n: none, digits: a PID, Enter: go on, Esc: cancel"
 _SHORT_HELP = "space a o d n 0-9 Enter Esc"
+# Where there are only lines: words, with the key of the list that does the same, and words that select none.
+_WORDS = {"all": "a", "a": "a", "old": "o", "older": "o", "o": "o", "detached": "d", "d": "d"}
+_NONE = ("none", "n", "q", "quit", "cancel")
 _GAP = 2
 # In front of the columns: `> [x] `.
 _FRONT = 6
@@ -150,15 +153,14 @@ def _select_by_lines(title: str, rows: Sequence[Row]) -> Selection:
     _terminal.write(f"{printable(title, LONGEST)}\n")
     for row in rows:
         _terminal.write(f"  {printable('  '.join(filter(None, _cells(row))), LONGEST)}\n")
-    words = {"all": "a", "older": "o", "detached": "d"}
     with _terminal.signals():
         terminal.forget_keys()
         while not selection.chosen:
-            _terminal.write("PIDs, or all, older (than 24 h), detached; nothing cancels: ")
+            _terminal.write(f"PIDs, or all, old (older than {OLD / 3600:g} h), detached; none cancels: ")
             answer = _terminal.read_line().lower().replace(",", " ").split()
-            if not answer:
+            if not answer or (len(answer) == 1 and answer[0] in _NONE):
                 raise Cancelled
-            problems = [_take(selection, word, words) for word in answer]
+            problems = [_take(selection, word) for word in answer]
             for problem in filter(None, problems):
                 _terminal.write(f"{printable(problem, LONGEST)}\n")
             if any(problems):
@@ -166,13 +168,15 @@ def _select_by_lines(title: str, rows: Sequence[Row]) -> Selection:
     return selection
 
 
-def _take(selection: Selection, word: str, words: dict[str, str]) -> str:
+def _take(selection: Selection, word: str) -> str:
     """Apply a word of an answer to a selection; return what is wrong with it, empty if nothing is."""
-    if word in words:
-        selection.press(words[word])
+    if word in _WORDS:
+        selection.press(_WORDS[word])
         return selection.message
+    if word in _NONE:
+        return f"{word} does not go with other words"
     if not (word.isascii() and word.isdecimal()):
-        return f"{word!r} is no PID"
+        return f"{word} is no PID, and none of these words"
     if any(str(selection.rows[number].pid) == word for number in selection.chosen):
         return ""  # named twice
     selection.message = ""

@@ -1,12 +1,14 @@
-"""Asks a question that one key answers; see `nssh.tui.choose`."""
+"""Asks a question that one key, or a word, answers; see `nssh.tui.choose`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from nssh.base import terminal
+from nssh.base.errors import Cancelled
 from nssh.base.printable import LONGEST, printable
 from nssh.tui import _terminal
+from nssh.tui._answer_words import Answer, AnswerWords
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,28 +17,84 @@ if TYPE_CHECKING:
     from nssh.tui._dialog import Fragments
 
 _STEPS = {"up": -1, "left": -1, "s-tab": -1, "down": 1, "right": 1, "c-i": 1}
-_ENTER = ("c-m", "c-j")
+_CANCELLING = ("q", "quit", "cancel")
+
+# Seconds. So long after an option's key, the next key may still be the next letter of its word; and so long inside a
+# word. The former is what a user waits for who presses one key.
+_AFTER_KEY = 0.25
+_IN_WORD = 1.0
+# Where keys can't be put back, only a word that comes at once is told from a key, and what is typed behind that.
+_AT_ONCE = 0.02
+
+
+def words_of(options: Sequence[Option]) -> dict[str, int | None]:
+    """Return the words that answer a question, each with the index of its option; None cancels."""
+    words: dict[str, int | None] = {}
+    for number, option in enumerate(options):
+        label = option.label.lower()
+        for word in (option.key, label, label.split()[0].strip(",.")):
+            words.setdefault(word, number)
+    for word in _CANCELLING:
+        words.setdefault(word, None)
+    return words
 
 
 class Choice:
-    """The state of a question: its options, and which of them is marked."""
+    """The state of a question: its options, which of them is marked, and what was typed of a word.
 
-    def __init__(self, lines: Sequence[str], options: Sequence[Option], default: int) -> None:
+    Attributes:
+        marked: The index of the marked option; in the end, of the chosen one.
+        cancelled: Whether the answer was a word that cancels.
+        lost: Whether keys behind the answer were lost.
+    """
+
+    def __init__(self, lines: Sequence[str], options: Sequence[Option], default: int, *, patient: bool = True) -> None:
+        """Begin with the default marked; `patient` as `_terminal.takes_keys_back` tells."""
         self.marked = default
         self.options = options
+        self.cancelled = False
+        self.lost = False
+        self.keys: Sequence[str] = ("<any>",)
         self._lines = lines
-        letters = [option.key for option in options]
-        self.keys: Sequence[str] = (*_STEPS, *_ENTER, *letters, *(letter.upper() for letter in letters))
+        self._patient = patient
+        self._words = words_of(options)
+        self._typed = AnswerWords(self._words)
+        self._answer: Answer | None = None
 
-    def press(self, key: str) -> bool:
-        """Handle a key; return whether the question is answered, with the marked option."""
-        if key in _ENTER:
-            return True
-        if key in _STEPS:
+    @property
+    def wait(self) -> float | None:
+        """The seconds that a further key is waited for; None if nothing was typed yet."""
+        typed = self._typed.typed
+        if not typed:
+            return None
+        return (_AFTER_KEY if len(typed) == 1 else _IN_WORD) if self._patient else _AT_ONCE
+
+    def press(self, key: str, data: bytes) -> bool:
+        """Handle a key; return whether the question is answered."""
+        if key in _STEPS and not self._typed.typed:
             self.marked = (self.marked + _STEPS[key]) % len(self.options)
             return False
-        self.marked = [option.key for option in self.options].index(key.lower())
-        return True
+        return self._take(self._typed.paste(data) if key == "<bracketed-paste>" else self._typed.press(key, data))
+
+    def pause(self) -> bool:
+        """Handle that no further key has come; return whether the question is answered."""
+        return self._take(self._typed.pause())
+
+    def _take(self, answer: Answer | None) -> bool:
+        typed = self._typed.typed if answer is None else answer.word
+        if typed:
+            meant = next((option for word, option in self._words.items() if word.startswith(typed)), None)
+            self.marked = self.marked if meant is None else meant
+            self.cancelled = answer is not None and meant is None
+        self._answer = answer
+        return answer is not None
+
+    def finish(self, unfinished: bytes) -> None:
+        """Leave what was typed behind the answer to the next program."""
+        rest = (self._answer.rest if self._answer is not None else b"") + unfinished
+        if self._answer is not None and self._answer.entered and not rest:
+            rest = _terminal.skip_enters()
+        self.lost = bool(rest) and not _terminal.give_back(rest)
 
     def draw(self, rows: int, columns: int) -> list[Fragments]:
         """Return the lines of the question. If rows are few, the options have precedence."""
@@ -71,17 +129,22 @@ class Choice:
 
 def choose(lines: Sequence[str], options: Sequence[Option], default: int) -> str:
     """Ask the question at a terminal, as `nssh.tui.choose` describes."""
+    lost = False
     if _terminal.is_dumb():
         chosen = _choose_by_lines(lines, options, default)
     else:
         from nssh.tui import _dialog
 
-        choice = Choice(lines, options, default)
+        choice = Choice(lines, options, default, patient=_terminal.takes_keys_back())
         _dialog.show(choice)
-        chosen = options[choice.marked]
+        if choice.cancelled:
+            raise Cancelled
+        chosen, lost = options[choice.marked], choice.lost
     question = printable(lines[0], LONGEST).rstrip(" :.") if lines else ""
     colon = "" if question.endswith("?") else ":"
     _terminal.write(f"{question}{colon} {printable(chosen.label)}\n")
+    if lost:
+        _terminal.write("nssh: what was typed behind the answer was thrown away: this system takes no keys back\n")
     return chosen.key
 
 
@@ -91,8 +154,7 @@ def _choose_by_lines(lines: Sequence[str], options: Sequence[Option], default: i
     for option in options:
         hint = f" ({option.hint})" if option.hint else ""
         _terminal.write(f"  {printable(f'{option.key}  {option.label}{hint}', LONGEST)}\n")
-    words = {word.lower(): option for option in options for word in (option.key, option.label)}
-    words[""] = options[default]
+    words = {**words_of(options), "": default}
     asked = f"{'/'.join(option.key for option in options)}, or Enter for {options[default].key}: "
     with _terminal.signals():
         terminal.forget_keys()
@@ -100,4 +162,12 @@ def _choose_by_lines(lines: Sequence[str], options: Sequence[Option], default: i
             _terminal.write(asked)
             answer = _terminal.read_line().lower()
             if answer in words:
-                return words[answer]
+                break
+            _terminal.write(f"{printable(answer, LONGEST)}: not one of these\n")
+        with _terminal.raw_keys():
+            if rest := _terminal.skip_enters():
+                _terminal.give_back(rest)
+    number = words[answer]
+    if number is None:
+        raise Cancelled
+    return options[number]

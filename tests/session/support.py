@@ -76,8 +76,8 @@ def forget(laptop: Laptop) -> None:
 
 
 def own_lines(shown: bytes) -> list[str]:
-    """Return the lines that nssh itself has shown, without `nssh: `."""
-    return [match.decode() for match in re.findall(rb"nssh: ([^\r\n]*)\r*\n", shown)]
+    """Return the lines that nssh itself has shown, without `nssh: `, and but for the one that tells ssh or mosh."""
+    return [match.decode() for match in re.findall(rb"nssh: (?!using )([^\r\n]*)\r*\n", shown)]
 
 
 def hold(pid: int, continued: list[int]) -> None:

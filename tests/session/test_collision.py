@@ -97,7 +97,7 @@ def test_join_shares_the_topic_prepares_nothing_and_stands_by(laptop: Laptop, re
             opens_once(laptop, second, "joined")
             wait_until(lambda: record_of(laptop, second).version, "it knows the remote's nssh")
             assert session.stat().st_ino == before, "prepared once"
-            assert words(second) == ""
+            assert words(second) == f"nssh: joining the session to devbox (PID {first.pid})\n"
         opens_once(laptop, first, "still")
 
 
@@ -178,7 +178,8 @@ def test_a_script_is_not_kept_waiting_for_a_wedged_session_and_hears_of_it_at_it
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode == 3
-        [said, warned] = done.stdout.decode().splitlines()
+        [told, said, warned] = done.stdout.decode().splitlines()
+        assert told == f"nssh: joining the session to devbox (PID {first.pid})"
         assert said == "from there"
         warning = f"nssh: the session of pid {first.pid}, which acts for devbox, does not answer; --replace ends it"
         assert warned == warning

@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real
 
+READER = "stty raw -echo; echo ready; dd bs=1 count=3 2>/dev/null"
+"""Shows the first three bytes that it is sent."""
+
 FIRST = "devbox is connected already"
 
 
-def window(laptop: Laptop, *words: str, rows: int = 24, columns: int = 80, **environ: str) -> Terminal:
-    return Terminal([*NSSH, "--ssh", *words, "devbox"], {**laptop.env, **environ}, rows=rows, columns=columns)
+def window(
+    laptop: Laptop, *words: str, rows: int = 24, columns: int = 80, command: str = "", **environ: str
+) -> Terminal:
+    argv = [*NSSH, "--ssh", *words, "devbox", *filter(None, [command])]
+    return Terminal(argv, {**laptop.env, **environ}, rows=rows, columns=columns)
 
 
 def marked(lines: list[str]) -> str:
@@ -110,6 +116,44 @@ def test_a_new_topic_by_its_key(laptop: Laptop) -> None:
             assert record.topic in {one.topic for one in laptop.sessions()}
             second.send(b"exit\r")
             assert second.wait() == 0
+
+
+@pytest.mark.parametrize("typed", [b"join\r", b"JOIN\r\r", b"j", b"j\r", b"\x1b[200~join\r\x1b[201~"])
+def test_the_answer_is_not_typed_to_the_remote(relay_laptop: Laptop, typed: bytes) -> None:
+    with RemoteShell(relay_laptop):
+        relay_laptop.wait_up()
+        with window(relay_laptop, "-t", command=READER) as one:
+            one.expect(b"connect to nothing")
+            one.send(typed)
+            one.expect(b"ready")
+            one.send(b"xyz")
+            one.expect(b"xyz")
+            assert one.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        (b"join\r", b"echo wh''ole\r"),
+        (b"new\r\r", b"echo wh''ole\r"),
+        (b"j", b"echo wh''ole\r"),
+        (b"r", b"echo wh''ole\r"),  # replace begins with `re`, too
+        (b"\x1b[200~join\recho wh''ole\r\x1b[201~", b""),
+    ],
+)
+def test_a_command_behind_the_answer_reaches_the_remote_whole(
+    relay_laptop: Laptop, typed: bytes, command: bytes
+) -> None:
+    first = RemoteShell(relay_laptop)
+    relay_laptop.wait_up()
+    with window(relay_laptop) as second:
+        second.expect(b"connect to nothing")
+        second.send(typed + command)
+        second.expect(re.compile(rb"(?m)^whole\r$"))
+        assert b"not found" not in second.output
+        second.send(b"exit 7\r")
+        assert second.wait() == 7
+    first.close()
 
 
 def test_a_pinned_topic_offers_no_new_one(relay_laptop: Laptop) -> None:

@@ -2,7 +2,9 @@
 
 The JSON object says what: `ask` names the function of `nssh.tui`, `arguments` are its. There may be `before` (text that
 is on the screen already), `waits` (for a line first), `ignore` (signals by name that it ignores), `foreground` (it runs
-below the launcher's signal handling) and `reads` (how many bytes to read from the terminal afterwards, as ssh would).
+below the launcher's signal handling), `reads` (how many bytes to read from the terminal afterwards, as ssh would),
+`left` (read what is there, afterwards), `patience` (for so long a further key is waited for) and `keeps` (the system
+takes no keys back).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import sys
 import termios
@@ -17,7 +20,9 @@ import tty
 from typing import TYPE_CHECKING, Any
 
 from nssh import tui
+from nssh.base import terminal
 from nssh.base.errors import NsshError
+from nssh.tui import _single_key, _terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +45,17 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def refuse(keys: bytes) -> bool:
+    terminal.forget_keys()
+    return not keys
+
+
 def main(wish: dict[str, Any]) -> int:
+    if patience := wish.get("patience"):
+        _single_key._AFTER_KEY = _single_key._IN_WORD = patience
+    if wish.get("keeps"):
+        _terminal.takes_keys_back = lambda: False
+        _terminal.give_back = refuse
     for name in wish.get("ignore", []):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     if wish.get("waits"):
@@ -70,11 +85,12 @@ def run(work: Callable[[], object], wish: dict[str, Any]) -> int:
             os.write(2, f"nssh: {error}\n".encode())
         return error.exit_code
     assert [signal.getsignal(number) for number in HANDLED] == before
-    if count := wish.get("reads"):
+    count = wish.get("reads", 0)
+    if count or wish.get("left"):
         modes = termios.tcgetattr(0)
         tty.setraw(0, termios.TCSANOW)
         data = b""
-        while len(data) < count:
+        while len(data) < count or select.select([0], [], [], 0)[0]:
             data += os.read(0, 100)
         say(f"read: {data!r}\r\n")
         termios.tcsetattr(0, termios.TCSANOW, modes)

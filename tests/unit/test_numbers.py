@@ -54,6 +54,8 @@ NUMBERS = [
     Number("nssh.relay.store:ANSWERED", MINUTE, (
         ("protocol", "the files of answers that are more than a minute old make room"),
     )),
+    # Questions.
+    Number("nssh.tui._single_key:_AFTER_KEY", 0.25, (("guide", "decides a quarter of a second later"),)),
     # The shims.
     Number("nssh.remote.shim:ANSWER_WITHIN", 5, (
         ("guide", "A read waits 5 seconds for an answer, or `$NSSH_TIMEOUT`"),
@@ -168,7 +170,10 @@ NUMBERS = [
     Number("nssh.sweep.child:_SHUTDOWN", 3, (("supervision", "3 s, by the end of its pipe"),)),
     Number("nssh.sweep.sweep_options:TIMEOUT", 20, (("sweep", "for a host to answer; default `20s`"),)),
     Number("nssh.mosh.end_servers:GRACE", 11, (("sweep", "still there 11 seconds later"),)),
-    Number("nssh.tui._selection:OLD", DAY, (("sweep", "those older than 24 h"),)),
+    Number("nssh.tui._selection:OLD", DAY, (
+        ("sweep", "those older than 24 h"),
+        ("sweep", "`old` or `o` (older than 24 h)"),
+    )),
     Number("nssh.remote.sweep_question:OLD", DAY, (("sweep", "`old` or `o` (older than 24 h)"),)),
 ]  # fmt: skip
 

@@ -39,15 +39,24 @@ def test_the_way(
     wish = argv.parse_connect([*mode, "devbox", *command])
     wanted = mode == ["--mosh"] or not (mode or command)
     if wanted and wrapped:
-        expected = Route(login_first=False, mosh=True, wrapper=True)
+        expected = Route(login_first=False, mosh=True, wrapper=True, why="config.toml names a command for it")
     elif mode == ["--mosh"] and not has_mosh:
         with pytest.raises(NsshError, match="mosh-client is not on this machine's PATH"):
             route.choose_route(wish, wrapped=wrapped, proxied=proxied, on_terminal=on_terminal, login_first=login_first)
         return
-    elif mode == ["--mosh"] or (wanted and has_mosh and on_terminal and not proxied):
-        expected = Route(login_first=True, mosh=True)
+    elif mode:
+        mosh = mode == ["--mosh"]
+        expected = Route(login_first=mosh or login_first, mosh=mosh, why=f"{mode[0]} was given")
+    elif wanted and has_mosh and on_terminal and not proxied:
+        expected = Route(login_first=True, mosh=True, why="both sides have it")
     else:
-        expected = Route(login_first=login_first, mosh=False)
+        why = (
+            "a command was given" if command
+            else "mosh is not on this machine" if not has_mosh
+            else "a jump host is in the way" if proxied
+            else "standard output is not a terminal"
+        )  # fmt: skip
+        expected = Route(login_first=login_first, mosh=False, why=why)
     chosen = route.choose_route(
         wish, wrapped=wrapped, proxied=proxied, on_terminal=on_terminal, login_first=login_first
     )
