@@ -18,7 +18,7 @@ OLD = 24 * 3600.0
 """Seconds. `old` selects servers that were started longer ago."""
 
 _LONGEST = 4096
-_CANCELLING = ("q", "quit", "c", "cancel")
+_CANCELLING = ("none", "q", "quit", "c", "cancel")
 
 
 def cancelled() -> ToolExit:

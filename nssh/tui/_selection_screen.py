@@ -20,7 +20,7 @@ _HELP = "space: select, a: all, o: older than 24 h, d: detached, n: none, digits
 _SHORT_HELP = "space a o d n 0-9 Enter Esc"
 # Where there are only lines: words, with the key of the list that does the same, and words that select none.
 _WORDS = {"all": "a", "a": "a", "old": "o", "older": "o", "o": "o", "detached": "d", "d": "d"}
-_NONE = ("none", "n", "q", "quit", "cancel")
+_NONE = ("none", "n", "q", "quit", "c", "cancel")
 _GAP = 2
 # In front of the columns: `> [x] `.
 _FRONT = 6
@@ -156,7 +156,7 @@ def _select_by_lines(title: str, rows: Sequence[Row]) -> Selection:
     with _terminal.signals():
         terminal.forget_keys()
         while not selection.chosen:
-            _terminal.write(f"PIDs, or all, old (older than {OLD / 3600:g} h), detached; none cancels: ")
+            _terminal.write(f"PIDs, all, old (older than {OLD / 3600:g} h), detached; Enter or q for none: ")
             answer = _terminal.read_line().lower().replace(",", " ").split()
             if not answer or (len(answer) == 1 and answer[0] in _NONE):
                 raise Cancelled

@@ -108,7 +108,6 @@ def test_replacing_is_told(relay_laptop: Laptop) -> None:
 
 def test_replacing_several_is_one_line(relay_laptop: Laptop) -> None:
     shells = [RemoteShell(relay_laptop) for _ in range(2)]
-    relay_laptop.wait_up(2)
     done = relay_laptop.run("--replace", "devbox", "true")
     pids = sorted(shell.pid for shell in shells)
     assert done.stderr == f"nssh: replacing the sessions to devbox (PIDs {pids[0]}, {pids[1]})\n"
