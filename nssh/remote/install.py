@@ -156,7 +156,8 @@ def remove(places: InstallPaths, say: Callable[[str, str], None]) -> bool:
     Raises:
         OSError: A file can't be removed.
     """
-    changed = stop.relay(places.state)
+    changed = _unlink(places.command)  # with it, a laptop that is connected would start the next relay at once
+    changed = stop.relay(places.state) or changed
     _sweep_temporaries(places)
     own = os.path.join(places.bin, stub.OWN)
     for path in places.shims if own in places.shims else [*places.shims, own]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -50,6 +51,18 @@ def listener_pid(path: str) -> int:
             return 0
 
 
+def _remove_tree(path: str) -> None:
+    """Remove a directory to which a relay that ends may still write."""
+    end = time.monotonic() + _PATIENCE
+    while os.path.isdir(path):
+        try:
+            shutil.rmtree(path)
+        except OSError as error:  # noqa: PERF203 (a handful of them)
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
 def forget(state: str) -> bool:
     """Remove the remote role's files, and the directory if it is empty then; return whether anything was removed."""
     changed = False
@@ -58,7 +71,7 @@ def forget(state: str) -> bool:
     for name in OURS:
         path = os.path.join(state, name)
         if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
+            _remove_tree(path)
             changed = True
         elif os.path.lexists(path):
             os.unlink(path)

@@ -60,8 +60,8 @@ library. A newer version comes from your own machine: nssh infect <host> there.
 _SWEEP = """\
 usage: nssh sweep [options]
 
-Lists your mosh-servers on this machine, and ends those you choose: when asked,
-or by
+Lists your mosh-servers on this machine, and ends those you choose: by a line
+that is asked for, or by
 
   --all           all of them
   --older DUR     those started so long ago or earlier: 90m, 24h, 7d

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -332,3 +335,28 @@ def test_commands_take_no_session_s_input(fresh: Home) -> None:
         capture_output=True, check=False,
     )  # fmt: skip
     assert done.stdout == b"left"
+
+
+def test_removing_itself_leaves_nothing_while_a_session_is_open(fresh: Home) -> None:
+    """A laptop whose relay has ended starts the next one at once, for as long as there is a command for it."""
+    fresh.connect()
+    assert fresh.run("nssh-remote", "relay", "start").status == 0
+    over = threading.Event()
+
+    def restart() -> None:
+        while not over.is_set():
+            if not stop.listener_pid(str(fresh.state / "relay.sock")):
+                with contextlib.suppress(FileNotFoundError):
+                    fresh.run("nssh-remote", "relay", "start")
+
+    with ThreadPoolExecutor() as pool:
+        restarting = [pool.submit(restart) for _ in range(4)]
+        try:
+            ran = fresh.run("nssh", "infect", "--remove", "self")
+        finally:
+            over.set()
+    assert [one.result() for one in restarting] == [None] * 4
+    assert ran == Ran(0, b"nssh: self: removed\n", "")
+    assert not fresh.data.exists()
+    assert not fresh.bin.exists()
+    assert not fresh.state.exists()
