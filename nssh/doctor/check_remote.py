@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 from nssh import __version__
 from nssh.base.errors import RemoteError
+from nssh.base.printable import printable
 from nssh.doctor import remote_facts
 from nssh.doctor.remote_helper import RemoteHelper
 from nssh.doctor.report import failed, ok, warning
+from nssh.doctor.step_runner import NotTried
 from nssh.install import deploy
+from nssh.launch import prepare_remote
 from nssh.launch.route import find_program
 from nssh.ssh import framing
 from nssh.ssh.script import run_script
-from nssh.state import topics
+from nssh.state import remembered_hosts, topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +40,7 @@ def shell(exam: Examination) -> Result:
     """Run a script through the login shell, as nssh runs everything on the remote."""
     exam.asked, started = time.time(), time.monotonic()
     try:
-        script = framing.source(__file__, "check_remote.sh")
+        script = prepare_remote.go_shims() + framing.source(__file__, "check_remote.sh")
         answer = run_script(exam.connection, script, timeout=exam.options.timeout, what="a script on the remote")
     except RemoteError as error:
         return failed(str(error), "its login shell must hand commands to sh, and its start-up files must let it")
@@ -85,13 +88,33 @@ def python(exam: Examination) -> Result:
             exam.helper.ask({"do": "facts", "salt": exam.salt}, exam.options.timeout + _LOOK)
         )
     except RemoteError as error:
+        if exam.said.get("go-shims") and not _go_problem(exam):
+            raise NotTried(f"{error}; Go's nssh is there, which needs none, and this doctor does") from None
         return failed(str(error), f"install python3 (3.8 or newer) on {host}; nssh there needs nothing else")
     text = f"{exam.facts.python} {exam.facts.python_version}"
     return ok(text if exam.facts.on_path else f"{text}, which is not on the PATH of a command", seconds)
 
 
+def _go_problem(exam: Examination) -> str:
+    """Return why the Go program's shims can't reach the bus; empty if they can."""
+    config = exam.config
+    credentials = bool(config.token or config.user)
+    return remembered_hosts.go_shims_problem(exam.words, config.server, credentials=credentials)
+
+
+def _go(exam: Examination) -> Result:
+    """Judge the Go program's shims, which are there in the place of ours."""
+    version = f"Go's nssh {printable(exam.facts.nssh.go_version, 60)}".rstrip()
+    problem, _, advice = _go_problem(exam).partition(": ")
+    if problem:
+        return failed(f"{version} is there, {problem.partition(', ')[2]}", advice.removeprefix("run "))
+    return ok(f"{version}, works over ntfy")
+
+
 def nssh(exam: Examination) -> Result:
     """Check that the remote has the same nssh as this machine, complete, and that it runs."""
+    if exam.facts.nssh.go_shims:
+        return _go(exam)
     seen, infect = exam.facts, f"nssh infect {exam.words}"
     version, digest, *_ = [*seen.nssh.line.split(" ", 2), "", ""]
     wrong, advice = "", f"{infect} repairs it"
@@ -123,13 +146,14 @@ def path(way: str, when: str) -> Callable[[Examination], Result]:
     def look(exam: Examination) -> Result:
         shells = [one for one in exam.facts.shells if one.way == way]
         bad = [one for one in shells if one.shadows or one.missing or not one.answered]
+        whose = "the Go program's" if exam.facts.nssh.go_shims else "nssh's"
         if not shells:
             return warning(f"no shell there could be asked, {when}")
         if not bad:
             behind = [real for one in shells for real in one.behind.values()]
             more = f"; real ones, as {behind[0]}, behind them" if behind else ""
-            return ok(f"{', '.join(one.shell for one in shells)}: nssh's xclip, xdg-open … come first{more}")
-        text = "; ".join(f"{one.shell} {when} {_what(one)}" for one in bad)
+            return ok(f"{', '.join(one.shell for one in shells)}: {whose} xclip, xdg-open … come first{more}")
+        text = "; ".join(f"{one.shell} {when} {_what(one, whose)}" for one in bad)
         advice = next((one.advice for one in bad if one.advice), "")
         # A warning only: few programs are started by `ssh host command` or by a shell that is not the login shell, and
         # not every shell has a start-up file for these cases.
@@ -140,13 +164,13 @@ def path(way: str, when: str) -> Callable[[Examination], Result]:
     return look
 
 
-def _what(one: Shell) -> str:
+def _what(one: Shell, whose: str) -> str:
     if not one.answered:
         return "gave no answer"
     if one.shadows:
         name, found = next(iter(one.shadows.items()))
         more = len(one.shadows) - 1
-        return f"finds {found} before nssh's {name}" + (f" (and {more} more)" if more else "")
+        return f"finds {found} before {whose} {name}" + (f" (and {more} more)" if more else "")
     return f"does not find {', '.join(one.missing[:3])}" + (" …" if len(one.missing) > 3 else "")
 
 

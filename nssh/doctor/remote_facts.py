@@ -49,6 +49,10 @@ class Installation(NamedTuple):
     """Files in the place of shims that are not nssh's."""
     lacking: tuple[str, ...] = ()
     """Names of missing shims."""
+    go_shims: tuple[str, ...] = ()
+    """Names of the shims that are the Go program's."""
+    go_version: str = ""
+    """The version that the Go program tells."""
 
 
 class StateDirectory(NamedTuple):

@@ -63,9 +63,14 @@ def script(
     if any("\n" in word for word in mosh):
         raise ValueError("a command with a newline in it can't be given to mosh-server; use --ssh")
     return framing.pack(
-        framing.source(__file__, "prepare_remote.sh"),
+        go_shims() + framing.source(__file__, "prepare_remote.sh"),
         data=b"%d\n" % len(content) + content + f"{opened}\n{tail}".encode(),
     )
+
+
+def go_shims() -> str:
+    """Return a part of a script that says `go-shims yes` if the Go program's shims are on the remote."""
+    return framing.source(__file__, "go_shims.sh")
 
 
 def session_open(server: str, target: str) -> str:

@@ -33,14 +33,6 @@ if [ -n "$opened" ] && [ ! -L "$log" ] && { [ -f "$log" ] || [ ! -e "$log" ]; };
 fi
 # `nssh infect` writes it last.
 if [ -r "$data/version" ] && IFS= read -r version < "$data/version"; then say version "$version"; fi
-# Links to the Go program of this name; ours are files. The Go linker writes the source's name into the binary.
-for shim in xclip xdg-open; do
-    shim="$HOME/.local/bin/$shim"
-    if [ -L "$shim" ] && [ -f "$shim" ] && LC_ALL=C grep -q "^mod$(printf '\t')github.com/abizer/nssh" "$shim"; then
-        say go-shims yes
-        break
-    fi
-done 2>/dev/null
 IFS= read -r mosh
 if [ "$mosh" = mosh ]; then
     IFS= read -r silent

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-from nssh.remote import desktop, fallback, path_check, stop, stub
+from nssh.remote import desktop, fallback, go_program, path_check, stop, stub
 from nssh.wire import files, session_file
 from nssh.wire.http import Client, HttpError
 
@@ -144,9 +144,12 @@ def facts(order: dict[str, Any], private: Private) -> dict[str, Any]:
 def _installed(bin_dir: str) -> dict[str, Any]:
     """Return what `nssh infect` has installed here, and whether it runs."""
     shims = [os.path.join(bin_dir, name) for name in stub.PERSONAS]
-    others = [path for path in shims if not stub.is_ours(path)]
+    go = [path for path in shims if go_program.is_shim(path)]
+    others = [path for path in shims if path not in go and not stub.is_ours(path)]
     found: dict[str, Any] = {
         "line": "",
+        "go_shims": [os.path.basename(path) for path in go],
+        "go_version": go_program.version(go[0]) if go else "",
         "foreign": [path for path in others if os.path.lexists(path)],
         "lacking": [os.path.basename(path) for path in others if not os.path.lexists(path)],
     }
@@ -175,7 +178,7 @@ def _paths(bin_dir: str) -> list[dict[str, Any]]:
     # The shell in a window inherits the PATH of the login that opened the window.
     login = next((probe.path for probe in first if probe.login), "")
     later = path_check.ask([(shell, path_check.INTERACTIVE, login) for shell in shells])
-    ours = [name for name in stub.PERSONAS if stub.is_ours(os.path.join(bin_dir, name))]
+    ours = [name for name in stub.PERSONAS if path_check.is_shim(os.path.join(bin_dir, name))]
     own = shells[0] if shells else ""
     return [_judge(probe, ours, own) for probe in [*first, *later]]
 
@@ -188,9 +191,9 @@ def _judge(probe: path_check.ShellProbe, ours: list[str], own: str) -> dict[str,
         found = path_check.which(name, probe.path)
         if not found:
             missing.append(name)
-        elif not stub.is_ours(found):
+        elif not path_check.is_shim(found):
             shadows[name] = found
-        else:
+        elif stub.is_ours(found):
             real = fallback.find(name, {"PATH": probe.path})
             if real:
                 behind[name] = real
@@ -297,7 +300,7 @@ def shim(order: dict[str, Any], private: Private) -> dict[str, Any]:
     path = os.path.join(home, ".local", "bin", persona)
     if persona not in stub.PERSONAS:
         return {"error": "%s is no shim" % persona}
-    if not stub.is_ours(path):
+    if not path_check.is_shim(path):
         return {"error": "%s is %s" % (path, "not nssh's" if os.path.lexists(path) else "missing")}
     environ = {name: value for name, value in os.environ.items() if name not in _WITHOUT}
     environ.update(XDG_STATE_HOME=private.path, XDG_CONFIG_HOME=os.path.join(private.path, "config"), NSSH_TIMEOUT="5")

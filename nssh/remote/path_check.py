@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 
-from nssh.remote import stub
+from nssh.remote import go_program, stub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,6 +132,11 @@ def shells() -> list[str]:
             found.append(shell)
             break
     return [shell for shell in found if os.path.basename(shell) not in ("nologin", "false")]
+
+
+def is_shim(path: str) -> bool:
+    """Return whether a program is a shim of ours, or one of the Go program's."""
+    return stub.is_ours(path) or go_program.is_shim(path)
 
 
 def which(name: str, path: str) -> str:

@@ -1,0 +1,131 @@
+"""A remote with the Go program's shims: what the doctor says of it, on each bus, and that nothing of it is wrong."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.doctor.support import PATH_LINE, Report, doctor, one_wrong, wait_tidy
+from tests.doctor.test_wrong_remote import Unshared
+from tests.lab import ntfy
+from tests.lab.go_program import VERSION, GoProgram
+from tests.lab.laptop import Laptop
+from tests.lab.sshd import Sshd
+from tests.lab.system import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAY = f"""\
+import sys
+sys.path.insert(0, {os.fspath(ROOT)!r})
+from tests.go.program import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""Does what the Go program's shims do on the wire."""
+DOES = f'exec {shlex.quote(sys.executable)} -IS -c {shlex.quote(PLAY)} "$name" "$@"'
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ntfy.NtfyServer]:
+    """An ntfy server that wants no credentials."""
+    ntfy.require_ntfy()
+    with ntfy.running() as server:
+        yield server
+
+
+@pytest.fixture
+def remote() -> Iterator[Sshd]:
+    with Sshd() as remote:
+        for name in (".profile", ".bashrc"):
+            remote.write_home(name, PATH_LINE)
+        yield remote
+
+
+def go(remote: Sshd, does: str = DOES) -> GoProgram:
+    return GoProgram(remote.home, does=does)
+
+
+def well(laptop: Laptop) -> Report:
+    report = doctor(laptop)
+    assert (report.status, report.named("skipped"), report.limited - {"paste"}) == (0, [], set()), report.told()
+    return report
+
+
+def test_over_ntfy_all_is_well(remote: Sshd, server: ntfy.NtfyServer) -> None:
+    program = go(remote)
+    laptop = Laptop(remote.client, f'server = "{server.url}"')
+    report = well(laptop)
+    assert report.steps["nssh"]["text"] == f"Go's nssh {VERSION}, works over ntfy"
+    assert "the Go program's xclip, xdg-open … come first" in report.text("path-login")
+    assert program.calls[0] == "nssh --version"
+    assert {call.partition(" ")[0] for call in program.calls[1:]} == {"xdg-open", "xclip", "wl-copy", "wl-paste"}
+    assert "Go's nssh" not in report.text("desktop")
+    wait_tidy(remote)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason", "advice"),
+    [
+        ("", "which can't use the relay", 'nssh infect --force devbox, or set server = "https://…" in config.toml'),
+        ('server = "{url}"\ntoken = "tk_abcdefghijklmnopqrstuvwxyz012"', "which can't log in to an ntfy server",
+         "nssh infect --force devbox"),
+    ],
+    ids=["relay", "token"],
+)  # fmt: skip
+def test_where_they_can_not_reach_the_bus_it_says_what_to_do(
+    remote: Sshd, server: ntfy.NtfyServer, config: str, reason: str, advice: str
+) -> None:
+    program = go(remote)
+    laptop = Laptop(remote.client, config.replace("{url}", server.url))
+    report = doctor(laptop)
+    assert "nssh" in report.named("failed")
+    assert set(report.named("failed")) <= {"nssh", "subscribe"}, report.told()
+    assert report.steps["nssh"]["text"] == f"Go's nssh {VERSION} is there, {reason}"
+    assert report.steps["nssh"]["advice"].partition(" in config")[0] == advice.partition(" in config")[0]
+    assert program.calls == ["nssh --version"]
+    wait_tidy(remote)
+
+
+def test_a_read_that_misses_its_answer_is_tried_again_and_told(remote: Sshd, server: ntfy.NtfyServer) -> None:
+    """As the Go program's reads do now and then."""
+    missed = remote.home / "missed"
+    go(remote, f'case "$name $*" in "wl-paste "*) [ -e {missed} ] || {{ touch {missed}; exit 1; }} ;; esac\n{DOES}')
+    report = well(Laptop(remote.client, f'server = "{server.url}"'))
+    assert report.steps["paste"]["state"] == "warning"
+    assert "reads without an answer before: 1" in report.text("paste")
+
+
+def test_shims_that_do_nothing_are_wrong(remote: Sshd, server: ntfy.NtfyServer) -> None:
+    go(remote, "echo broken >&2; exit 1")
+    report = doctor(Laptop(remote.client, f'server = "{server.url}"'))
+    assert report.named("failed") == ["open", "copy", "paste"]
+    assert "xdg-open ended with status 1: broken" in report.text("open")
+
+
+def test_without_python_nothing_is_wrong_for_them(server: ntfy.NtfyServer) -> None:
+    (unshare,) = require("unshare")
+    if os.geteuid() != 0:
+        pytest.skip("only root can hide a file")
+    found = subprocess.run(["sh", "-c", "ls /usr/bin/python3* /usr/local/bin/python3*"], capture_output=True, text=True,
+                           check=False).stdout.split()  # fmt: skip
+    hide = "; ".join(f"mount --bind /dev/null {path}" for path in {os.path.realpath(one) for one in found})
+    with Sshd() as healthy:
+        go(healthy)
+        prefix = (unshare, "-m", "sh", "-c", f'{hide or ":"}; exec "$@"', "sh")
+        network = Unshared(prefix)
+        with Sshd(client=healthy.client, network=network, env={"PATH": "/usr/bin:/bin"}) as bare:  # type: ignore[arg-type]
+            go(bare)
+            report = doctor(Laptop(healthy.client, f'server = "{server.url}"'))
+            assert report.named("failed") == [], report.told()
+            assert "there is no python3; Go's nssh is there, which needs none" in report.text("python")
+            one_wrong(Laptop(healthy.client), "python")
