@@ -39,7 +39,11 @@ def opens(log: Path) -> list[dict[str, Any]]:
 
 
 def test_a_session_is_told_once_also_if_its_bridge_prepares_the_remote_again(laptop: Laptop, log: Path) -> None:
-    """The bridge prepares the remote, in a script's session: no terminal, so no login before it."""
+    """The bridge prepares the remote where the session file there is right already: no login comes before ssh."""
+    with RemoteShell(laptop):
+        laptop.wait_up()
+    laptop.wait_gone()
+    log.unlink()
     with RemoteShell(laptop) as shell:
         (record,) = laptop.wait_up()
         (told,) = opens(log)
@@ -48,7 +52,7 @@ def test_a_session_is_told_once_also_if_its_bridge_prepares_the_remote_again(lap
         assert stat.S_IMODE(log.stat().st_mode) == 0o600
         psutil.Process(record.bridge).kill()
         wait_until(lambda: laptop.sessions()[0].bridge not in {0, record.bridge}, "the bridge is restarted")
-        laptop.wait_up()
+        laptop.wait_up()  # which waits until the remote is prepared
         assert shell.run("true") == (0, b"")
         assert len(opens(log)) == 1
 
