@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nssh.remote import usage
-from nssh.remote.failure import UseRealTool
+from nssh.remote.failure import ToolExit, UseRealTool
 from nssh.remote.options import BadOption, parse_gnu
 
 TYPE_CHECKING = False
@@ -17,7 +17,8 @@ def read(command: str, arguments: list[str], known: Mapping[str, str]) -> Option
     """Return the options and words of a command; `known` is as for `parse_gnu`, and has `help`.
 
     Raises:
-        UseRealTool: Help is asked for, or an option is wrong; a whole nssh may know it.
+        ToolExit: Help is asked for.
+        UseRealTool: An option is wrong; another nssh may know it.
     """
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     for word in own:
@@ -28,7 +29,7 @@ def read(command: str, arguments: list[str], known: Mapping[str, str]) -> Option
     except BadOption as error:
         raise wrong(command, str(error)) from None
     if "help" in options:
-        raise UseRealTool("", 0, usage.text(command))
+        raise ToolExit("", 0, usage.text(command))
     return options
 
 

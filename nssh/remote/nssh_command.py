@@ -1,14 +1,14 @@
 """`nssh` on a remote: the commands that make sense where only the shims are installed.
 
-Everything else is for a whole nssh further down the PATH, if there is one.
+Everything else is for another nssh further down the PATH, if there is one.
 """
 
 from __future__ import annotations
 
 import os
 
-from nssh.remote import usage
-from nssh.remote.failure import UseRealTool
+from nssh.remote import usage, whole_nssh
+from nssh.remote.failure import ToolExit, UseRealTool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(shim: Shim, arguments: list[str]) -> int:
-    """Run a command, and return its exit status. Raises Failure; UseRealTool for what is not for a remote."""
+    """Run a command, and return its exit status. Raises Failure, ToolExit; UseRealTool for what is not for a remote."""
     command, rest = "".join(arguments[:1]), arguments[1:]
     if command in ("copy", "paste"):
         from nssh.remote import nssh_copy_paste
@@ -37,7 +37,12 @@ def run(shim: Shim, arguments: list[str]) -> int:
     if command in ("version", "--version", "-V"):
         from nssh.remote import version
 
-        raise UseRealTool("", 0, version.text(os.getppid()))
+        raise _told(version.text(os.getppid()))
     if command in ("help", "--help", "-h"):
-        raise UseRealTool("", 0, usage.text("".join(rest[:1])))
+        raise _told(usage.text("".join(rest[:1])))
     raise UseRealTool(usage.ELSEWHERE, 2)
+
+
+def _told(text: str) -> ToolExit:
+    """Return the end by which a text is printed, unless there is a whole nssh, which has its own."""
+    return UseRealTool("", 0, text) if whole_nssh.find() else ToolExit("", 0, text)

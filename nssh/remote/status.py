@@ -7,7 +7,7 @@ import time
 
 from nssh import __version__
 from nssh.base.durations import format_gap
-from nssh.remote import command_options, fallback
+from nssh.remote import command_options, whole_nssh
 from nssh.remote.failure import Failure, UseRealTool, printable
 from nssh.remote.shim import NoSession, write_all
 from nssh.wire.envelope import redact
@@ -44,12 +44,13 @@ def run(shim: Shim, arguments: list[str]) -> int:
     options = command_options.read("status", arguments, _OPTIONS)
     if options.words:
         raise command_options.wrong("status", "nssh status does not take %s" % options.words[0][:80])
-    if "json" in options and fallback.find("nssh"):
+    whole = whole_nssh.find()
+    if "json" in options and whole:
         raise UseRealTool("")  # scripts on a machine that is a laptop, too, expect its sessions
     found = look(shim)
     write_all((_as_json(found) if "json" in options else _as_text(found)).encode("utf-8", "replace"))
     status = 0 if found.state == ALIVE else 1
-    if not arguments:
+    if whole:
         raise UseRealTool("", status)  # it tells the sessions that start here
     return status
 

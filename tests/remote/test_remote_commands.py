@@ -22,6 +22,7 @@ from nssh.base.errors import RemoteError
 from nssh.remote import ping, stop, stub, usage, version
 from nssh.wire.http import Client
 from tests.lab import ntfy
+from tests.lab.go_program import GoProgram
 from tests.remote.support import TOPIC, Home, Interpreter, Laptop, Ran, interpreters, server
 
 if TYPE_CHECKING:
@@ -201,6 +202,21 @@ def test_on_a_machine_with_a_whole_nssh_its_own_status_follows(fresh: Home) -> N
     assert (ran.status, ran.out.decode().splitlines()[1:]) == (7, ["real status"])
     assert fresh.run("nssh", "status", "--json") == Ran(7, b"real status --json\n", "")
     assert fresh.run("nssh", "otherhost", "-p", "22") == Ran(7, b"real otherhost -p 22\n", "")
+
+
+def test_the_go_program_gets_only_what_is_not_ours(fresh: Home) -> None:
+    """Its help knows no `nssh paste`, and its status shows the topic."""
+    go = GoProgram(fresh.path, fresh.real, does="exit 7")
+    fresh.connect()
+    ran = fresh.run("nssh", "status")
+    assert (ran.status, ran.out.count(b"\n"), TOPIC.encode() in ran.out) == (1, 2, False)
+    assert told(fresh, 1)["state"] == "no-laptop"
+    assert fresh.run("nssh", "--help").out == usage.text().encode()
+    assert fresh.run("nssh", "--version").out == OWN
+    assert go.calls == []
+    assert fresh.run("nssh", "otherhost").status == 7
+    assert fresh.run("nssh", "sweep", "--all", "otherhost").status == 7
+    assert go.calls == ["nssh otherhost", "nssh sweep --all otherhost"]
 
 
 # Version: what a Go laptop asks at each connect.
