@@ -29,8 +29,9 @@ GRACE: Final = 12.0
 """Seconds from the session file's change until the last poll. A shim's publish takes 10 s, with its retries; one that
 takes longer looks at the session file again when it is done."""
 
-# Seconds from one poll to the next, as long as nothing comes. A read that waits 5 s for its answer gets it.
-_PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 3.0)
+# Seconds from one poll to the next, as long as nothing comes. In the first half minute, a read that waits 5 s for its
+# answer gets it. Later ones are rare, so that ntfy does not refuse them: the session file could not be written, say.
+_PAUSES: Final = (0.25, 0.5, 1.0, 2.0, *[3.0] * 10, 6.0, 12.0, 30.0)
 
 
 class Drained(NamedTuple):
