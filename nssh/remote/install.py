@@ -434,6 +434,8 @@ def _rmdir_if_empty(directory: str) -> None:
 
 def _explain(error: OSError) -> str:
     where = str(error.filename or "the home directory")
+    if where.endswith((_TEMPORARY, SAVED)):
+        where = os.path.dirname(where)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space left to install nssh in %s: free some space, then run it again" % where
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -256,19 +256,21 @@ def test_a_crash_at_any_moment_is_mended_by_the_next_run(action: str, home: Home
     assert step >= 10
 
 
+@pytest.mark.parametrize("action", ["install", "remove"])
 @pytest.mark.parametrize("error", ["28", "30"], ids=["disk-full", "read-only"])
-def test_a_failure_at_any_moment_leaves_every_name_and_is_mended(error: str, home: Home) -> None:
+def test_a_failure_at_any_moment_leaves_every_name_and_is_mended(error: str, action: str, home: Home) -> None:
     """From the nth change on nothing can be changed any more, as on a disk that is full or became read-only."""
     GoProgram(home.path)
     before = listing(home.bin)
-    step = 0
-    while interrupted(home, "install", step, failing=error):
+    step, failed = 0, True
+    while failed:
+        if action == "remove":
+            assert not interrupted(home, "install", 10_000)
+        failed = interrupted(home, action, step, failing=error)
         assert every_name_runs(home), step
         assert not interrupted(home, "remove", 10_000), step
         assert listing(home.bin) == before, step
         step += 1
-    assert not interrupted(home, "remove", 10_000)
-    assert listing(home.bin) == before
     assert step >= 10
 
 
@@ -277,12 +279,21 @@ def test_a_read_only_directory_is_one_line_and_changes_nothing(home: Home) -> No
     GoProgram(home.path)
     home.data.mkdir(parents=True)
     before = listing(home.bin)
-    home.bin.chmod(0o555)
+    line = f"the remote: can't write {home.bin} (Permission denied): make it writable, then run it again"
     try:
-        text = home.refusal(force=True)
+        home.bin.chmod(0o555)
+        assert home.refusal(force=True) == line
+        assert listing(home.bin) == before
+        home.bin.chmod(0o755)
+        home.infect(force=True)
+        home.bin.chmod(0o555)
+        with pytest.raises(RemoteError) as caught:
+            deploy.remove(home.connection)
+        assert str(caught.value) == line
+        assert is_replaced(home)
     finally:
         home.bin.chmod(0o755)
-    assert "make it writable" in text
+    assert deploy.remove(home.connection).changed is True
     assert listing(home.bin) == before
 
 

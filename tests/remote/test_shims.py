@@ -138,6 +138,13 @@ def test_text_that_a_go_laptop_calls_what_was_asked_for_is_not_passed_on(mime: s
             assert home.run("xclip", "-sel", "c", "-o", "-t", mime) == Ran(1, b"", missing)
 
 
+def test_text_from_a_go_laptop_that_has_joined_is_text_if_anything_was_asked_for(home: Home) -> None:
+    home.connect(features=("types",))
+    with Laptop(server(home), {"*/*": b"some text", "image/*": b"some text"}):
+        assert home.run("wl-paste") == Ran(0, b"some text\n", "")
+        assert home.run("wl-paste", "-t", "image") == Ran(1, b"", "No suitable type of content copied\n")
+
+
 def test_an_image_of_another_type_than_was_asked_for_is_not_passed_on(home: Home) -> None:
     with Laptop(server(home), {"image/jpeg": PNG, "image/png": b"BM\x1a\0\0\0\0\0\0\0\x1a"}):
         for mime in ("image/jpeg", "image/png"):
