@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from nssh.remote import usage, whole_nssh
+from nssh.remote import usage
 from nssh.remote.failure import ToolExit, UseRealTool
 
 TYPE_CHECKING = False
@@ -45,4 +45,6 @@ def run(shim: Shim, arguments: list[str]) -> int:
 
 def _told(text: str) -> ToolExit:
     """Return the end by which a text is printed, unless there is a whole nssh, which has its own."""
+    from nssh.remote import whole_nssh
+
     return UseRealTool("", 0, text) if whole_nssh.find() else ToolExit("", 0, text)

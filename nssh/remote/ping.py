@@ -40,12 +40,16 @@ def ping(bus: Bus) -> float | None:
         raise Failure(refusal(error.response, bus.session.server, 0)[0]) from None
     except HttpError as error:
         raise Failure(str(error)) from None
+    except ValueError:
+        raise Failure("the session's token has characters that can't be sent") from None
 
 
 def _exchange(bus: Bus, stream: LineStream) -> float | None:
     # What is published behind the stream's `open` event is sure to come along it (docs/ntfy.md, "The seam").
-    while _next(stream, monotonic() + RETRY).get("event") != "open":
-        pass
+    end = monotonic() + RETRY
+    while _next(stream, end).get("event") != "open":
+        if monotonic() > end:
+            raise Failure("the server does not open the subscription")
     own = wire.new_id()
     method, headers, body = render(wire.Envelope(wire.KIND_PING, id=own))
     sent = monotonic()
@@ -55,17 +59,18 @@ def _exchange(bus: Bus, stream: LineStream) -> float | None:
     subscribers = event(answer.body).get("subscribers")
     if isinstance(subscribers, int) and subscribers <= 1:  # this stream is one of them
         return None
-    while True:
+    while monotonic() < sent + ANSWER_WITHIN:
         try:
             text = _next(stream, sent + ANSWER_WITHIN).get("message")
         except Timeout:
-            return None
+            break
         try:
             message = wire.decode(text) if isinstance(text, str) else None
         except wire.EnvelopeError:
             continue
         if message is not None and message.kind == wire.KIND_PONG and message.id == own:
             return monotonic() - sent
+    return None
 
 
 def _next(stream: LineStream, end: float) -> dict[str, object]:

@@ -70,8 +70,9 @@ def look(shim: Shim) -> Status:
     found.server = _shown(bus.session.server, state_dir(shim.environ))
     try:
         found.since = os.stat(path).st_mtime
-    except OSError:
-        pass  # the topic is config.toml's
+        time.localtime(found.since)
+    except (OSError, ValueError, OverflowError):
+        found.since = 0.0  # the topic is config.toml's; or a time that no calendar has
     from nssh.remote.ping import ping
 
     try:

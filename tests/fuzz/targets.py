@@ -14,7 +14,7 @@ from nssh.base.errors import ToolError
 from nssh.local.browser_launcher import LONGEST_URL, UrlRefusedError, check_url
 from nssh.local.clipboard_content import Content, canonical_targets, check_uris, text_of
 from nssh.relay import protocol
-from nssh.remote import nssh_copy_paste, wayland, xclip, xsel
+from nssh.remote import nssh_copy_paste, sweep, wayland, xclip, xsel
 from nssh.remote.options import BadOption, parse_gnu, parse_x
 from nssh.wire import envelope, mimes, quickjson, session_file
 from nssh.wire.http import Client, HttpError
@@ -135,7 +135,7 @@ def read_options(data: bytes) -> None:
     found = parse_x(arguments, xclip._OPTIONS, xclip._EXACT)
     assert set(found.found) <= set(xclip._OPTIONS)
     assert all(word in arguments for word in [*found.words, *filter(None, found.found.values())])
-    for table in (wayland._COPY, wayland._PASTE, nssh_copy_paste.OPTIONS):
+    for table in (wayland._COPY, wayland._PASTE, nssh_copy_paste.OPTIONS, sweep.OPTIONS):
         try:
             options = parse_gnu(arguments, table)
         except BadOption:

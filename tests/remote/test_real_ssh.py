@@ -10,6 +10,7 @@ import pytest
 from nssh import __version__
 from nssh.base.errors import RemoteError
 from nssh.install import deploy
+from nssh.remote import version
 from nssh.ssh.batch_connection import BatchConnection
 from nssh.ssh.identity import resolve
 from nssh.ssh.paramiko_connection import ParamikoConnection
@@ -138,3 +139,27 @@ def test_a_remote_without_python_is_named(remote: Sshd, monkeypatch: pytest.Monk
             deploy.infect(batch, host="devbox")
     finally:
         batch.close()
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish", "tcsh"])
+def test_a_go_laptop_that_looks_over_ssh_finds_its_own_release(shell: str) -> None:
+    """As it does at each connect, whatever the login shell is; see `nssh.remote.version`."""
+    with Sshd(shell=shell) as remote:
+        target = resolve(remote.client.ssh, remote.alias, ())
+        connection = BatchConnection(target)
+        try:
+            deploy.infect(connection, host="devbox")
+        finally:
+            connection.close()
+        script = """PATH="$HOME/.local/bin:$PATH"
+echo "release: $(nssh --version 2>/dev/null | head -1 | awk '{print $2}')"
+cat <<'END'
+the rest
+END
+"""
+        done = subprocess.run(
+            [*remote.client.ssh, "-o", "BatchMode=yes", remote.alias, "bash", "-l", "-s"],
+            input=script, capture_output=True, text=True, env=remote.client.env(), timeout=60, check=True,
+        )  # fmt: skip
+        assert done.stdout.splitlines()[-2:] == [f"release: {version.GO_RELEASE}", "the rest"]
+        assert run(remote, 'exec "$HOME/.local/bin/nssh" --version') == f"nssh {__version__}\n"

@@ -7,10 +7,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 
 from nssh import __version__
 from nssh.base.errors import RemoteError
-from nssh.remote import ping, stop, stub, usage, version
+from nssh.remote import install, ping, stop, stub, usage, version
 from nssh.wire.http import Client
 from tests.lab import ntfy
 from tests.lab.go_program import GoProgram
+from tests.remote.scripted import ScriptedServer, answer, message
 from tests.remote.support import TOPIC, Home, Interpreter, Laptop, Ran, interpreters, server
 
 if TYPE_CHECKING:
@@ -196,6 +197,67 @@ def test_a_server_that_is_gone_is_a_bus_that_is_down(fresh: Home) -> None:
     assert fresh.run("nssh", "status").out.count(b"\n") == 2
 
 
+@pytest.mark.parametrize(
+    ("status", "word"), [(401, "token"), (403, "does not allow"), (404, "404"), (429, "later"), (500, "500"), (0, "")]
+)
+def test_a_server_that_refuses_the_ping_is_a_bus_that_is_down(status: int, word: str, fresh: Home) -> None:
+    with ScriptedServer(lambda _: answer(status) if status else None) as scripted:
+        fresh.connect(scripted.url)
+        fields = told(fresh, 1)
+        assert fields["state"] == "bus-down"
+        assert word in fields["problem"]
+        assert len(scripted.published) == 1, "it is not tried again"
+
+
+PONG = message(json.dumps({"kind": "pong", "id": "another"}))
+NONSENSE = [PONG, message("x"), message("[" * 5000), b'{"event":"message","message":7}\n', b"[]\n", b"\xff\n", b"\n"]
+
+
+@pytest.mark.parametrize(
+    ("first", "state"), [(b"", "bus-down"), (b'{"event":"open"}\n', "no-laptop")], ids=["no-open", "open"]
+)
+def test_a_server_that_never_stops_talking_is_given_up(first: bytes, state: str, fresh: Home) -> None:
+    """Each line comes within the time for one; only all of them together are too late."""
+    over = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def talk(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            if connection.recv(65536).startswith(b"POST"):
+                connection.sendall(answer(200))
+                return
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + first)
+            while not over.wait(0.02):
+                connection.sendall(b"".join(NONSENSE))
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=talk, args=(listener.accept()[0],), daemon=True).start()
+
+    accepting = threading.Thread(target=accept, daemon=True)
+    accepting.start()
+    try:
+        fresh.connect(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        fields = told(fresh, 1)
+        assert (fields["state"], fields["alive"]) == (state, False)
+    finally:
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        accepting.join(30)
+
+
+def test_a_token_that_can_t_be_sent_and_a_time_that_is_none_are_no_crash(cloud: ntfy.NtfyServer, fresh: Home) -> None:
+    fresh.connect(cloud.url, token="tk_sécret")
+    os.utime(fresh.state / "session", (1 << 60, 1 << 60))
+    fields = told(fresh, 1)
+    assert fields["state"] == "bus-down"
+    assert "token" in fields["problem"]
+    assert "cret" not in fields["problem"]
+    assert fresh.run("nssh", "status").out.count(b"\n") == 2
+
+
 def test_on_a_machine_with_a_whole_nssh_its_own_status_follows(fresh: Home) -> None:
     fresh.real_tool("nssh", 'echo "real $*"; exit 7')
     ran = fresh.run("nssh", "status")
@@ -353,26 +415,50 @@ def test_commands_take_no_session_s_input(fresh: Home) -> None:
     assert done.stdout == b"left"
 
 
-def test_removing_itself_leaves_nothing_while_a_session_is_open(fresh: Home) -> None:
+def test_removing_leaves_nothing_while_a_session_is_open(fresh: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A laptop whose relay has ended starts the next one at once, for as long as there is a command for it."""
     fresh.connect()
     assert fresh.run("nssh-remote", "relay", "start").status == 0
-    over = threading.Event()
+    for name in ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(fresh.path))
+    end = stop.relay
+    started = []
 
-    def restart() -> None:
-        while not over.is_set():
-            if not stop.listener_pid(str(fresh.state / "relay.sock")):
-                with contextlib.suppress(FileNotFoundError):
-                    fresh.run("nssh-remote", "relay", "start")
+    def end_and_be_dialled(state: str) -> bool:
+        ended = end(state)
+        if (fresh.data / stub.COMMAND).exists():
+            assert fresh.run("nssh-remote", "relay", "start").status == 0
+            started.append(stop.listener_pid(str(fresh.state / "relay.sock")))
+        return ended
 
-    with ThreadPoolExecutor() as pool:
-        restarting = [pool.submit(restart) for _ in range(4)]
-        try:
-            ran = fresh.run("nssh", "infect", "--remove", "self")
-        finally:
-            over.set()
-    assert [one.result() for one in restarting] == [None] * 4
-    assert ran == Ran(0, b"nssh: self: removed\n", "")
+    monkeypatch.setattr(stop, "relay", end_and_be_dialled)
+    assert install.remove(install.InstallPaths(), lambda *_: None)
     assert not fresh.data.exists()
     assert not fresh.bin.exists()
+    assert not fresh.state.exists()
+    assert started == [], "a relay that nobody can find any more"
+
+
+def test_a_relay_that_still_writes_is_waited_for(fresh: Home) -> None:
+    """Its socket is gone before its last word is on the disk."""
+    (fresh.state / "relay").mkdir(parents=True)
+    over = threading.Event()
+
+    def write() -> None:
+        for number in range(200):
+            with contextlib.suppress(FileNotFoundError):
+                (fresh.state / "relay" / f"{number}").write_text("")
+        over.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while not over.is_set():
+            stop._remove_tree(str(fresh.state / "relay"))
+            with contextlib.suppress(FileExistsError):
+                (fresh.state / "relay").mkdir()
+    finally:
+        writer.join()
+    assert stop.forget(str(fresh.state))
     assert not fresh.state.exists()
