@@ -13,6 +13,7 @@ from actors.messages import (
     Connected,
     ConnectFailed,
     ConnectionBroken,
+    LeaseChanged,
     LinkUp,
     Log,
     NetworkChanged,
@@ -73,6 +74,8 @@ class RemoteHost(BaseActor):
         self._launcher_wrote = self._awaits_login and session.login_first
         # Whether the remote's event log has been told of the session. An incarnation before this one has told it.
         self._logged = not self._awaits_login
+        # Whether this session acts, and whether the attempt to connect under way began before it did.
+        self._leads = self._outdated = False
         # A connection that was made, and that the actor has not taken over yet.
         self._offered: Connection | None = None
 
@@ -80,6 +83,7 @@ class RemoteHost(BaseActor):
         """Connect, unless the launcher is still preparing the remote in its login."""
         if self._session.prepared or not self._session.login_first:
             self._connect()
+        self.send("session_registry", ReportState(self.context.id))
 
     def handle(self, message: object) -> object:
         """Answer requests for streams and for the connection; take news of the connection."""
@@ -88,6 +92,10 @@ class RemoteHost(BaseActor):
                 return self._open(command)
             case BorrowConnection():
                 return self._present_connection()
+            case LeaseChanged(held):
+                self._leads = held
+                self._promise()
+                return None
             case _:
                 self._take_news(message)
                 return None
@@ -101,6 +109,7 @@ class RemoteHost(BaseActor):
                 self._tell_written()
                 if session.prepared and self._connection is None:
                     self._connect()
+                self._promise()
             case NetworkChanged():
                 self._drop("the network changed")
                 self._attempts.reset()
@@ -110,11 +119,7 @@ class RemoteHost(BaseActor):
                     self._drop("it does not answer")
                     self._connect()
             case Connected(connection):
-                self._connecting = False
-                self._connection, self._offered = connection, None
-                self._attempts.reset()
-                self._report("session_registry")
-                self._report("subscriber")
+                self._adopt(connection)
             case Prepared(version, problem):
                 self._session = self._session._replace(prepared=True)
                 self._tell_written()
@@ -135,6 +140,23 @@ class RemoteHost(BaseActor):
         self._drop("stopped")
         if self._offered is not None:
             self._offered.close()
+
+    def _adopt(self, connection: Connection) -> None:
+        self._connecting = False
+        self._connection, self._offered = connection, None
+        self._attempts.reset()
+        self._report("session_registry")
+        self._report("subscriber")
+        if self._outdated:
+            self._promise()
+
+    def _promise(self) -> None:
+        """Write the session file anew if this session acts in place of the Go program: it can do more than that one."""
+        if self._leads and self._session.leader_file:
+            self._session = self._session._replace(session_file=self._session.leader_file, prepared=False)
+            self._outdated = self._connecting
+            self._drop("the session file changes")
+            self._connect()
 
     def _report(self, to: str) -> None:
         if to == "subscriber":

@@ -96,7 +96,7 @@ class SessionRegistry(BaseActor):
         role = "leader" if held else "standby"
         if first or role != self._record.role:
             self.send("log_writer", Log(role, {"joined": 0 if held else self._joined}))
-            for to in ("oauth_proxy", "subscriber"):
+            for to in ("remote_host", "oauth_proxy", "subscriber"):
                 self.send(to, LeaseChanged(held))
             self._remove_stale()
             if not first and held:

@@ -74,6 +74,12 @@ class Launcher:
             session_records.remove(os.getpid())  # Ctrl-C may have come after the record was written
             raise
         self.session_file = self._session_file()
+        self._leader_file = ""
+        if self.start is not None and self.start.joined is not None and self.start.joined.foreign:
+            # The Go program acts for now: the shims must not ask it for what it does not know.
+            plain = session_file.parse(self.session_file)
+            plain.features = ()
+            self.session_file, self._leader_file = session_file.render(plain), self.session_file
 
     def run(self) -> int:
         """Run the session to its end and return its exit code.
@@ -361,6 +367,7 @@ class Launcher:
             lease=topic.lease,
             log=record.log,
             session_file=self.session_file,
+            leader_file=self._leader_file,
             # The ssh of the mosh wrapper creates no control socket.
             control_path="" if route.wrapper else self.target.control_path or path,
             own_control=not self.target.control_path,

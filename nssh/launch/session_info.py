@@ -41,6 +41,8 @@ class SessionInfo(NamedTuple):
     """The topic's serial, see `nssh.state.topics`."""
     joined: int = 0
     """PID of the session whose topic this one shares; 0 if there is none."""
+    leader_file: str = ""
+    """The session file to write when the Go program, which acts at first, has ended; empty if none acts."""
     behind: str = ""
     """Birth of that process if it is the Go program. That knows no lease, so it acts for as long as it lives."""
     takeover: str = ""

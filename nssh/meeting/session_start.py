@@ -14,7 +14,7 @@ from nssh.base import process
 from nssh.base.errors import NsshError
 from nssh.ssh import identity
 from nssh.state import session_records, topics
-from nssh.wire import files
+from nssh.wire import files, session_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -157,8 +157,9 @@ class SessionStarter:
             return False
         if not record.foreign:
             return record.key == self._target.key
-        # The Go program's record has the host's name up to its first dot, and the target that the user typed.
-        if record.host.lower() != self._target.short_name:
+        # The Go program can't reach a relay: one that has joined a session there never acts. Its record has the host's
+        # name up to its first dot, and the target that the user typed.
+        if record.server == session_file.RELAY or record.host.lower() != self._target.short_name:
             return False
         try:
             return identity.resolve(self._target.ssh, record.target).key == self._target.key

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
-from tests.go.support import GoDesk, OwnDesk, install
+from tests.go.support import GoDesk, GoSession, OwnDesk, install
 from tests.lab import ntfy
 from tests.lab.laptop import Laptop
 from tests.lab.sshd import Sshd
@@ -28,6 +31,8 @@ def remote() -> Iterator[Sshd]:
     """A remote with our shims."""
     with Sshd() as sshd:
         Laptop(sshd.client).infect()
+        # The Go program looks for nssh with a login shell's PATH.
+        sshd.write_home(".bash_profile", 'PATH="$HOME/.local/bin:$PATH"\n')
         yield sshd
 
 
@@ -69,3 +74,21 @@ def go_desk(laptop: Laptop) -> GoDesk:
 def own_desk(laptop: Laptop) -> OwnDesk:
     """What our sessions do on this laptop."""
     return OwnDesk(laptop)
+
+
+@pytest.fixture
+def go(laptop: Laptop, go_desk: GoDesk) -> Iterator[GoSession]:
+    """A live session of the Go program."""
+    with GoSession(laptop, go_desk) as session:
+        session.wait_did("subscribed")
+        yield session
+
+
+@pytest.fixture
+def continued() -> Iterator[list[int]]:
+    """PIDs that are continued at the end, whatever happens."""
+    stopped: list[int] = []
+    yield stopped
+    for pid in stopped:
+        if psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGCONT)

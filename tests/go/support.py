@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import random
 import shutil
 import sys
 from pathlib import Path
@@ -148,3 +149,32 @@ class GoSession(RemoteShell):
         """Wait until it has done something of a kind, and return the first."""
         wait_until(lambda: self.did(what), f"it {what}", deadline)
         return self.did(what)[0]
+
+
+def unique(tag: str) -> str:
+    """Return a URL that no other test opens."""
+    return f"https://example.com/{tag}?{random.randrange(10**9)}"  # noqa: S311 - no secret
+
+
+def record_of(laptop: Laptop, pid: int) -> Record:
+    """Wait until a session of ours has a role, and return its record."""
+    wait_until(lambda: any(one.pid == pid and one.role for one in laptop.sessions()), "it has a role")
+    return next(one for one in laptop.sessions() if one.pid == pid)
+
+
+def wait_acting(laptop: Laptop, shell: RemoteShell) -> None:
+    """Wait until a session of ours acts, and the remote knows of it."""
+
+    def acts() -> bool:
+        record = record_of(laptop, shell.pid)
+        return record.role == "leader" and record.bus == "up" and bool(record.version)
+
+    wait_until(acts, "it acts")
+
+
+def opens(shell: RemoteShell, tag: str) -> str:
+    """Open a page from the remote; return its URL."""
+    url = unique(tag)
+    # While nobody acts it says that it is kept.
+    assert shell.run(f"xdg-open '{url}'")[0] == 0
+    return url

@@ -314,6 +314,7 @@ def test_others_are_not_taken_for_the_same(relay_laptop: Laptop, remote: Sshd) -
         assert record.key
 
 
+@pytest.mark.parametrize("laptop", ["ntfy"], indirect=True)
 def test_a_go_session_is_not_matched_by_half_a_name_and_is_stood_by_for(laptop: Laptop) -> None:
     """Its record tells the host up to the first dot; a sleeping process takes its place."""
     directory = laptop.state / "sessions"

@@ -1,0 +1,95 @@
+"""A session of ours follows one of the Go program: it begins at now, and repeats nothing that Go has done."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.go.support import GoDesk, GoSession, OwnDesk, opens, record_of, wait_acting
+from tests.lab.laptop import RemoteShell
+from tests.lab.tools import wait_until
+
+if TYPE_CHECKING:
+    from tests.lab.laptop import Laptop
+
+pytestmark = pytest.mark.real
+
+
+def kill(session: GoSession, number: int) -> None:
+    """End a session by a signal; with SIGKILL it leaves its ssh behind, which goes too."""
+    children = psutil.Process(session.pid).children()
+    os.kill(session.pid, number)
+    session.process.wait(10)
+    for child in children:
+        if child.is_running():
+            child.kill()
+
+
+def served(go: GoSession) -> list[str]:
+    """Have the Go program open ten pages and copy twice; return the URLs."""
+    urls = [opens(go, f"before-{number}") for number in range(10)]
+    for text in ("older", "newer"):
+        assert go.run(f"printf {text} | xclip -selection clipboard -i") == (0, b"")
+        wait_until(lambda text=text: go.desk.clipboard() == text.encode(), "it is copied")  # type: ignore[misc]
+    wait_until(lambda: sorted(go.desk.opened()) == sorted(urls), "they are open")
+    return urls
+
+
+def test_replace_ends_go_and_repeats_nothing(laptop: Laptop, go: GoSession, own_desk: OwnDesk) -> None:
+    urls, topic = served(go), go.record.topic
+    own_desk.copy(b"newest")
+    with RemoteShell(laptop, "--replace") as ours:
+        assert go.process.wait(10) == 255
+        assert go.did("ended"), "by SIGTERM, not by force"
+        wait_acting(laptop, ours)
+        assert [one.pid for one in laptop.sessions()] == [ours.pid]
+        assert record_of(laptop, ours.pid).topic != topic
+        repeats_nothing(laptop, ours, own_desk, urls)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stand_by_takes_over_from_go_and_repeats_nothing(
+    laptop: Laptop, go: GoSession, own_desk: OwnDesk, number: int
+) -> None:
+    with RemoteShell(laptop) as ours:
+        assert record_of(laptop, ours.pid).role == "standby"
+        urls = served(go)
+        own_desk.copy(b"newest")
+        kill(go, number)
+        wait_acting(laptop, ours)
+        repeats_nothing(laptop, ours, own_desk, urls)
+
+
+def repeats_nothing(laptop: Laptop, ours: RemoteShell, desk: OwnDesk, urls: list[str]) -> None:
+    """Check that what Go has done is not done again, that it can be had, and that what comes now is done once."""
+    after = [opens(ours, f"after-{number}") for number in range(3)]
+    wait_until(lambda: desk.opened()[-1:] == after[-1:], "those after it are open")
+    assert desk.opened() == after
+    assert desk.clipboard() == b"newest"
+    assert ours.run("xclip -selection clipboard -o") == (0, b"newest")
+    assert ours.run("printf now | xclip -selection clipboard -i") == (0, b"")
+    wait_until(lambda: desk.clipboard() == b"now", "it is copied")
+    listed = [line.split()[-1] for line in laptop.run("status", "--held").stdout.splitlines() if "found" in line]
+    assert [url for url in listed if url in urls] == urls  # those of earlier tests are listed, too
+
+
+def test_a_pinned_topic_that_go_has_served_begins_at_now(laptop: Laptop, go_desk: GoDesk, own_desk: OwnDesk) -> None:
+    laptop.config.write_text(f'topic = "nssh_{random.randrange(10**9)}"\n' + laptop.config.read_text())  # noqa: S311
+    with GoSession(laptop, go_desk) as go:
+        go.wait_did("subscribed")
+        urls = served(go)
+    own_desk.copy(b"newest")
+    with RemoteShell(laptop) as ours:
+        wait_acting(laptop, ours)
+        repeats_nothing(laptop, ours, own_desk, urls)
+    # The second time there is a ledger: what was sent meanwhile is ours.
+    with RemoteShell(laptop) as ours:
+        wait_acting(laptop, ours)
+        url = opens(ours, "again")
+        wait_until(lambda: own_desk.opened()[-1] == url, "it is open")
+        assert len(own_desk.opened()) == 4
