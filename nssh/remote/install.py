@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 from nssh.remote import desktop, go_program, path_check, stop, stub
-from nssh.wire import files
+from nssh.wire import files, session_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,6 +153,8 @@ def _install(
 def remove(places: InstallPaths, say: Callable[[str, str], None]) -> bool:
     """Remove everything that `install` and the shims have created; return whether there was anything.
 
+    A session file stays if the Go program's shims come back and can use it.
+
     Raises:
         OSError: A file can't be removed.
     """
@@ -162,7 +164,7 @@ def remove(places: InstallPaths, say: Callable[[str, str], None]) -> bool:
     own = os.path.join(places.bin, stub.OWN)
     for path in places.shims if own in places.shims else [*places.shims, own]:
         changed = _take_away(path, say) or changed
-    changed = stop.forget(places.state) or changed
+    changed = stop.forget(places.state, ("session",) if _serves_go(places) else ()) or changed
     made = [os.fsdecode(line) for line in _read(os.path.join(places.data, _MADE)).splitlines()]
     if os.path.isdir(places.data):
         _sweep_libraries(places.data, [], fresh=True)
@@ -186,6 +188,17 @@ def _take_away(path: str, say: Callable[[str, str], None]) -> bool:
         say("warning", "%s is in the way of what nssh had kept as %s; both are left" % (path, saved))
         return False
     return True
+
+
+def _serves_go(places: InstallPaths) -> bool:
+    """Return whether the Go program's shims are there, and the session file names a bus that they can reach."""
+    if not any(go_program.is_shim(path) for path in places.shims):
+        return False
+    try:
+        session = session_file.parse(_read(os.path.join(places.state, "session")).decode("utf-8", "replace"))
+    except session_file.SessionError:
+        return False
+    return session.server != session_file.RELAY and not session.server.startswith("unix:") and not session.token
 
 
 class _Lock:

@@ -63,13 +63,19 @@ def _remove_tree(path: str) -> None:
             time.sleep(0.05)
 
 
-def forget(state: str) -> bool:
-    """Remove the remote role's files, and the directory if it is empty then; return whether anything was removed."""
+def forget(state: str, keep: tuple[str, ...] = ()) -> bool:
+    """Remove the remote role's files but those in `keep`, and the directory if it is empty then.
+
+    Returns:
+        Whether anything was removed.
+    """
     changed = False
     if os.path.islink(state) or not os.path.isdir(state):
         return False
     for name in OURS:
         path = os.path.join(state, name)
+        if name in keep:
+            continue
         if os.path.isdir(path) and not os.path.islink(path):
             _remove_tree(path)
             changed = True

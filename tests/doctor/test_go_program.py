@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +11,7 @@ import pytest
 from tests.doctor.support import PATH_LINE, Report, doctor, one_wrong, wait_tidy
 from tests.doctor.test_wrong_remote import Unshared
 from tests.lab import ntfy
-from tests.lab.go_program import VERSION, GoProgram
+from tests.lab.go_program import ON_THE_WIRE, VERSION, GoProgram
 from tests.lab.laptop import Laptop
 from tests.lab.sshd import Sshd
 from tests.lab.system import require
@@ -23,16 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.real
-
-ROOT = Path(__file__).resolve().parents[2]
-PLAY = f"""\
-import sys
-sys.path.insert(0, {os.fspath(ROOT)!r})
-from tests.go.program import main
-sys.exit(main(sys.argv[1:]))
-"""
-"""Does what the Go program's shims do on the wire."""
-DOES = f'exec {shlex.quote(sys.executable)} -IS -c {shlex.quote(PLAY)} "$name" "$@"'
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +38,7 @@ def remote() -> Iterator[Sshd]:
         yield remote
 
 
-def go(remote: Sshd, does: str = DOES) -> GoProgram:
+def go(remote: Sshd, does: str = ON_THE_WIRE) -> GoProgram:
     return GoProgram(remote.home, does=does)
 
 
@@ -99,7 +86,10 @@ def test_where_they_can_not_reach_the_bus_it_says_what_to_do(
 def test_a_read_that_misses_its_answer_is_tried_again_and_told(remote: Sshd, server: ntfy.NtfyServer) -> None:
     """As the Go program's reads do now and then."""
     missed = remote.home / "missed"
-    go(remote, f'case "$name $*" in "wl-paste "*) [ -e {missed} ] || {{ touch {missed}; exit 1; }} ;; esac\n{DOES}')
+    go(
+        remote,
+        f'case "$name $*" in "wl-paste "*) [ -e {missed} ] || {{ touch {missed}; exit 1; }} ;; esac\n{ON_THE_WIRE}',
+    )
     report = well(Laptop(remote.client, f'server = "{server.url}"'))
     assert report.steps["paste"]["state"] == "warning"
     assert "reads without an answer before: 1" in report.text("paste")

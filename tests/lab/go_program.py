@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import struct
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_ROOT = Path(__file__).resolve().parents[2]
+_PLAY = f"""\
+import sys
+sys.path.insert(0, {os.fspath(_ROOT)!r})
+from tests.go.program import main
+sys.exit(main(sys.argv[1:]))
+"""
+ON_THE_WIRE = f'exec {shlex.quote(sys.executable)} -IS -c {shlex.quote(_PLAY)} "$name" "$@"'
+"""What it does when its shims are to work: the part of `tests.go`."""
 
 NAMES = ("xdg-open", "sensible-browser", "xclip", "wl-copy", "wl-paste")
 VERSION = "v2.5.1"

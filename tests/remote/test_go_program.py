@@ -136,6 +136,30 @@ def test_all_of_it_is_replaced_and_comes_back_exactly_as_it_was(home: Home, *, e
     assert listing(home.bin) == before
 
 
+@pytest.mark.parametrize(
+    ("server", "token", "stays"),
+    [("https://ntfy.sh", "", True), ("https://ntfy.sh", "tk_x", False), ("relay", "", False)],
+)
+def test_a_session_that_its_shims_can_use_stays(home: Home, server: str, token: str, *, stays: bool) -> None:
+    GoProgram(home.path)
+    for force in (False, True):
+        home.connect(server, token=token)
+        session = home.state / "session"
+        before = session.read_bytes()
+        if force:
+            home.infect(force=True)
+        deploy.remove(home.connection)
+        assert session.exists() is stays
+        assert not stays or session.read_bytes() == before
+
+
+def test_removing_ours_where_only_the_go_program_is_changes_nothing(home: Home) -> None:
+    GoProgram(home.path)
+    before = listing(home.bin)
+    assert deploy.remove(home.connection).changed is False
+    assert listing(home.bin) == before
+
+
 def test_a_go_program_without_its_links_is_left_alone(home: Home) -> None:
     """It is used here as on a laptop."""
     go = GoProgram(home.path)

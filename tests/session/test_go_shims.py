@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nssh import __version__
-from tests.lab.go_program import VERSION, GoProgram
-from tests.lab.laptop import NSSH, Laptop
+from tests.lab.go_program import ON_THE_WIRE, VERSION, GoProgram
+from tests.lab.laptop import NSSH, Laptop, RemoteShell
 from tests.lab.sshd import Sshd
 from tests.lab.terminal import Terminal
 from tests.lab.tools import wait_until
@@ -91,14 +91,29 @@ def test_over_ntfy_there_is_nothing_to_say(
         laptop.wait_gone()
 
 
+def test_over_ntfy_its_shims_work_in_our_session(remote: Sshd, ntfy_server: ntfy.NtfyServer) -> None:
+    go = GoProgram(remote.home, does=ON_THE_WIRE)
+    laptop = Laptop(remote.client, f'server = "{ntfy_server.url}"')
+    for number in range(2):
+        with RemoteShell(laptop) as shell:
+            wait_until(lambda: [one for one in laptop.sessions() if one.bus == "up" and one.route], "it is up")
+            url = f"https://example.com/{number}"
+            assert shell.run(f"~/.local/bin/xdg-open {url}") == (0, b"")
+            laptop.wait_opened(url)
+        laptop.wait_gone()
+    assert [call.split()[0] for call in go.calls] == ["xdg-open", "xdg-open"]
+    assert laptop.tracebacks() == ""
+
+
 def test_over_ntfy_with_a_token_its_shims_can_not_log_in(make: Callable[..., Laptop]) -> None:
     laptop = make('server = "http://127.0.0.1:9"\ntoken = "tk_abcdefghijklmnopqrstuvwxyz012"')
     lines = session(laptop, ["--ssh"], up=False)
     assert lines == ["devbox has Go's nssh, which can't log in to an ntfy server: run nssh infect --force devbox"]
 
 
-def test_a_script_is_told_nothing(make: Callable[..., Laptop]) -> None:
-    laptop = make()
+@pytest.mark.parametrize("bus", ["relay", "ntfy"])
+def test_a_script_is_told_nothing(make: Callable[..., Laptop], bus: str, ntfy_server: ntfy.NtfyServer) -> None:
+    laptop = make(f'server = "{ntfy_server.url}"' if bus == "ntfy" else "")
     for _ in range(2):
         done = subprocess.run([*NSSH, "devbox", "echo hello"], env=laptop.env, capture_output=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"hello\n", b"")
