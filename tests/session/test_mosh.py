@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 import psutil
@@ -152,13 +151,12 @@ def test_a_mosh_server_that_fails_says_why_in_one_line(bare: tuple[Laptop, Sshd,
     with Terminal([*NSSH, *mode, "devbox"], laptop.env) as window:
         window.expect(b"[Y/n] ")
         window.send(b"n\r")
-        said = window.expect(
-            re.compile(rb"nssh: devbox: mosh-server needs a UTF-8 native locale to run\.([^\r\n]*)\r\n")
-        )
+        told = b"mosh-server needs a UTF-8 native locale to run.\r\n"
         if mode:
+            window.expect(b"nssh: devbox: " + told)
             assert window.wait() == 1
         else:
-            assert said[1] == b" (so this is an ssh session)"
+            window.expect(b"nssh: using ssh: " + told)
             window.expect(ANY_PROMPT)
             window.send(b"exit 5\r")
             assert window.wait() == 5

@@ -149,7 +149,7 @@ def test_a_command_behind_the_answer_reaches_the_remote_whole(
     with window(relay_laptop) as second:
         second.expect(b"connect to nothing")
         second.send(typed + command)
-        second.expect(re.compile(rb"(?m)^whole\r$"))
+        second.expect(re.compile(rb"[\r\n]whole\r\n"))
         assert b"not found" not in second.output
         second.send(b"exit 7\r")
         assert second.wait() == 7
