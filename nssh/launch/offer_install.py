@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nssh import tui
 from nssh.base.errors import NsshError
 from nssh.install import infect_command
 
@@ -47,7 +48,9 @@ def offer_install(
     def ask(question: str) -> str:
         connection = infect_command.hold(target, path)
         try:
-            return foreground.ask(question, tick)
+            answer = foreground.ask(question, tick)
+            tui.skip_enters()
+            return answer
         finally:
             connection.close()
 

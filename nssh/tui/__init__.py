@@ -28,7 +28,7 @@ from nssh.tui._progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Cancelled", "Option", "Progress", "Row", "choose", "select"]
+__all__ = ["Cancelled", "Option", "Progress", "Row", "choose", "select", "skip_enters"]
 
 
 class Option(NamedTuple):
@@ -104,3 +104,10 @@ def select(title: str, rows: Sequence[Row]) -> list[int]:
 
     _terminal.require()
     return _selection_screen.select(title, rows)
+
+
+def skip_enters() -> None:
+    """Read the Enters that were typed at once behind a line, so that they do not reach the session."""
+    from nssh.tui import _unread_keys
+
+    _unread_keys.skip_enters_of_line()

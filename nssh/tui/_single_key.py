@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nssh.base import terminal
 from nssh.base.errors import Cancelled
 from nssh.base.printable import LONGEST, printable
-from nssh.tui import _terminal
+from nssh.tui import _terminal, _unread_keys
 from nssh.tui._answer_words import Answer, AnswerWords
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _CANCELLING = ("q", "quit", "cancel")
 # word. The former is what a user waits for who presses one key.
 _AFTER_KEY = 0.25
 _IN_WORD = 1.0
-# Where keys can't be put back, only a word that comes at once is told from a key, and what is typed behind that.
+# Where keys can't be put back, they are only read if they come at once; `_unread_keys.skip_word` waits for others.
 _AT_ONCE = 0.02
 
 
@@ -46,14 +46,16 @@ class Choice:
         marked: The index of the marked option; in the end, of the chosen one.
         cancelled: Whether the answer was a word that cancels.
         lost: Whether keys behind the answer were lost.
+        expected: The letters that may still come of the answer's word; empty if they were waited for.
     """
 
     def __init__(self, lines: Sequence[str], options: Sequence[Option], default: int, *, patient: bool = True) -> None:
-        """Begin with the default marked; `patient` as `_terminal.takes_keys_back` tells."""
+        """Begin with the default marked; `patient` as `_unread_keys.are_taken_back` tells."""
         self.marked = default
         self.options = options
         self.cancelled = False
         self.lost = False
+        self.expected = ""
         self.keys: Sequence[str] = ("<any>",)
         self._lines = lines
         self._patient = patient
@@ -78,6 +80,10 @@ class Choice:
 
     def pause(self) -> bool:
         """Handle that no further key has come; return whether the question is answered."""
+        typed = self._typed.typed
+        if not self._patient:
+            longer = (word for word in self._words if word.startswith(typed) and word != typed)
+            self.expected = min(longer, key=len, default=typed)[len(typed) :]
         return self._take(self._typed.pause())
 
     def _take(self, answer: Answer | None) -> bool:
@@ -93,8 +99,8 @@ class Choice:
         """Leave what was typed behind the answer to the next program."""
         rest = (self._answer.rest if self._answer is not None else b"") + unfinished
         if self._answer is not None and self._answer.entered and not rest:
-            rest = _terminal.skip_enters()
-        self.lost = bool(rest) and not _terminal.give_back(rest)
+            rest = _unread_keys.skip_enters()
+        self.lost = bool(rest) and not _unread_keys.give_back(rest)
 
     def draw(self, rows: int, columns: int) -> list[Fragments]:
         """Return the lines of the question. If rows are few, the options have precedence."""
@@ -129,23 +135,32 @@ class Choice:
 
 def choose(lines: Sequence[str], options: Sequence[Option], default: int) -> str:
     """Ask the question at a terminal, as `nssh.tui.choose` describes."""
-    lost = False
     if _terminal.is_dumb():
         chosen = _choose_by_lines(lines, options, default)
-    else:
-        from nssh.tui import _dialog
+        _tell(lines, chosen)
+        return chosen.key
+    from nssh.tui import _dialog
 
-        choice = Choice(lines, options, default, patient=_terminal.takes_keys_back())
-        _dialog.show(choice)
-        if choice.cancelled:
-            raise Cancelled
-        chosen, lost = options[choice.marked], choice.lost
+    choice = Choice(lines, options, default, patient=_unread_keys.are_taken_back())
+    _dialog.show(choice)
+    chosen = options[choice.marked]
+    if not choice.cancelled:
+        _tell(lines, chosen)
+    if choice.expected:
+        with _terminal.signals():
+            choice.lost = not _unread_keys.skip_word(choice.expected, _AFTER_KEY, _IN_WORD)
+    if choice.lost:
+        _terminal.write("nssh: what was typed behind the answer was thrown away: this system takes no keys back\n")
+    if choice.cancelled:
+        raise Cancelled
+    return chosen.key
+
+
+def _tell(lines: Sequence[str], chosen: Option) -> None:
+    """Leave the question's first line on the screen, with the answer."""
     question = printable(lines[0], LONGEST).rstrip(" :.") if lines else ""
     colon = "" if question.endswith("?") else ":"
     _terminal.write(f"{question}{colon} {printable(chosen.label)}\n")
-    if lost:
-        _terminal.write("nssh: what was typed behind the answer was thrown away: this system takes no keys back\n")
-    return chosen.key
 
 
 def _choose_by_lines(lines: Sequence[str], options: Sequence[Option], default: int) -> Option:
@@ -164,9 +179,7 @@ def _choose_by_lines(lines: Sequence[str], options: Sequence[Option], default: i
             if answer in words:
                 break
             _terminal.write(f"{printable(answer, LONGEST)}: not one of these\n")
-        with _terminal.raw_keys():
-            if rest := _terminal.skip_enters():
-                _terminal.give_back(rest)
+        _unread_keys.skip_enters_of_line()
     number = words[answer]
     if number is None:
         raise Cancelled

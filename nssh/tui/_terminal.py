@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
-import select
 import signal
 import sys
-import termios
-import tty
 from typing import TYPE_CHECKING, NoReturn
 
-from nssh.base import terminal
 from nssh.base.errors import Cancelled, UsageError
 
 if TYPE_CHECKING:
@@ -21,10 +15,6 @@ if TYPE_CHECKING:
 
 KEYS = 0
 SCREEN = 2
-
-_TIOCSTI = getattr(termios, "TIOCSTI", 0)  # OpenBSD has none
-_QUEUE = 4096
-"""The most bytes that a terminal keeps of what was typed and not read."""
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -102,70 +92,6 @@ def read_line() -> str:
             raise Cancelled
         data += part
     return data.decode(encoding(), "replace").strip()
-
-
-def takes_keys_back() -> bool:
-    """Whether the system lets a program put keys back (TIOCSTI). Linux forbids it since 6.2 in many distributions."""
-    try:
-        fcntl.ioctl(KEYS, _TIOCSTI, 0)  # no address of a byte: refused either way, but for different reasons
-    except OSError as error:
-        return error.errno == errno.EFAULT
-    return True
-
-
-def give_back(keys: bytes) -> bool:
-    """Put keys back, before those that nobody has read yet, for the next program; return whether that was possible.
-
-    The terminal must be in a mode in which it neither shows nor interprets keys. If it is not possible, all keys that
-    were typed so far are thrown away: the second half of a command would be another command.
-    """
-    try:
-        while len(keys) < _QUEUE and select.select([KEYS], [], [], 0)[0] and (more := os.read(KEYS, _QUEUE)):
-            keys += more
-        for key in keys:
-            fcntl.ioctl(KEYS, _TIOCSTI, bytes([key]))
-    except OSError:
-        terminal.forget_keys()
-        return False
-    return True
-
-
-def skip_enters() -> bytes:
-    """Read the Enters that were typed at once behind an answer; return the byte behind them, if it had to be read.
-
-    The terminal must be in a mode in which each key can be read alone.
-    """
-    back = takes_keys_back()
-    while select.select([KEYS], [], [], 0)[0]:
-        # What can't be put back is better not read: an Enter in front of a command does no harm.
-        if not back and _unread() != 1:
-            break
-        try:
-            key = os.read(KEYS, 1)
-        except OSError:
-            break
-        if key not in {b"\r", b"\n"}:
-            return key
-    return b""
-
-
-def _unread() -> int:
-    """Return how many bytes were typed and not read yet."""
-    try:
-        return int.from_bytes(fcntl.ioctl(KEYS, termios.FIONREAD, bytes(4)), sys.byteorder)
-    except OSError:
-        return 0
-
-
-@contextlib.contextmanager
-def raw_keys() -> Iterator[None]:
-    """Have the terminal give each key as it is typed, without showing it."""
-    modes = termios.tcgetattr(KEYS)
-    try:
-        tty.setraw(KEYS, termios.TCSANOW)
-        yield
-    finally:
-        termios.tcsetattr(KEYS, termios.TCSANOW, modes)
 
 
 def ignored(number: int) -> bool:

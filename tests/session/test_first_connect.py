@@ -82,6 +82,21 @@ def test_yes_installs_and_the_session_goes_on(fresh: tuple[Laptop, Sshd], mode: 
     assert remote.log.read_text().count("Accepted publickey") == 1
 
 
+@pytest.mark.parametrize("answer", [b"no\r\r", b"YES\r\r"])
+def test_a_word_and_a_second_enter_are_the_answer_and_what_follows_is_for_the_remote(
+    fresh: tuple[Laptop, Sshd], answer: bytes
+) -> None:
+    laptop, _ = fresh
+    with Terminal([*NSSH, "--ssh", "devbox"], laptop.env) as window:
+        window.expect(b"[Y/n] ")
+        window.send(answer + b"echo wh''ole; exit 4\r")
+        told = window.expect(b"using ssh: ")
+        assert window.wait() == 4
+        shown = window.output[told.end() :]
+        assert b"\nwhole\r\n" in shown or b"\rwhole\r\n" in shown
+        assert len(ANY_PROMPT.findall(shown)) == 1
+
+
 @FLOWS
 @pytest.mark.parametrize("answer", [b"n\r", b"\x04"], ids=["n", "end-of-input"])
 def test_no_is_remembered(fresh: tuple[Laptop, Sshd], mode: list[str], answer: bytes) -> None:

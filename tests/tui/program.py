@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from nssh import tui
 from nssh.base import terminal
 from nssh.base.errors import NsshError
-from nssh.tui import _single_key, _terminal
+from nssh.tui import _single_key, _unread_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +54,8 @@ def main(wish: dict[str, Any]) -> int:
     if patience := wish.get("patience"):
         _single_key._AFTER_KEY = _single_key._IN_WORD = patience
     if wish.get("keeps"):
-        _terminal.takes_keys_back = lambda: False
-        _terminal.give_back = refuse
+        _unread_keys.are_taken_back = lambda: False
+        _unread_keys.give_back = refuse
     for name in wish.get("ignore", []):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     if wish.get("waits"):

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import re
+import signal
+import termios
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.tui.question import assert_cancelled, end, marked, question
 from tests.tui.window import environment
+
+if TYPE_CHECKING:
+    from tests.lab.screen import Screen
 
 pytestmark = pytest.mark.real  # each test is a program on a terminal of its own
 
@@ -61,7 +70,7 @@ def test_enters_behind_the_answer_belong_to_it_and_what_follows_does_not() -> No
         (b"r\x1b[15~\r", b"\x1b[15~\r"),
         ("r\u00e4\u6f22\r".encode(), "\u00e4\u6f22\r".encode()),
         (b"r" + PASTE + b"ls -la\r" + PASTED, b"ls -la\r"),
-        (b"r" + b"x" * 3000, b"x" * 3000),
+        (b"r" + b"x" * 200, b"x" * 200),
     ],
 )
 def test_what_goes_on_with_no_word_is_for_the_session(typed: bytes, rest: bytes) -> None:
@@ -82,6 +91,51 @@ def test_the_keys_of_a_word_may_come_one_by_one() -> None:
         screen.window.send(b"\r")
         assert end(screen) == 0
         assert screen.lines[-2:] == ['answer: "r"', "read: b''"]
+
+
+def ends_lines_at(screen: Screen, letter: str) -> bool:
+    return bool(screen.window.attributes()[6][termios.VEOL] == letter.lower().encode())
+
+
+def typed_one_by_one(screen: Screen, letters: str) -> None:
+    """Type letters, each when the terminal waits for it, as `skip_word` makes it."""
+    for letter in letters:
+        screen.window.wait_until(functools.partial(ends_lines_at, screen, letter), f"{letter!r} is awaited")
+        screen.window.send(letter.encode())
+
+
+@pytest.mark.parametrize("letters", ["eplace", "EPLACE"])
+def test_the_keys_of_a_word_may_come_one_by_one_where_none_can_be_put_back(letters: str) -> None:
+    with question(reads=3, keeps=True, patience=PATIENT) as screen:
+        screen.wait("Cancel")
+        screen.window.send(b"r")
+        typed_one_by_one(screen, f"{letters}\r")
+        screen.wait("answer:")
+        screen.window.send(b"id\r")
+        assert end(screen) == 0
+        assert re.fullmatch(r"read: b'id\\[rn]'", screen.lines[-1])
+
+
+@pytest.mark.parametrize("letters", ["e", "eplac"])
+@pytest.mark.parametrize("command", [b"xit\r", b"\x1b[A\x7f\x15\x04\x16\r", b"eplace\r"])
+def test_a_command_that_begins_like_the_word_is_whole_where_none_can_be_put_back(letters: str, command: bytes) -> None:
+    rest = letters.encode() + command
+    with question(reads=len(rest), keeps=True, patience=3.0) as screen:
+        screen.wait("Cancel")
+        screen.window.send(b"r")
+        typed_one_by_one(screen, letters)
+        screen.window.send(command)
+        assert end(screen) == 0
+        assert screen.lines[-2:] == ['answer: "r"', f"read: {rest!r}"]
+
+
+def test_cancelling_while_the_rest_of_a_word_is_awaited() -> None:
+    with question(keeps=True, patience=PATIENT) as screen:
+        screen.wait("Cancel")
+        screen.window.send(b"j")
+        typed_one_by_one(screen, "o")
+        screen.window.send(b"\x03")
+        assert end(screen) == -signal.SIGINT  # nobody has told the program to survive it
 
 
 @pytest.mark.parametrize("typed", [b"q", b"Q", b"q\r", b"quit", b"QUIT\r", PASTE + b"quit\r" + PASTED])
