@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.go.support import GoDesk, GoSession, OwnDesk, install
+from tests.go.support import GoDesk, GoSession, OwnDesk, install_on_remote
 from tests.lab import ntfy
 from tests.lab.laptop import Laptop
 from tests.lab.sshd import Sshd
@@ -40,7 +40,7 @@ def remote() -> Iterator[Sshd]:
 def go_remote() -> Iterator[Sshd]:
     """A remote with the stand-in's shims."""
     with Sshd() as sshd:
-        install(sshd.home / ".local/bin")
+        install_on_remote(sshd.home)
         yield sshd
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from tests.go.wire import BusError, configuration, messages, parse, publish, request, say, state_dir
 
+VERSION = "v2.5.1"
 _PING_TIMEOUT = 1.5
 _SILENCE = 90.0
 _RECONNECT = 1.0  # seconds after a stream has ended
@@ -37,6 +38,9 @@ mkdir -p "$dir"
 cat > "$dir/session" <<'END'
 server = "{server}"
 topic = "{topic}"
+END
+cat >> "$dir/nssh.{topic}.jsonl" <<'END'
+{event}
 END
 """
 
@@ -153,7 +157,8 @@ class Session:
         return path
 
     def _prepare(self) -> None:
-        script = _PREPARE.format(server=self._server, topic=self._topic)
+        event = {"event": "session-open", "side": "session-init", "topic": self._topic, "version": VERSION}
+        script = _PREPARE.format(server=self._server, topic=self._topic, event=json.dumps(event))
         words = ["ssh", "-o", "BatchMode=yes", self._words[0], "bash", "-l", "-s"]
         done = subprocess.run(words, input=script.encode(), stdout=subprocess.PIPE, check=False)
         lines = [line.partition("NSSH_VERSION: ") for line in done.stdout.decode().splitlines()]

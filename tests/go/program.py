@@ -6,8 +6,7 @@ import os
 
 from tests.go import laptop, shims
 
-VERSION = "v2.5.1"
-_VERSION_TEXT = f"nssh {VERSION}\n  go      go1.26.1\n  OS      linux\n  arch    amd64"
+_VERSION_TEXT = f"nssh {laptop.VERSION}\n  go      go1.26.1\n  OS      linux\n  arch    amd64"
 
 
 def main(argv: list[str]) -> int:

@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.go.shims import PERSONAS
+from tests.lab.go_program import GoProgram
 from tests.lab.laptop import Laptop, RemoteShell
 from tests.lab.tools import DEADLINE, wait_until
 
 if TYPE_CHECKING:
     from nssh.state.session_records import Record
+    from tests.lab.sshd import Sshd
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,16 +33,20 @@ sys.exit(main(sys.argv))
 
 
 def install(directory: Path) -> Path:
-    """Put the program into a directory as its `infect` does, with a link for each persona; return its path."""
+    """Put the program into a directory of a laptop; return its path."""
     directory.mkdir(parents=True, exist_ok=True)
     program = directory / "nssh"
     program.write_text(_STUB)
     program.chmod(0o755)
-    for persona in PERSONAS:
-        link = directory / persona
-        link.unlink(missing_ok=True)
-        link.symlink_to(program)
     return program
+
+
+def install_on_remote(home: Path) -> GoProgram:
+    """Install the program on a remote, as a binary that is recognised there, and links to it."""
+    runner = home / "go-stand-in"
+    home.mkdir(parents=True, exist_ok=True)
+    runner.write_text(_STUB.replace("sys.argv", "sys.argv[1:]"))
+    return GoProgram(home, does=f'exec {sys.executable} -IS {runner} "$name" "$@"')
 
 
 class Desk:
@@ -170,6 +175,17 @@ def wait_acting(laptop: Laptop, shell: RemoteShell) -> None:
         return record.role == "leader" and record.bus == "up" and bool(record.version)
 
     wait_until(acts, "it acts")
+
+
+def wait_ready(laptop: Laptop, remote: Sshd) -> None:
+    """Wait until the only session of ours has its bus up, and the remote's session file names its topic."""
+    file = remote.state / "nssh/session"
+
+    def ready() -> bool:
+        topics = [one.topic for one in laptop.sessions() if one.bus == "up"]
+        return bool(topics) and file.exists() and topics[0] in file.read_text()
+
+    wait_until(ready, "it is ready")
 
 
 def opens(shell: RemoteShell, tag: str) -> str:

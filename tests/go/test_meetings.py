@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from tests.go.laptop import VERSION
 from tests.go.support import GoDesk, GoSession, OwnDesk, opens, record_of, wait_acting
 from tests.lab.laptop import NSSH, Laptop, RemoteShell
 from tests.lab.terminal import Terminal
@@ -163,9 +164,7 @@ def test_go_replaces_ours_and_nothing_of_it_stays(laptop: Laptop, go_desk: GoDes
     ours.close()
 
 
-def test_go_s_new_topic_takes_the_remote_and_ours_takes_it_back(
-    laptop: Laptop, go_desk: GoDesk, own_desk: OwnDesk
-) -> None:
+def test_go_s_new_topic_takes_the_remote(laptop: Laptop, go_desk: GoDesk, own_desk: OwnDesk) -> None:
     with RemoteShell(laptop) as ours:
         wait_acting(laptop, ours)
         with GoSession(laptop, go_desk, "--new") as go:
@@ -195,6 +194,6 @@ def test_go_can_not_join_a_session_on_the_relay(remote: Sshd) -> None:
     laptop.wait_gone()
 
 
-def test_go_sees_our_version_on_the_remote(go: GoSession) -> None:
-    """With none it would offer to install itself over our shims."""
-    assert go.wait_did("prepared")["version"]
+def test_go_takes_our_remote_for_its_own_release(go: GoSession) -> None:
+    """Without a version, or with another one, it would offer to install itself over our shims."""
+    assert go.wait_did("prepared")["version"] == VERSION

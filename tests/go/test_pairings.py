@@ -13,7 +13,7 @@ from nssh.bus.ping import ping
 from nssh.config import settings
 from tests.go import laptop as go_laptop
 from tests.go.shims import TARGETS
-from tests.go.support import Desk, GoDesk, GoSession, OwnDesk
+from tests.go.support import Desk, GoDesk, GoSession, OwnDesk, wait_ready
 from tests.lab.laptop import RemoteShell
 from tests.lab.tools import wait_until
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.lab.laptop import Laptop
+    from tests.lab.sshd import Sshd
 
 pytestmark = pytest.mark.real
 
@@ -94,6 +95,7 @@ def shims(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=["ours", "go"], ids=["our-laptop", "go-laptop"])
 def pair(request: pytest.FixtureRequest, shims: str, tmp_path: Path) -> Iterator[Pair]:
     laptop: Laptop = request.getfixturevalue("laptop" if shims == "ours" else "laptop_of_go_remote")
+    remote: Sshd = request.getfixturevalue("remote" if shims == "ours" else "go_remote")
     desk: Desk
     if request.param == "go":
         desk = GoDesk(laptop.client.home / "go-desk")
@@ -103,7 +105,7 @@ def pair(request: pytest.FixtureRequest, shims: str, tmp_path: Path) -> Iterator
     else:
         desk = OwnDesk(laptop)
         with RemoteShell(laptop) as shell:
-            wait_until(lambda: [one for one in laptop.sessions() if one.bus == "up"], "the bus is up")
+            wait_ready(laptop, remote)
             yield Pair(shims, "ours", shell, desk, tmp_path)
 
 
@@ -169,6 +171,24 @@ def test_what_the_clipboard_is_said_to_hold(pair: Pair) -> None:
     else:
         assert b"image/png" not in said.split()
         assert b"text/plain" in said.split()
+
+
+def test_an_image_that_is_not_there(pair: Pair) -> None:
+    """The Go laptop answers with text, which our shim does not pass on; the Go shim prints nothing where ours fails."""
+    pair.desk.copy(b"text")
+    if pair.go_shims:
+        assert pair.pastes("-t image/jpeg") == (b"text" if pair.go_laptop else b"")
+    else:
+        missing = b"Error: target image/jpeg not available\n"
+        assert pair.run("xclip -selection clipboard -o -t image/jpeg") == (1, missing)
+
+
+def test_html_from_our_laptop(pair: Pair) -> None:
+    pair.desk.copy(b"<b>bold</b>")
+    if pair.go_laptop and not pair.go_shims:
+        assert pair.run("xclip -selection clipboard -o -t text/html")[0] == 1
+    else:
+        assert pair.pastes("-t text/html") == b"<b>bold</b>"
 
 
 def test_either_answers_the_others_ping(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
