@@ -249,6 +249,7 @@ def test_a_remote_that_runs_no_scripts_still_gets_its_session() -> None:
     with Sshd(options=[force]) as remote:
         laptop = Laptop(remote.client)
         with Terminal([*NSSH, "devbox"], laptop.env) as window:
+            window.expect(b"nssh: using ssh: devbox runs no scripts")
             window.expect(re.compile(rb"Hi there, no shell here\r+\n"))
             assert window.wait() == 4
         with Terminal([*NSSH, "--mosh", "devbox"], laptop.env) as window:
