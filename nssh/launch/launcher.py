@@ -136,7 +136,7 @@ class Launcher:
             return
         if self.start.joined is not None:
             say(f"joining the session to {self.target.destination} (PID {self.start.joined.pid})")
-        elif pids := self.start.replaced:
+        elif pids := sorted(self.start.replaced):
             sessions, name = ("session", "PID") if len(pids) == 1 else ("sessions", "PIDs")
             say(f"replacing the {sessions} to {self.target.destination} ({name} {', '.join(map(str, pids))})")
 
