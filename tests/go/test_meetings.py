@@ -19,6 +19,7 @@ from tests.session.support import ANY_PROMPT, hold
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.lab.ntfy import NtfyServer
     from tests.lab.sshd import Sshd
 
 pytestmark = pytest.mark.real
@@ -192,6 +193,16 @@ def test_go_can_not_join_a_session_on_the_relay(remote: Sshd) -> None:
                 urls.append(opens(third, "from-the-third"))
                 wait_until(lambda: own_desk.opened() == urls, "the third acts now")
     laptop.wait_gone()
+
+
+def test_go_fetches_what_was_sent_during_an_outage(go: GoSession, ntfy_server: NtfyServer) -> None:
+    urls = [opens(go, "before")]
+    wait_until(lambda: go.desk.opened() == urls, "it is open")
+    ntfy_server.stop()
+    ntfy_server.start()
+    urls.append(opens(go, "meanwhile"))
+    wait_until(lambda: set(go.desk.opened()) == set(urls), "the other one is open, too")
+    assert go.did("subscribed")[-1]["since"]
 
 
 def test_go_takes_our_remote_for_its_own_release(go: GoSession) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from tests.go.support import GoDesk, GoSession, OwnDesk, opens, record_of, wait_acting
+from tests.go.support import GoDesk, GoSession, OwnDesk, opens, record_of, unique, wait_acting
 from tests.lab.laptop import RemoteShell
 from tests.lab.tools import wait_until
 
 if TYPE_CHECKING:
     from tests.lab.laptop import Laptop
+    from tests.lab.sshd import Sshd
 
 pytestmark = pytest.mark.real
 
@@ -50,6 +53,40 @@ def test_replace_ends_go_and_repeats_nothing(laptop: Laptop, go: GoSession, own_
         assert [one.pid for one in laptop.sessions()] == [ours.pid]
         assert record_of(laptop, ours.pid).topic != topic
         repeats_nothing(laptop, ours, own_desk, urls)
+
+
+@pytest.mark.parametrize("flag", ["--join", "--replace"])
+def test_pages_fired_over_the_takeover_open_once(
+    laptop: Laptop, remote: Sshd, go: GoSession, own_desk: OwnDesk, flag: str
+) -> None:
+    """What the Go program got and did not come to is listed as found; everything else opens in one of the two."""
+    urls = [unique(f"fired-{number}") for number in range(22)]  # more at once would be held
+    script = "PATH=$HOME/.local/bin:$PATH\n" + "".join(f"xdg-open '{url}' || exit; sleep 0.15\n" for url in urls)
+    words = [*remote.client.ssh, "devbox", "sh -s"]
+    with RemoteShell(laptop) if flag == "--join" else nullcontext() as stand_by:
+        if stand_by is not None:
+            assert record_of(laptop, stand_by.pid).role == "standby"
+        with subprocess.Popen(words, env=laptop.env, stdin=subprocess.PIPE) as fired:
+            assert fired.stdin is not None
+            fired.stdin.write(script.encode())
+            fired.stdin.close()
+            wait_until(lambda: len(go.desk.opened()) > 4, "Go opens some")
+            if stand_by is not None:
+                kill(go, signal.SIGKILL)
+            with RemoteShell(laptop, flag) as ours:
+                assert fired.wait(60) == 0
+                last = opens(ours, "last")
+                wait_until(lambda: last in own_desk.opened(), "ours opens the last")
+
+                def accounted() -> list[str]:
+                    lines = laptop.run("status", "--held").stdout.splitlines()
+                    found = [line.split()[-1] for line in lines if "found" in line]
+                    opened = [*go.desk.opened(), *own_desk.opened()]
+                    return sorted([*opened, *(url for url in found if url in urls and url not in opened)])
+
+                wait_until(lambda: len(accounted()) > len(urls), f"all are opened or found: {len(accounted())}")
+                assert accounted() == sorted([*urls, last])
+                assert len(own_desk.opened()) > 1, "some came after the take-over"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -73,14 +73,13 @@ def request(method: str, url: str, body: bytes | None = None, headers: dict[str,
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
-        data = answer.read()
+        if answer.status >= 400:
+            raise BusError(f"{answer.status} {answer.reason}")
+        return answer.read()
     except (OSError, http.client.HTTPException) as error:
         raise BusError(str(error)) from None
     finally:
         connection.close()
-    if answer.status >= 400:
-        raise BusError(f"{answer.status} {answer.reason}")
-    return data
 
 
 def publish(topic_url: str, envelope: dict[str, str], data: bytes | None = None) -> None:
