@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from actors import remote_host
+from nssh.base import process
 from nssh.base.errors import RemoteError
 from nssh.ssh.script import exchange
 from nssh.state.remembered_hosts import RememberedHost, checksum, write
@@ -17,6 +19,7 @@ from tests.supervision.support import PATIENCE, eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nssh.ssh.framing import Script
     from tests.tree.stage import Stage
 
 pytestmark = pytest.mark.real
@@ -81,3 +84,41 @@ def test_a_preparation_that_fails_behind_the_connection_comes_first_from_then_on
         revived.clock.skip(5)
         eventually(lambda: revived.record().version and revived.record().route == "control", "at last")
         assert len(revived.log("connect-failed")) == 2
+
+
+@pytest.mark.parametrize("ended", ["before", "while the remote is prepared", "afterwards"])
+def test_the_session_file_promises_more_once_the_go_program_has_ended(
+    stage: Stage, held: threading.Event, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    """Whenever that is, the last file that is written is that of a session that acts."""
+    written: list[str] = []
+
+    def note(connection: Any, script: Script, *more: Any) -> Any:
+        written.extend(name for name in ("plain", "whole") if f'"{name}"'.encode() in script.stdin)
+        assert held.wait(PATIENCE)
+        return exchange(connection, script, *more)
+
+    monkeypatch.setattr(remote_host, "exchange", note)
+    with subprocess.Popen(["sleep", "60"]) as go:
+        stage.session = stage.session._replace(
+            session_file='topic = "plain"\n',
+            leader_file='topic = "whole"\n',
+            joined=go.pid,
+            behind=process.birth(go.pid),
+        )
+        if ended == "before":
+            go.kill()
+            go.wait()
+        with stage.playing(until_up=False):
+            if ended != "before":
+                eventually(lambda: written == ["plain"], "it is about to be written")
+            if ended == "afterwards":
+                held.set()
+                eventually(lambda: stage.record().version, "the remote is ready")
+                assert stage.record().role == "standby"
+            go.kill()
+            go.wait()
+            eventually(lambda: stage.record().role == "leader", "this session acts")
+            held.set()
+            eventually(lambda: stage.record().version and stage.record().route == "control", "the remote is ready")
+            eventually(lambda: written[-1:] == ["whole"], "its own file is written")
