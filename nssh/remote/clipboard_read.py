@@ -35,6 +35,8 @@ _POLLS = (0.25, 1.0, 3.0)
 _POLL_LIMIT = 16 << 20
 # Seconds after a login within which its laptop may still subscribe: its bridge starts at the same time as we.
 _ARRIVAL = 2.0
+# Asks for a list of types, which is answered as text.
+_TARGETS = "TARGETS"
 _NO_LAPTOP = "no laptop is connected to this host; connect with `nssh <host>`, or wait for it to come back"
 _NO_ANSWER = "the laptop did not answer within %g s"
 
@@ -232,8 +234,8 @@ class ClipboardRead:
             if not quiet:
                 self._bus.events.add("msg-unknown", size=len(text))
             return None
-        if answer.id != self._id:
-            return None
+        if answer.id != self._id or answer.mime == _TARGETS:
+            return None  # a Go program that has joined answers with its text to whatever is asked; ours answers, too
         if answer.kind == wire.KIND_CLIP_READ_PENDING:
             self._end = monotonic() + self._timeout
         return (answer, file) if answer.kind == wire.KIND_CLIP_READ_RESPONSE else None

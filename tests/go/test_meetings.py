@@ -150,6 +150,18 @@ def test_go_joins_ours_and_opens_all_a_second_time(laptop: Laptop, go_desk: GoDe
         assert own_desk.opened().count(url) == 1
 
 
+def test_go_has_joined_and_the_list_of_types_is_ours(laptop: Laptop, go_desk: GoDesk, own_desk: OwnDesk) -> None:
+    """Each of the two answers; the Go program with its text, whatever was asked for."""
+    with RemoteShell(laptop) as ours:
+        wait_acting(laptop, ours)
+        with GoSession(laptop, go_desk) as go:
+            go.wait_did("subscribed")
+            go.desk.copy(b"text")
+            own_desk.copy(b"\x89PNG\r\n\x1a\n" + os.urandom(100), "image/png")
+            for _ in range(20):
+                assert ours.run("xclip -selection clipboard -t TARGETS -o") == (0, b"TARGETS\nimage/png\n")
+
+
 def test_go_replaces_ours_and_nothing_of_it_stays(laptop: Laptop, go_desk: GoDesk, own_desk: OwnDesk) -> None:
     ours = RemoteShell(laptop)
     wait_acting(laptop, ours)
