@@ -178,6 +178,7 @@ def test_targets_are_asked_for_only_if_the_session_has_the_feature(home: Home) -
         text = ["text/plain", "text/plain;charset=utf-8", "TEXT", "STRING", "UTF8_STRING"]
         assert listed == [*text, "image/png"]
         assert laptop.requests == []
+        laptop.answers_as = "text/plain"
         home.connect(features=("targets",))
         asked = home.run("xclip", "-selection", "clipboard", "-t", "TARGETS", "-o").out.decode().split()
         atoms = "TARGETS UTF8_STRING STRING TEXT text/plain;charset=utf-8 text/plain text/html image/jpeg"
