@@ -46,9 +46,14 @@ def name(case: Case) -> str:
 
 def compare(case: Case, tool: Real, shims: Shims) -> None:
     real, shim = tool.run(case), shims.run(case)
-    if not case.differs and real.clipboard != shim.clipboard and not real.blocks:
+    for _ in range(3):
+        if case.differs or real.clipboard == shim.clipboard or real.blocks:
+            break
         # What a real tool leaves behind may need another moment until it serves what was copied.
         real = real._replace(clipboard=tool.becomes(shim.clipboard))
+        if real.clipboard is None:
+            # The real xsel dies, and what it served with it, if a reader goes away while it hands over a large text.
+            real = tool.run(case)
     differing = {aspect for aspect in Outcome._fields if getattr(real, aspect) != getattr(shim, aspect)}
     if not case.differs:
         assert shim == real
