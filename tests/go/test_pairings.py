@@ -120,10 +120,8 @@ def test_pages_open_once(pair: Pair) -> None:
     last = unique("last")
     assert pair.run(f"sensible-browser '{last}'") == (0, b"")
     wait_until(lambda: len(pair.desk.opened()) >= 11, "all are open")
-    # The Go program handles each on a thread of its own, in no order.
+    # The Go program handles each on a thread of its own; and ntfy's live order is not quite that of the bus.
     assert sorted(pair.desk.opened()) == sorted([*urls, last])
-    if not pair.go_laptop:
-        assert pair.desk.opened() == [*urls, last]
 
 
 def test_text_and_images_pass_both_ways(pair: Pair) -> None:

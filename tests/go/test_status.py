@@ -53,7 +53,7 @@ def test_what_the_go_program_has_handled_is_found_and_not_opened(laptop: Laptop,
         go.wait_did("subscribed")
         for url in urls:
             assert go.run(f"xdg-open '{url}'")[0] == 0
-        wait_until(lambda: go_desk.opened() == urls, "the Go program opens them")
+        wait_until(lambda: sorted(go_desk.opened()) == sorted(urls), "the Go program opens them")
         with RemoteShell(laptop, "--join") as shell:
             (standby,) = [one for one in laptop.sessions() if one.pid == shell.pid]
             assert standby.topic == go.record.topic

@@ -105,8 +105,9 @@ def test_a_stand_by_takes_over_from_go_and_repeats_nothing(
 def repeats_nothing(laptop: Laptop, ours: RemoteShell, desk: OwnDesk, urls: list[str]) -> None:
     """Check that what Go has done is not done again, that it can be had, and that what comes now is done once."""
     after = [opens(ours, f"after-{number}") for number in range(3)]
-    wait_until(lambda: desk.opened()[-1:] == after[-1:], "those after it are open")
-    assert desk.opened() == after
+    # ntfy's live stream may leave one out at its beginning; a poll two seconds later brings it (docs/ntfy.md).
+    wait_until(lambda: len(desk.opened()) >= len(after), "those after it are open")
+    assert sorted(desk.opened()) == sorted(after)
     assert desk.clipboard() == b"newest"
     assert ours.run("xclip -selection clipboard -o") == (0, b"newest")
     assert ours.run("printf now | xclip -selection clipboard -i") == (0, b"")
