@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 TESTED := $(VENV)/.dev
 
 # Most of what tests do is to wait for other processes, hence more workers than processors.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 3 * os.cpu_count()))')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 5 * os.cpu_count() // 2))')
 
 # These compute, and each further worker costs another import of all tests.
 QUICK_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + os.cpu_count())')

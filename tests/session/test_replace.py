@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real
 
 # `REPLACES=100 make test ARGS=tests/session/test_replace.py` goes on for longer.
-COUNT = int(os.environ.get("REPLACES", "8"))
+COUNT = int(os.environ.get("REPLACES", "9"))
 
 
 class Programs:
@@ -103,21 +103,21 @@ def kill(session: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.timeout(60 + 10 * COUNT)
-@pytest.mark.parametrize("end", ["alive", "suspended", "killed"])
 def test_replace_after_replace_loses_and_repeats_nothing(
-    laptop: Laptop, remote: Sshd, copied: Path, end: str, continued: list[int]
+    laptop: Laptop, remote: Sshd, copied: Path, continued: list[int]
 ) -> None:
-    prelude: dict[str, Callable[[subprocess.Popen[bytes]], object]] = {
-        "alive": leave,
-        "suspended": lambda session: hold(session.pid, continued),
-        "killed": kill,
-    }
+    """One session after another is replaced: alive, suspended, killed, and again."""
+    preludes: list[Callable[[subprocess.Popen[bytes]], object]] = [
+        leave,
+        lambda session: hold(session.pid, continued),
+        kill,
+    ]
     sessions = [start(laptop)]
     topics = [laptop.wait_up()[0].topic]
     try:
         with Programs(remote) as programs:
-            for _ in range(COUNT):
-                prelude[end](sessions[-1])
+            for prelude in itertools.islice(itertools.cycle(preludes), COUNT):
+                prelude(sessions[-1])
                 sessions.append(start(laptop, "--replace"))
                 topics.append(topic_of(laptop, sessions[-1].pid))
         former = laptop.state / "topics"

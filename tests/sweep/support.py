@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,10 +103,15 @@ def require_utmp() -> None:
 
 
 def wait_detached(*servers: Started) -> None:
-    """Wait until utmp says so: mosh-server takes half a minute without a word of its client."""
+    """Wait until utmp says so, after half a minute without a word of the client; and until they end at once.
+
+    A mosh-server that has heard of its client within 40 s tries for 10 s to tell it that it ends.
+    """
 
     def detached() -> bool:
         told = subprocess.run(["who"], capture_output=True, text=True, check=True).stdout
         return all(f"(mosh [{server.pid}])" in told for server in servers)
 
     wait_until(detached, "the servers count as detached", 90.0)
+    silent = time.monotonic() - 30
+    wait_until(lambda: time.monotonic() > silent + 42, "they have given their clients up", 30.0)
