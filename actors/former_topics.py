@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from actors.messages import CountHeld, Log
 from nssh.bus.drain import Drain
-from nssh.state import former_topics, held_urls
+from nssh.state import former_topics, held_urls, topics
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:
@@ -65,16 +65,16 @@ class FormerTopics:
         path = self._session.ledger
         self._drained = []
         try:
-            topics = former_topics.read(path, self._session.topic)
+            former = former_topics.read(path, self._session.topic)
         except OSError as error:
             self._log_failure(error)
             return None
-        for topic in topics:
+        for topic in former:
             if topic.ledger:
                 self._adopt(topic.ledger)
         self._drain = None
-        if topics:
-            self._drain = Drain(self._client, self._ledger, topics, deliver=deliver, notify=notify, found=found)
+        if former:
+            self._drain = Drain(self._client, self._ledger, former, deliver=deliver, notify=notify, found=found)
         if self._is_unnamed:
             self.unnamed()
         return self._drain
@@ -114,7 +114,7 @@ class FormerTopics:
 
     def keep_found(self, messages: Sequence[Message]) -> None:
         """Keep the URLs that a topic of another program had, for `nssh status --held`; it has opened them, perhaps."""
-        path = f"{self._session.ledger.removesuffix('.ledger')}.held"
+        path = topics.beside(self._session.ledger, "held")
         urls = []
         for message in messages:
             with contextlib.suppress(wire.EnvelopeError):
@@ -132,7 +132,7 @@ class FormerTopics:
         """Take over what the ledger of another topic knows, and remove it with its lease."""
         try:
             self._ledger.adopt(ledger)
-            os.unlink(f"{ledger.removesuffix('.ledger')}.lease")
+            os.unlink(topics.beside(ledger, "lease"))
         except FileNotFoundError:
             pass  # taken over before
         except OSError as error:

@@ -29,6 +29,7 @@ from nssh.bus.ledger import Ledger
 from nssh.local.clipboard import MemoryClipboard
 from nssh.ssh.marked_stream import MarkedStream, new_mark
 from nssh.ssh.remote_command import remote_command
+from nssh.state import topics
 from nssh.state.lease_waiter import AwaitedLease
 from nssh.state.session_records import directory as records_directory
 
@@ -75,8 +76,8 @@ class Tree:
         self._outbox = outbox = Outbox()
         memory = MemoryClipboard()
         ports = Ports()
-        callbacks_path = session.ledger.removesuffix(".ledger") + ".callbacks"
-        held_path = session.ledger.removesuffix(".ledger") + ".held"
+        callbacks_path = topics.beside(session.ledger, "callbacks")
+        held_path = topics.beside(session.ledger, "held")
         socket_path = os.path.join(records_directory(), f"{session.pid}.sock")
         browser = config.browser.command or None
         # `start` is called for every incarnation, and uses the session and the record as they are at that time.

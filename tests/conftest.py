@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import TYPE_CHECKING
 
+import psutil
+import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytest_plugins = ["tests.no_skips"]
 
@@ -34,3 +40,13 @@ settings.register_profile(
     max_examples=10 if os.environ.get("NSSH_TESTS") == "quick" else 100,
 )
 settings.load_profile("nssh")
+
+
+@pytest.fixture
+def continued() -> Iterator[list[int]]:
+    """PIDs that are continued at the end, whatever happens."""
+    stopped: list[int] = []
+    yield stopped
+    for pid in stopped:
+        if psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGCONT)

@@ -5,14 +5,13 @@ The script ends a server only if its PID still belongs to the process that was l
 
 from __future__ import annotations
 
-import enum
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from nssh.mosh.mosh_servers import MoshServer, Word
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from nssh.mosh.mosh_servers import MoshServer
 
 GRACE = 11
 """Seconds from SIGTERM to SIGKILL: mosh-server takes up to 10 to tell its client."""
@@ -20,7 +19,7 @@ LONGEST = GRACE + 10.0
 """Seconds that the script takes at most, on a machine that is not overloaded."""
 
 
-class EndMethod(str, enum.Enum):
+class EndMethod(Word):
     """How a server is asked to end."""
 
     TERM = "TERM"
@@ -30,11 +29,8 @@ class EndMethod(str, enum.Enum):
     UNUSED = "USR1"
     """Send SIGUSR1. A server that was given MOSH_SERVER_SIGNAL_TMOUT ends by it only if its client is silent."""
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Fate(str, enum.Enum):
+class Fate(Word):
     """What became of a chosen server; the values are shown to the user and stand in `--json`."""
 
     ENDED = "ended"
@@ -45,9 +41,6 @@ class Fate(str, enum.Enum):
     IN_USE = "in use again"
     LEFT = "still there"
     LOST = "not known"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def is_gone(self) -> bool:

@@ -6,16 +6,20 @@ import enum
 from typing import NamedTuple
 
 
-class ClientState(str, enum.Enum):
+class Word(str, enum.Enum):
+    """A value that is its own text. The standard library has this as StrEnum from Python 3.11 on."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class ClientState(Word):
     """Whether a client is attached to a server. If utmp does not tell, it is unknown, never detached."""
 
     ATTACHED = "attached"
     DETACHED = "detached"
     NEVER = "never connected"
     UNKNOWN = "unknown"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class MoshServer(NamedTuple):

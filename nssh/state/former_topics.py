@@ -9,17 +9,17 @@ library only: the launcher writes it on the way to ssh.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from nssh.state import topics
 from nssh.wire import files
 from nssh.wire.session_file import is_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 _LIMIT = 1 << 20
 """Bytes of a file that are read."""
@@ -44,10 +44,10 @@ class FormerTopic(NamedTuple):
 
 def path_of(ledger: str) -> str:
     """Return the path of the file that belongs to a ledger."""
-    return f"{ledger.removesuffix('.ledger')}.former"
+    return topics.beside(ledger, "former")
 
 
-def add(ledger: str, topics: Sequence[FormerTopic]) -> None:
+def add(ledger: str, former: Sequence[FormerTopic]) -> None:
     """Add topics behind those that are there; one that is there already is not added again.
 
     Raises:
@@ -56,7 +56,7 @@ def add(ledger: str, topics: Sequence[FormerTopic]) -> None:
 
     def change(known: list[FormerTopic]) -> list[FormerTopic]:
         names = {one.name for one in known}
-        return known + [one for one in topics if one.name not in names]
+        return known + [one for one in former if one.name not in names]
 
     _change(path_of(ledger), change)
 
@@ -87,7 +87,7 @@ def read(ledger: str, present: str) -> list[FormerTopic]:
 
 
 def _change(path: str, change: Callable[[list[FormerTopic]], list[FormerTopic]]) -> None:
-    with _locked(path):
+    with topics.locked(os.path.dirname(path)):
         try:
             with open(path, "rb") as file:
                 known = _parse(file.read(_LIMIT))
@@ -101,20 +101,6 @@ def _change(path: str, change: Callable[[list[FormerTopic]], list[FormerTopic]])
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-
-
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """Wait for the lock of the directory of topics, which is only held for a read and a write."""
-    lock = os.open(
-        os.path.join(os.path.dirname(path), "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-    )
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks: go on without
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _parse(content: bytes) -> list[FormerTopic]:

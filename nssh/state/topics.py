@@ -9,6 +9,7 @@ are its ledger and its lease. Standard library only: on the way to ssh.
 from __future__ import annotations
 
 import binascii
+import contextlib
 import fcntl
 import json
 import os
@@ -20,7 +21,7 @@ from nssh.wire import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nssh.state.session_records import Record
 
@@ -133,6 +134,11 @@ def newest(name: str, ledger: str) -> str:
     return known[0] if known is not None else name
 
 
+def beside(ledger: str, kind: str) -> str:
+    """Return the path of another file of a ledger's topic: `held`, `callbacks`, `former` or `lease`."""
+    return f"{ledger.removesuffix('.ledger')}.{kind}"
+
+
 def _topic(path: str, name: str, serial: str) -> Topic:
     stem = f"{path.removesuffix('.json')}.{serial}"
     return Topic(name, f"{stem}.ledger", f"{stem}.lease", serial)
@@ -155,12 +161,7 @@ def _read(path: str, fixed: str) -> tuple[str, str] | None:
 
 def _renew(directory: str, path: str, name: str, serial: str = "", *, fresh: bool) -> tuple[str, str]:
     """Write a topic's file, unless another process just did and `fresh` is false. Make up an empty name or serial."""
-    lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a file system without locks: go on without
+    with locked(directory):
         if not fresh:
             known = _read(path, name)
             if known is not None:
@@ -169,6 +170,16 @@ def _renew(directory: str, path: str, name: str, serial: str = "", *, fresh: boo
         files.write_private(path, json.dumps({"topic": renewed[0], "serial": renewed[1]}).encode())
         _prune(directory, path, renewed[1])
         return renewed
+
+
+@contextlib.contextmanager
+def locked(directory: str) -> Iterator[None]:
+    """Wait for the lock of the directory of topics, which is only held for a read and a write. Raises OSError."""
+    lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: go on without
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(lock)
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.doctor.support import PATH_LINE, Report, doctor, one_wrong, wait_tidy
-from tests.doctor.test_wrong_remote import Unshared
+from tests.doctor.test_wrong_remote import without_python
 from tests.lab import ntfy
 from tests.lab.go_program import ON_THE_WIRE, VERSION, GoProgram
 from tests.lab.laptop import Laptop
 from tests.lab.sshd import Sshd
-from tests.lab.system import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,16 +100,9 @@ def test_shims_that_do_nothing_are_wrong(remote: Sshd, server: ntfy.NtfyServer) 
 
 
 def test_without_python_nothing_is_wrong_for_them(server: ntfy.NtfyServer) -> None:
-    (unshare,) = require("unshare")
-    if os.geteuid() != 0:
-        pytest.skip("only root can hide a file")
-    found = subprocess.run(["sh", "-c", "ls /usr/bin/python3* /usr/local/bin/python3*"], capture_output=True, text=True,
-                           check=False).stdout.split()  # fmt: skip
-    hide = "; ".join(f"mount --bind /dev/null {path}" for path in {os.path.realpath(one) for one in found})
+    network = without_python()
     with Sshd() as healthy:
         go(healthy)
-        prefix = (unshare, "-m", "sh", "-c", f'{hide or ":"}; exec "$@"', "sh")
-        network = Unshared(prefix)
         with Sshd(client=healthy.client, network=network, env={"PATH": "/usr/bin:/bin"}) as bare:  # type: ignore[arg-type]
             go(bare)
             report = doctor(Laptop(healthy.client, f'server = "{server.url}"'))

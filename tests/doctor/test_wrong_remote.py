@@ -27,18 +27,23 @@ class Unshared(NamedTuple):
     address: str = "127.0.0.1"
 
 
-def test_no_python() -> None:
+def without_python() -> Unshared:
+    """Return a network in which an sshd finds no python3."""
     (unshare,) = require("unshare")
     if os.geteuid() != 0:
         pytest.skip("only root can hide a file")
     found = subprocess.run(["sh", "-c", "ls /usr/bin/python3* /usr/local/bin/python3*"], capture_output=True, text=True,
                            check=False).stdout.split()  # fmt: skip
     hide = "; ".join(f"mount --bind /dev/null {path}" for path in {os.path.realpath(one) for one in found})
+    return Unshared((unshare, "-m", "sh", "-c", f'{hide or ":"}; exec "$@"', "sh"))
+
+
+def test_no_python() -> None:
+    network = without_python()
     with Sshd() as healthy:
         laptop = Laptop(healthy.client)
         laptop.infect()
-        prefix = (unshare, "-m", "sh", "-c", f'{hide or ":"}; exec "$@"', "sh")
-        with Sshd(client=healthy.client, network=Unshared(prefix), env={"PATH": "/usr/bin:/bin"}):  # type: ignore[arg-type]
+        with Sshd(client=healthy.client, network=network, env={"PATH": "/usr/bin:/bin"}):  # type: ignore[arg-type]
             report = one_wrong(laptop, "python")
     assert "there is no python3" in report.text("python")
     assert "install python3" in report.text("python")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from tests.go.support import GoDesk, GoSession, OwnDesk, install_on_remote
@@ -82,13 +79,3 @@ def go(laptop: Laptop, go_desk: GoDesk) -> Iterator[GoSession]:
     with GoSession(laptop, go_desk) as session:
         session.wait_did("subscribed")
         yield session
-
-
-@pytest.fixture
-def continued() -> Iterator[list[int]]:
-    """PIDs that are continued at the end, whatever happens."""
-    stopped: list[int] = []
-    yield stopped
-    for pid in stopped:
-        if psutil.pid_exists(pid):
-            os.kill(pid, signal.SIGCONT)

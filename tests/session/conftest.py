@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from tests.lab import ntfy, system
@@ -62,13 +59,3 @@ def laptop(request: pytest.FixtureRequest, remote: Sshd) -> Iterator[Laptop]:
     laptop.wait_gone()
     assert laptop.tracebacks() == ""
     assert laptop.sessions() == []
-
-
-@pytest.fixture
-def continued() -> Iterator[list[int]]:
-    """PIDs that are continued at the end, whatever happens."""
-    stopped: list[int] = []
-    yield stopped
-    for pid in stopped:
-        if psutil.pid_exists(pid):
-            os.kill(pid, signal.SIGCONT)

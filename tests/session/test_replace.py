@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Self
 
@@ -148,10 +147,12 @@ def test_replace_after_replace_loses_and_repeats_nothing(
 
 def topic_of(laptop: Laptop, pid: int) -> str:
     """Wait until a session leads, its bus is up, and its remote is ready; return its topic."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        for record in laptop.sessions():
-            if record.pid == pid and record.role == "leader" and record.bus == "up":
-                return record.topic
-        time.sleep(0.02)
-    raise TimeoutError(f"the session of pid {pid} does not lead: {laptop.sessions()}")
+    found: list[str] = []
+
+    def leads() -> bool:
+        ours = [one for one in laptop.sessions() if one.pid == pid and one.role == "leader" and one.bus == "up"]
+        found.extend(one.topic for one in ours)
+        return bool(ours)
+
+    wait_until(leads, f"the session of pid {pid} leads", 30)
+    return found[0]
