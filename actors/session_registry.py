@@ -94,7 +94,10 @@ class SessionRegistry(BaseActor):
     def _look_at_lease(self, *, first: bool = False) -> None:
         held = self._may_lead()
         role = "leader" if held else "standby"
-        if first or role != self._record.role:
+        changed = first or role != self._record.role
+        # First of all: a reader that finds this session's launcher dead must see that its bridge still delivers.
+        self._change(role=role)
+        if changed:
             self.send("log_writer", Log(role, {"joined": 0 if held else self._joined}))
             for to in ("remote_host", "oauth_proxy", "subscriber"):
                 self.send(to, LeaseChanged(held))
@@ -102,7 +105,6 @@ class SessionRegistry(BaseActor):
             if not first and held:
                 # The leader before may have left its record, and may still be ending: its lease is free before its PID.
                 self._try_again()
-        self._change(role=role)
         if not held:
             self._stand_by()
 

@@ -107,6 +107,15 @@ class Bridge:
         except OSError:
             pass  # the user is told at the session's end
 
+    def claim_record(self) -> None:
+        """Name the bridge in the record, unless it did so itself: readers spare the connection of one that delivers."""
+        record = session_records.read(session_records.path_of(self.session.pid))
+        if record is not None and not record.bridge:
+            try:
+                session_records.write(record._replace(bridge=self._kept.pid))
+            except OSError:
+                pass  # the user has been told that the directory can't be written
+
     @property
     def last_words(self) -> str:
         """Why there is no bridge any more, in words for the user."""

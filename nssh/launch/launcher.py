@@ -420,6 +420,7 @@ class Launcher:
             except InterruptedBySignal:
                 pass  # the user is in a hurry: the bridge ends by itself
             if self.bridge.running:
+                self.bridge.claim_record()
                 return
         session_records.remove(os.getpid())
         if path and os.path.exists(path):

@@ -398,3 +398,15 @@ def loose(root: Path) -> list[str]:
         if stat.S_IMODE(mode) & 0o077 and not stat.S_ISLNK(mode):
             found.append(f"{path} {oct(mode)}")
     return found
+
+
+def test_quick_commands_right_behind_one_another_are_all_served(laptop: Laptop) -> None:
+    urls = [unique(f"quick{number}") for number in range(4)]
+    for url in urls:
+        # Each start finds the record of the one before, whose launcher is dead and whose bridge still delivers.
+        done = laptop.run("devbox", f"$HOME/.local/bin/xdg-open '{url}'")
+        assert done.returncode == 0, done.stderr
+    for url in urls:
+        laptop.wait_opened(url)
+    laptop.wait_gone()
+    assert [laptop.opened().count(url) for url in urls] == [1] * len(urls)
