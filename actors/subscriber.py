@@ -33,6 +33,7 @@ from nssh.bus.drain import Drained
 from nssh.bus.feed import CaughtUp, Feed
 from nssh.bus.losses import Reach
 from nssh.bus.takeover import begin_at_now
+from nssh.state import session_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,7 +176,13 @@ class Subscriber(BaseActor):
                 self._status.tell(news)
 
     def _drained(self) -> bool:
-        """Return whether all messages took effect that the bus had at the first call; True if another session leads."""
+        """Return whether all messages took effect that the bus had at the first call, or another session sees to them.
+
+        A bridge that holds the lease and whose own session is over, too, does not: what came behind its last poll is
+        left to this one, which gets the lease in a moment.
+        """
+        if self._leading is False and not self._is_shared():
+            return False
         if self._leading is not False:
             if self._feed is None:
                 return False
@@ -184,6 +191,10 @@ class Subscriber(BaseActor):
             if self._caught_up < self._ticket:
                 return False
         return not self._deliveries.pending
+
+    def _is_shared(self) -> bool:
+        own = self._session
+        return any(one.topic == own.topic and one.pid != own.pid for one in session_records.live())
 
     def _lead(self, *, held: bool) -> None:
         if held is not self._leading:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.clipboard import Clipboard
-from actors.messages import LeaseFreed
+from actors.messages import IsDrained, LeaseFreed
 from actors.supervision import EventKind
 from actors.url_opener import UrlOpener
 from nssh.bus.deliveries import Delivery
@@ -359,3 +359,18 @@ def test_an_open_is_looked_up_and_claimed_no_more_often_than_it_must_be(stage: S
         profile(stage, calls)
     assert calls.named("actors.url_opener", "_act") == 1
     assert (calls.named("nssh.bus.ledger", "seen"), calls.named("nssh.bus.ledger", "claim")) == (3, 2)
+
+
+def test_a_session_that_is_over_waits_for_a_bridge_that_drains_and_takes_what_came_behind_its_last_poll(
+    stage: Stage,
+) -> None:
+    """Two commands right behind one another: the first one's bridge still has the lease, and has polled already."""
+    other = Lease(stage.session.lease)
+    assert other.acquire()
+    with stage.playing(until_up=False):
+        eventually(lambda: stage.record().role == "standby", "another bridge leads")
+        url = stage.open_url()
+        assert not stage.tree.supervisor.directory.ask("subscriber", IsDrained(), PATIENCE)
+        other.release()
+        eventually(lambda: stage.tree.supervisor.directory.ask("subscriber", IsDrained(), PATIENCE), "all is done")
+        assert stage.opened() == [url]
