@@ -10,6 +10,8 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.lab import ntfy
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -40,6 +42,14 @@ settings.register_profile(
     max_examples=10 if os.environ.get("NSSH_TESTS") == "quick" else 100,
 )
 settings.load_profile("nssh")
+
+
+@pytest.fixture(scope="module")
+def ntfy_server() -> Iterator[ntfy.NtfyServer]:
+    """A real ntfy server that wants no credentials."""
+    ntfy.require_ntfy()
+    with ntfy.running() as server:
+        yield server
 
 
 @pytest.fixture

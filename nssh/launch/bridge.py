@@ -14,6 +14,7 @@ from nssh.state import session_records
 
 if TYPE_CHECKING:
     from nssh.launch.session_info import SessionInfo
+    from nssh.state.session_records import Record
 
 INTENSITY: Final = 5
 """Restarts within `PERIOD` after which the launcher goes on without a bridge."""
@@ -89,7 +90,7 @@ class Bridge:
 
     def _note_silence(self) -> None:
         """Note when the bridge that has just ended last heard the bus, so that the next one can tell the gap."""
-        record = session_records.read(session_records.path_of(self.session.pid))
+        record = self._record()
         # Another one's record: this bridge ended before it wrote its own.
         if record is not None and record.bridge == self._kept.pid:
             self.session = self.session._replace(bus_heard=uptime() if record.bus == "up" else record.bus_heard)
@@ -99,22 +100,16 @@ class Bridge:
         if not self.gave_up or self._is_recorded:
             return
         self._is_recorded = True
-        record = session_records.read(session_records.path_of(self.session.pid))
-        if record is None:
-            return
-        try:
-            session_records.write(record._replace(bridge=0, bus="", bus_since="", problem=self.last_words))
-        except OSError:
-            pass  # the user is told at the session's end
+        if (record := self._record()) is not None:
+            _write(record._replace(bridge=0, bus="", bus_since="", problem=self.last_words))
 
     def claim_record(self) -> None:
         """Name the bridge in the record, unless it did so itself: readers spare the connection of one that delivers."""
-        record = session_records.read(session_records.path_of(self.session.pid))
-        if record is not None and not record.bridge:
-            try:
-                session_records.write(record._replace(bridge=self._kept.pid))
-            except OSError:
-                pass  # the user has been told that the directory can't be written
+        if (record := self._record()) is not None and not record.bridge:
+            _write(record._replace(bridge=self._kept.pid))
+
+    def _record(self) -> Record | None:
+        return session_records.read(session_records.path_of(self.session.pid))
 
     @property
     def last_words(self) -> str:
@@ -124,3 +119,10 @@ class Bridge:
     def close(self) -> None:
         """Close the pipe to the bridge, which then delivers what has arrived, and ends."""
         self._kept.close()
+
+
+def _write(record: Record) -> None:
+    try:
+        session_records.write(record)
+    except OSError:
+        pass  # the user has been told that the directory can't be written, or is told at the session's end

@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.go.support import GoDesk, GoSession, OwnDesk, install_on_remote
-from tests.lab import ntfy
 from tests.lab.laptop import Laptop
 from tests.lab.sshd import Sshd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-@pytest.fixture(scope="module")
-def ntfy_server() -> Iterator[ntfy.NtfyServer]:
-    """A real ntfy server: the only kind of bus that both programs know."""
-    ntfy.require_ntfy()
-    with ntfy.running() as server:
-        yield server
+    from tests.lab import ntfy
 
 
 @pytest.fixture(scope="module")

@@ -8,34 +8,28 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from tests.go import laptop, shims, wire
+from tests.remote.scripted import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-class Asked(NamedTuple):
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
 class Server(BaseHTTPRequestHandler):
     """Writes down what it is asked; to a stream it answers with what `lines` holds."""
 
-    asked: ClassVar[list[Asked]] = []
+    asked: ClassVar[list[Request]] = []
     lines: ClassVar[list[bytes]] = []
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.asked.append(Asked(self.command, self.path, headers, body))
+        self.asked.append(Request(self.command, self.path, headers, body))
         answer = b"".join(line + b"\n" for line in self.lines) if self.command == "GET" else b"{}"
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))

@@ -21,6 +21,21 @@ def installed() -> Iterator[Home]:
 
 
 @pytest.fixture
+def fresh() -> Iterator[Home]:
+    """A home of the test's own with the shims, and without a session."""
+    with Home() as home:
+        home.infect()
+        yield home
+
+
+@pytest.fixture
+def bare() -> Iterator[Home]:
+    """A home of the test's own with nothing in it."""
+    with Home() as home:
+        yield home
+
+
+@pytest.fixture
 def home(installed: Home) -> Home:
     installed.connect()
     return installed

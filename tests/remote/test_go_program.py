@@ -16,19 +16,18 @@ from nssh.base.errors import RemoteError
 from nssh.install import deploy
 from nssh.remote import go_program, stub
 from tests.lab.go_program import NAMES, VERSION, GoProgram
-from tests.remote.support import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.remote.support import Home
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def home() -> Iterator[Home]:
-    with Home() as home:
-        yield home
+def home(bare: Home) -> Home:
+    return bare
 
 
 def listing(directory: Path) -> dict[str, tuple[object, ...]]:

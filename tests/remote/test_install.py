@@ -20,15 +20,14 @@ from nssh.ssh.remote_command import remote_command
 from tests.remote.support import Home, Interpreter, interpreters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def home() -> Iterator[Home]:
-    with Home() as home:
-        yield home
+def home(bare: Home) -> Home:
+    return bare
 
 
 def tree(path: Path) -> dict[str, bytes]:

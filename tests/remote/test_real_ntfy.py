@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,30 +8,19 @@ from tests.lab import ntfy
 from tests.lab.waiting import until
 from tests.remote.support import Home, Laptop, Ran
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ntfy.NtfyServer]:
-    with ntfy.running() as server:
-        yield server
-
-
 @pytest.fixture
-def home(server: ntfy.NtfyServer) -> Iterator[Home]:
-    with Home() as home:
-        home.infect()
-        home.connect(server.url)
-        yield home
+def home(fresh: Home, ntfy_server: ntfy.NtfyServer) -> Home:
+    fresh.connect(ntfy_server.url)
+    return fresh
 
 
-def test_everything_works_on_ntfy_too(home: Home, server: ntfy.NtfyServer) -> None:
+def test_everything_works_on_ntfy_too(home: Home, ntfy_server: ntfy.NtfyServer) -> None:
     image = b"\x89PNG" + os.urandom(8 << 20)
     text = os.urandom(3060)  # the envelope is longer than ntfy takes as a message
-    with Laptop(server.url, {"text/plain": text, "image/png": image}) as laptop:
+    with Laptop(ntfy_server.url, {"text/plain": text, "image/png": image}) as laptop:
         assert home.run("xdg-open", "https://example.com/") == Ran(0, b"", "")
         assert home.run("xdg-open", "https://example.com/" + "a" * 6000) == Ran(0, b"", "")
         assert home.run("xclip", "-sel", "c", stdin=text) == Ran(0, b"", "")
@@ -44,16 +32,16 @@ def test_everything_works_on_ntfy_too(home: Home, server: ntfy.NtfyServer) -> No
     assert [payload for _, payload in got[2:]] == [text, image]
 
 
-def test_a_hundred_reads_in_a_row_lose_none(home: Home, server: ntfy.NtfyServer) -> None:
+def test_a_hundred_reads_in_a_row_lose_none(home: Home, ntfy_server: ntfy.NtfyServer) -> None:
     for _ in range(3):
-        panics = server.panics
+        panics = ntfy_server.panics
         try:
-            with Laptop(server.url, {"text/plain": b"again"}):
+            with Laptop(ntfy_server.url, {"text/plain": b"again"}):
                 for _ in range(100):
                     assert home.run("xclip", "-sel", "c", "-o") == Ran(0, b"again", "")
         except AssertionError:
-            until(server.healthy)
-            if server.panics == panics:
+            until(ntfy_server.healthy)
+            if ntfy_server.panics == panics:
                 raise
         else:
             return
@@ -86,8 +74,8 @@ def test_a_server_that_slows_us_down_is_one_line() -> None:
         assert "429" in ran.err
 
 
-def test_a_server_that_restarts_meanwhile_is_waited_for(home: Home, server: ntfy.NtfyServer) -> None:
-    server.kill()
+def test_a_server_that_restarts_meanwhile_is_waited_for(home: Home, ntfy_server: ntfy.NtfyServer) -> None:
+    ntfy_server.kill()
     process = home.start("xdg-open", "https://x.y/")
-    server.start()
+    ntfy_server.start()
     assert (process.wait(60), process.communicate()) == (0, (b"", b""))

@@ -21,26 +21,19 @@ from nssh import __version__
 from nssh.base.errors import RemoteError
 from nssh.remote import install, ping, stop, stub, usage, version
 from nssh.wire.http import Client
-from tests.lab import ntfy
 from tests.lab.go_program import GoProgram
 from tests.remote.scripted import ScriptedServer, answer, message
 from tests.remote.support import TOPIC, Home, Interpreter, Laptop, Ran, interpreters, server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.lab import ntfy
 
 pytestmark = pytest.mark.real
 
 OWN = f"nssh {__version__}\n".encode()
 NOBODY = "no laptop answers: connect with `nssh <host>` from yours, or wait for it to come back"
-
-
-@pytest.fixture
-def fresh() -> Iterator[Home]:
-    with Home() as home:
-        home.infect()
-        yield home
 
 
 def told(home: Home, status: int, **environ: str) -> dict[str, Any]:
@@ -162,28 +155,22 @@ def test_without_a_session_it_says_how_to_get_one(fresh: Home) -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[ntfy.NtfyServer]:
-    with ntfy.running() as running:
-        yield running
-
-
-def test_status_on_ntfy(cloud: ntfy.NtfyServer, fresh: Home) -> None:
-    fresh.connect(cloud.url)
-    with Laptop(cloud.url) as laptop:
+def test_status_on_ntfy(ntfy_server: ntfy.NtfyServer, fresh: Home) -> None:
+    fresh.connect(ntfy_server.url)
+    with Laptop(ntfy_server.url) as laptop:
         fields = told(fresh, 0)
-        assert (fields["state"], fields["server"]) == ("alive", cloud.url)
+        assert (fields["state"], fields["server"]) == ("alive", ntfy_server.url)
         assert 0 < fields["rtt"] < 1.5
         laptop.silent = True
         assert told(fresh, 1)["state"] == "no-laptop"
-    assert fresh.run("nssh", "status").out.startswith(f"bus: {cloud.url}, since ".encode())
+    assert fresh.run("nssh", "status").out.startswith(f"bus: {ntfy_server.url}, since ".encode())
 
 
-def test_a_server_is_named_without_what_may_be_secret(cloud: ntfy.NtfyServer, fresh: Home) -> None:
-    fresh.connect(cloud.url + "/secret?auth=secret", token="tk_secret")
+def test_a_server_is_named_without_what_may_be_secret(ntfy_server: ntfy.NtfyServer, fresh: Home) -> None:
+    fresh.connect(ntfy_server.url + "/secret?auth=secret", token="tk_secret")
     ran = fresh.run("nssh", "status")
     assert b"secret" not in ran.out
-    assert ran.out.startswith(f"bus: {cloud.url}, since ".encode())
+    assert ran.out.startswith(f"bus: {ntfy_server.url}, since ".encode())
     fresh.connect("https://me:secret@ntfy.example.com")
     ran = fresh.run("nssh", "status")
     assert (ran.status, b"secret" in ran.out, ran.out.count(b"\n")) == (1, False, 1)
@@ -248,8 +235,10 @@ def test_a_server_that_never_stops_talking_is_given_up(first: bytes, state: str,
         accepting.join(30)
 
 
-def test_a_token_that_can_t_be_sent_and_a_time_that_is_none_are_no_crash(cloud: ntfy.NtfyServer, fresh: Home) -> None:
-    fresh.connect(cloud.url, token="tk_sécret")
+def test_a_token_that_can_t_be_sent_and_a_time_that_is_none_are_no_crash(
+    ntfy_server: ntfy.NtfyServer, fresh: Home
+) -> None:
+    fresh.connect(ntfy_server.url, token="tk_sécret")
     os.utime(fresh.state / "session", (1 << 60, 1 << 60))
     fields = told(fresh, 1)
     assert fields["state"] == "bus-down"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,19 +10,14 @@ from nssh.wire import session_file
 from tests.remote.scripted import Request, ScriptedServer, answer
 from tests.remote.support import TOPIC, Home, Ran
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 pytestmark = pytest.mark.real
 
 NEW = "nssh_zyxwvutsrqponmlkjihg"
 
 
 @pytest.fixture
-def home() -> Iterator[Home]:
-    with Home() as home:
-        home.infect()
-        yield home
+def home(fresh: Home) -> Home:
+    return fresh
 
 
 class Replaced:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab import ntfy, system
+from tests.lab import system
 from tests.lab.laptop import Laptop
 from tests.lab.sshd import Sshd
 
@@ -28,14 +28,6 @@ def remote() -> Iterator[Sshd]:
     with Sshd() as sshd:
         Laptop(sshd.client).infect()
         yield sshd
-
-
-@pytest.fixture(scope="module")
-def ntfy_server() -> Iterator[ntfy.NtfyServer]:
-    """A real ntfy server."""
-    ntfy.require_ntfy()
-    with ntfy.running() as server:
-        yield server
 
 
 @pytest.fixture
