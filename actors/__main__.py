@@ -18,7 +18,7 @@ from nssh.base import process
 from nssh.base.errors import NsshError
 from nssh.config import settings
 from nssh.launch import session_info as sessions
-from nssh.ssh import master
+from nssh.ssh import log_fifo, master
 from nssh.state import session_records
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class Bridge:
     def _clean_up(self) -> None:
         """Remove the session's record and socket and those of dead sessions; end the ssh master if nssh started it."""
         session_records.remove(self._session.pid)
+        log_fifo.remove_abandoned()
         try:
             session_records.survey()
         except OSError as error:  # the log writer has stopped

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from nssh.base.errors import ConnectError
-from nssh.ssh import reasons
+from nssh.ssh import log_fifo, reasons
 from nssh.ssh._pump import Pipes, Pump
 from nssh.ssh._streams import SocketStream
 from nssh.ssh.argv import VALUED
@@ -169,7 +167,7 @@ class BatchConnection:
         with self._lock:
             if self._closed:
                 raise ConnectError(f"{self.target.destination}: the connection was closed", "closed")
-        fifo = os.path.join(tempfile.mkdtemp(prefix="nssh-"), "log")  # 0700
+        fifo = log_fifo.make()
         arguments = self._arguments(timeout, level, fifo)
         ssh = _SshProcess([*arguments, *more, "--", self.target.destination, *command], fifo, files)
         with self._lock:
@@ -235,7 +233,6 @@ class _SshProcess:
 
     def __init__(self, argv: Sequence[str], fifo: str, files: tuple[int, int, int]) -> None:
         self._fifo = fifo
-        os.mkfifo(fifo, 0o600)
         self._log = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self._words = ""
         self._lock = threading.Lock()
@@ -254,7 +251,7 @@ class _SshProcess:
         self._await_log()
 
     def _await_log(self) -> None:
-        """Wait until ssh has opened the FIFO, and remove its directory, which nobody would do if we were killed.
+        """Wait until ssh has opened the FIFO, and remove it from its directory.
 
         If ssh takes too long, as one behind a wrapper may, the directory stays until `stop`.
         """
@@ -274,7 +271,7 @@ class _SshProcess:
 
     def _forget_name(self) -> None:
         if self._fifo:
-            shutil.rmtree(os.path.dirname(self._fifo), ignore_errors=True)
+            log_fifo.remove(self._fifo)
             self._fifo = ""
 
     def log(self) -> str:

@@ -301,5 +301,12 @@ def _remove_stale(pids: list[int]) -> None:
                     # A bridge that still runs makes its last delivery over that connection, and ends it itself.
                     if not process.birth(pid) and not (record and process.birth(record.bridge)):
                         control_path.end_abandoned(pid)
+                        _remove_abandoned_logs()
     finally:
         os.close(fd)
+
+
+def _remove_abandoned_logs() -> None:
+    from nssh.ssh import log_fifo  # not needed before ssh, unless a session was killed
+
+    log_fifo.remove_abandoned()
