@@ -363,14 +363,16 @@ def test_a_tree_that_hangs_costs_its_deadline_and_leaves_its_children_as_ghosts(
 
 
 def test_a_stop_during_the_start_of_an_inner_tree_is_no_crash(make_tree: MakeTree, script: Script) -> None:
-    entered, go = threading.Event(), threading.Event()
+    inner = Inner(script)
+    entered = threading.Event()
 
     def hold(_probe: Probe) -> None:
         entered.set()
-        go.wait(30)
+        # Not only until the outer tree is asked to stop: it may look again when its child has come up all the same.
+        eventually(lambda: inner.trees[0]._shared.stop_requested)
 
     script.acts["x", "started", 1] = hold
-    tree = make_tree("a", Inner(script).spec(), start=False)
+    tree = make_tree("a", inner.spec(), start=False)
 
     def start() -> None:
         with pytest.raises(StartError, match="the tree was stopped"):
@@ -380,7 +382,6 @@ def test_a_stop_during_the_start_of_an_inner_tree_is_no_crash(make_tree: MakeTre
     starter.start()
     assert entered.wait(30)
     tree.request_stop()
-    go.set()
     assert tree.stop() == ()
     starter.join(30)
     assert script.count(EventKind.CRASHED, "inner") == 0
