@@ -8,7 +8,7 @@ from actors.messages import Log
 from nssh.base.errors import BusError
 from nssh.bus.deliveries import Delivery
 from nssh.bus.losses import file_text
-from nssh.bus.replay import Item, Verdict, judge
+from nssh.bus.replay_policy import Item, Verdict, judge
 from nssh.wire import envelope as wire
 
 if TYPE_CHECKING:

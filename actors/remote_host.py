@@ -121,9 +121,7 @@ class RemoteHost(BaseActor):
             case Connected(connection):
                 self._adopt(connection)
             case Prepared(version, problem):
-                self._session = self._session._replace(prepared=True)
-                self._tell_written()
-                self.send("session_registry", UpdateRecord({"version": version}))
+                self._note_prepared(version)
                 self.send("session_registry", Problem("remote", problem))
             case ConnectFailed(reason):
                 self._connecting = False
@@ -157,6 +155,12 @@ class RemoteHost(BaseActor):
             self._outdated = self._connecting
             self._drop("the session file changes")
             self._connect()
+
+    def _note_prepared(self, version: str) -> None:
+        if not self._session.prepared:  # otherwise the launcher has told a version of later
+            self._session = self._session._replace(prepared=True)
+            self.send("session_registry", UpdateRecord({"version": version}))
+        self._tell_written()
 
     def _report(self, to: str) -> None:
         if to == "subscriber":

@@ -95,8 +95,8 @@ class Feed:
             memory: The cursor, and the ids of the messages handed over; the session must hold the topic's lease. With a
                 `FeedMemory` a message counts as handled when it is done, with a bare `Ledger` when `deliver` returns.
             deliver: Called with messages in order, and with whether a poll brought them: then they may be old, and
-                nssh.bus.replay decides about them. It may block: the stream is read on another thread. An exception
-                from it ends `run`, and the messages are delivered again.
+                nssh.bus.replay_policy decides about them. It may block: the stream is read on another thread. An
+                exception from it ends `run`, and the messages are delivered again.
             notify: Called with Up and Down, with Lost when messages are gone that nobody fetched in time, and with
                 CaughtUp after `catch_up`.
             prepare: Called before the first stream, again and again as long as it raises BusError.

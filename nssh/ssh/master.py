@@ -11,6 +11,7 @@ import psutil
 
 from nssh.base import process
 from nssh.base.errors import ConnectError
+from nssh.remote import stop
 from nssh.ssh.mux import CHECK_SECONDS, MuxClient
 
 
@@ -42,11 +43,17 @@ def end(path: str, *, only_here: bool = False) -> None:
 
 
 def _masters(path: str) -> list[psutil.Process]:
-    """Return the processes whose title, as ssh sets it, says that they are the master at a socket."""
+    """Return the processes that are the master at a socket.
+
+    ssh sets a title that says so when it detaches; until then the master is the ssh that listens at the socket.
+    """
+    listener = stop.listener_pid(path)
     found = []
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if one.uids().effective == os.geteuid() and f": {path} [mux]" in " ".join(one.cmdline()):
+            if one.uids().effective == os.geteuid() and (
+                f": {path} [mux]" in " ".join(one.cmdline()) or (one.pid == listener and one.name() == "ssh")
+            ):
                 found.append(one)
     return found
 

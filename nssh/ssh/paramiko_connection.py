@@ -137,7 +137,8 @@ class ParamikoConnection:
         except paramiko.ChannelException as error:
             raise self._error(f"channel refused: {error.text}", "refused") from error
         except (paramiko.SSHException, OSError, EOFError) as error:
-            if self._link.transport.is_active():
+            # Asked before the transport, which goes on being active for a moment after it was told to close.
+            if not self._closed and self._link.transport.is_active():
                 raise self._error("the connection does not answer", "timeout") from error
             raise self._error("the connection is gone", "closed") from error
 

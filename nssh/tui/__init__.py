@@ -77,10 +77,10 @@ def choose(lines: Sequence[str], options: Sequence[Option], default: int = 0) ->
         Cancelled: The user cancelled.
         UsageError: Standard input or standard error is not a terminal.
     """
-    from nssh.tui import _single_key, _terminal
+    from nssh.tui import _question, _terminal
 
     _terminal.require()
-    return _single_key.choose(lines, options, default)
+    return _question.choose(lines, options, default)
 
 
 def select(title: str, rows: Sequence[Row]) -> list[int]:

@@ -17,7 +17,7 @@ import pytest
 
 from nssh.bus.client import BusClient
 from nssh.bus.ledger import Ledger
-from nssh.bus.replay import OPEN_MAX, READ_SECONDS
+from nssh.bus.replay_policy import OPEN_MAX, READ_SECONDS
 from nssh.wire import envelope as wire
 from tests.lab.laptop import RemoteShell
 from tests.lab.tools import wait_until

@@ -14,7 +14,7 @@ import pytest
 
 from nssh.ssh import master
 from nssh.ssh.mux import master_pid
-from tests.lab.tools import wait_until
+from tests.lab.tools import DEADLINE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,22 @@ def test_a_master_goes_with_its_socket_also_one_that_does_not_answer(
     wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "it is gone")
     wait_until(lambda: not path.exists(), "its socket is gone")
     master.end(os.fspath(path))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("only_here", [False, True])
+@pytest.mark.parametrize("held", [False, True])
+def test_a_master_that_has_not_detached_yet_goes_too(remote: Sshd, *, held: bool, only_here: bool) -> None:
+    """As of a session that is replaced while its ssh logs in: it has no title yet that names the socket."""
+    path = remote.client.directory / "early"
+    ssh = [*remote.client.ssh, "-o", "ControlMaster=yes", "-o", "ControlPersist=no", "-S", os.fspath(path), "devbox"]
+    with subprocess.Popen([*ssh, "sleep 62"], env=remote.client.env(), stdin=subprocess.DEVNULL) as session:
+        wait_until(lambda: master_pid(os.fspath(path)) == session.pid, "it is a master")
+        if held:
+            session.send_signal(signal.SIGSTOP)
+        master.end(os.fspath(path), only_here=only_here)
+        session.wait(DEADLINE)
+    assert not path.exists()
 
 
 def test_what_answers_nothing_and_is_no_master_is_left_alone(tmp_path: Path) -> None:

@@ -94,8 +94,9 @@ def multiplexer(within: str, directory: Path) -> tuple[str, str]:
         config.write_text('startup_message off\nhardstatus alwayslastline "[inside]"\n')
         sockets.mkdir(mode=0o700)
         screen = f"env SCREENDIR={sockets} screen"
-        # Detached once: until then its server is the child of its client.
-        return f"{screen} -c {config} -dmS inside; {screen} -r inside", f"{screen} -S inside -X quit"
+        # Detached once: until then its server is the child of its client. It can be resumed as soon as it listens.
+        begin = f"{screen} -c {config} -dmS inside; until {screen} -r inside; do sleep 0.1; done"
+        return begin, f"{screen} -S inside -X quit"
     return "", ""
 
 

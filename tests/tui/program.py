@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from nssh import tui
 from nssh.base import terminal
 from nssh.base.errors import NsshError
-from nssh.tui import _single_key, _unread_keys
+from nssh.tui import _question, _unread_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ def refuse(keys: bytes) -> bool:
 
 def main(wish: dict[str, Any]) -> int:
     if patience := wish.get("patience"):
-        _single_key._AFTER_KEY = _single_key._IN_WORD = patience
+        _question._AFTER_KEY = _question._IN_WORD = patience
     if wish.get("keeps"):
         _unread_keys.are_taken_back = lambda: False
         _unread_keys.give_back = refuse

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nssh.tui import Option
 from nssh.tui._answer_words import ENTER, Answer, AnswerWords
-from nssh.tui._single_key import words_of
+from nssh.tui._question import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -55,7 +55,7 @@ NUMBERS = [
         ("protocol", "the files of answers that are more than a minute old make room"),
     )),
     # Questions.
-    Number("nssh.tui._single_key:_AFTER_KEY", 0.25, (("guide", "decides a quarter of a second later"),)),
+    Number("nssh.tui._question:_AFTER_KEY", 0.25, (("guide", "decides a quarter of a second later"),)),
     # The shims.
     Number("nssh.remote.shim:ANSWER_WITHIN", 5, (
         ("guide", "A read waits 5 seconds for an answer, or `$NSSH_TIMEOUT`"),
@@ -72,12 +72,12 @@ NUMBERS = [
     Number("nssh.bus.client:DEAD_AFTER", 90, (("architecture", "one that was silent for 90 s"),)),
     Number("nssh.bus.drain:GRACE", 12, (("architecture", "12 s after the session file was known to name another"),)),
     Number("nssh.bus.schedule:IDLE_SECONDS", 30 * MINUTE, (("architecture", "Polls once in 30 minutes"),)),
-    Number("nssh.bus.replay:READ_SECONDS", 10, (("architecture", "read older than 10 s"),)),
-    Number("nssh.bus.replay:OPEN_SECONDS", 15 * MINUTE, (
+    Number("nssh.bus.replay_policy:READ_SECONDS", 10, (("architecture", "read older than 10 s"),)),
+    Number("nssh.bus.replay_policy:OPEN_SECONDS", 15 * MINUTE, (
         ("guide", "sent more than 15 minutes before they reached you"),
         ("architecture", "a URL older than 15 minutes"),
     )),
-    Number("nssh.bus.replay:OPEN_MAX", 10, (
+    Number("nssh.bus.replay_policy:OPEN_MAX", 10, (
         ("guide", "after the tenth of one backlog"),
         ("architecture", "behind the tenth of one backlog"),
     )),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nssh.bus.replay import OPEN_MAX, OPEN_SECONDS, READ_SECONDS, Item, Verdict, judge
+from nssh.bus.replay_policy import OPEN_MAX, OPEN_SECONDS, READ_SECONDS, Item, Verdict, judge
 
 NOW = 1_800_000_000.0
 KINDS = ["open", "clip-write", "clip-read-request", "ping", "pong", "future-kind"]
