@@ -159,7 +159,10 @@ def test_put_together_again_it_means_the_same_to_ssh(ssh: Ssh, line: Line) -> No
     # The first to name a user or a port wins in ssh, and options behind the host are put before it here.
     assume(
         "@" not in line.host
-        or not any(word.startswith(("-l", "-vl", "-p", "-Tp")) for word in line.after + line.command)
+        or not any(
+            word.startswith(("-l", "-vl", "-p", "-Tp")) or word.endswith(("Port 99", "User=you"))
+            for word in line.after + line.command
+        )
     )
     outcome = ssh.resolve(line.words)
     try:

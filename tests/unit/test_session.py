@@ -34,6 +34,7 @@ SESSIONS = st.builds(
     problem=TEXT,
     child=st.integers(0, 2**22),
     restarts=st.integers(0, 99),
+    bus_heard=st.floats(0),
 )
 # A NamedTuple's fields have no types at run time to build from: this is what `builds` must have made.
 BOOLEANS = ("own_control", "login_first", "prepared")
