@@ -157,7 +157,7 @@ class RemoteHost(BaseActor):
             self._connect()
 
     def _note_prepared(self, version: str) -> None:
-        if not self._session.prepared:  # otherwise the launcher has told a version of later
+        if not self._session.prepared:  # otherwise the launcher has told a newer version
             self._session = self._session._replace(prepared=True)
             self.send("session_registry", UpdateRecord({"version": version}))
         self._tell_written()

@@ -45,17 +45,23 @@ def end(path: str, *, only_here: bool = False) -> None:
 def _masters(path: str) -> list[psutil.Process]:
     """Return the processes that are the master at a socket.
 
-    ssh sets a title that says so when it detaches; until then the master is the ssh that listens at the socket.
+    ssh sets a title that says so when it detaches; until then the master is whoever listens at the socket. The kernel
+    tells who began to, which stays its answer when that process has ended and its PID is another's: so the arguments
+    must name the socket as well.
     """
     listener = stop.listener_pid(path)
-    found = []
+    detached, attached = [], []
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if one.uids().effective == os.geteuid() and (
-                f": {path} [mux]" in " ".join(one.cmdline()) or (one.pid == listener and one.name() == "ssh")
-            ):
-                found.append(one)
-    return found
+            if one.uids().effective != os.geteuid():
+                continue
+            words = " ".join(one.cmdline())
+            if f": {path} [mux]" in words:
+                detached.append(one)
+            elif one.pid == listener and path in words:
+                attached.append(one)
+    # A master that has detached was begun by the ssh on the terminal, which ends by itself, and restores the terminal.
+    return detached or attached
 
 
 def _is_our_socket(path: str) -> bool:

@@ -56,7 +56,7 @@ def test_a_master_goes_with_its_socket_also_one_that_does_not_answer(
 @pytest.mark.parametrize("only_here", [False, True])
 @pytest.mark.parametrize("held", [False, True])
 def test_a_master_that_has_not_detached_yet_goes_too(remote: Sshd, *, held: bool, only_here: bool) -> None:
-    """As of a session that is replaced while its ssh logs in: it has no title yet that names the socket."""
+    """As that of a session which is replaced while its ssh logs in: it has no title yet that names the socket."""
     path = remote.client.directory / "early"
     ssh = [*remote.client.ssh, "-o", "ControlMaster=yes", "-o", "ControlPersist=no", "-S", os.fspath(path), "devbox"]
     with subprocess.Popen([*ssh, "sleep 62"], env=remote.client.env(), stdin=subprocess.DEVNULL) as session:
@@ -66,6 +66,36 @@ def test_a_master_that_has_not_detached_yet_goes_too(remote: Sshd, *, held: bool
         master.end(os.fspath(path), only_here=only_here)
         session.wait(DEADLINE)
     assert not path.exists()
+
+
+@pytest.mark.real
+def test_the_ssh_on_the_terminal_ends_by_itself_when_its_held_master_is_killed(remote: Sshd) -> None:
+    path = remote.client.directory / "detached"
+    ssh = [*remote.client.ssh, "-o", "ControlMaster=yes", "-o", "ControlPersist=60", "-S", os.fspath(path), "devbox"]
+    with subprocess.Popen([*ssh, "sleep 63"], env=remote.client.env(), stdin=subprocess.DEVNULL) as session:
+        wait_until(lambda: master_pid(os.fspath(path)) not in {None, session.pid}, "its master has detached")
+        pid = master_pid(os.fspath(path))
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        master.end(os.fspath(path))
+        assert session.wait(DEADLINE) == 255, "as ssh ends when its connection is lost, not by a signal"
+    assert not path.exists()
+
+
+@pytest.mark.real
+def test_a_process_that_does_not_name_the_socket_is_spared_whatever_its_pid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that began to listen may have ended, and its PID may be another one's by now."""
+    path = os.fspath(tmp_path / "silent")
+    with socket.socket(socket.AF_UNIX) as server, subprocess.Popen(["sleep", "64"]) as other:
+        server.bind(path)
+        server.listen()
+        monkeypatch.setattr("nssh.remote.stop.listener_pid", lambda _: other.pid)
+        master.end(path)
+        assert other.poll() is None
+        other.kill()
+    assert os.path.exists(path)
 
 
 def test_what_answers_nothing_and_is_no_master_is_left_alone(tmp_path: Path) -> None:
